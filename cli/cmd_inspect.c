@@ -1,0 +1,265 @@
+/*
+ * moh inspect: what a model is and what it costs, counted from its tensors
+ * and from dry runs; nothing is measured, and nothing is claimed of speed.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "arch/arch.h"
+#include "commands.h"
+#include "infer/session.h"
+#include "load.h"
+#include "model_options.h"
+#include "numbers.h"
+#include "summary.h"
+
+typedef struct values {
+  moh__model_values model;
+  const char *path;
+  int64_t vocabulary, batch, context;
+  bool verify, json;
+} values;
+
+static const moh__option source_options[] = {
+    {"model", 'm', MOH__OPTION_STRING, "DIR",
+     "a model's directory, or a run's", NULL, .offset = offsetof(values, path)},
+    {"verify", 0, MOH__OPTION_FLAG, NULL,
+     "check the SHA-256 of every file of the model", NULL,
+     .offset = offsetof(values, verify)},
+    {"vocab", 0, MOH__OPTION_INT, "N", "tokens of a preset's vocabulary",
+     "the preset's", .offset = offsetof(values, vocabulary), .min = 1,
+     .max = 1 << 24},
+    {.name = NULL},
+};
+
+static const moh__option output_options[] = {
+    {"batch", 'b', MOH__OPTION_INT, "N",
+     "sequences of a micro-batch, for the memory of training", "1",
+     .offset = offsetof(values, batch), .min = 1, .max = 65536},
+    {"context", 'c', MOH__OPTION_INT, "N",
+     "tokens of a sequence, for the memory",
+     "the model's longest sequence", .offset = offsetof(values, context),
+     .min = 1, .max = 1 << 24},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
+     .offset = offsetof(values, json)},
+    {.name = NULL},
+};
+
+static const moh__option_group groups[] = {
+    {"Model", source_options, 0},
+    {"Model from a preset", moh__preset_options, offsetof(values, model)},
+    {"Changes to the preset's model", moh__model_options,
+     offsetof(values, model)},
+    {"Output", output_options, 0},
+    {.options = NULL},
+};
+
+/* ---- costs ---- */
+
+enum { CONTEXTS_MAX = 24 };
+
+typedef struct costs {
+  int64_t contexts[CONTEXTS_MAX];
+  int n_contexts;
+  int64_t batch, context; /* of the memory figures */
+  moh__model_bytes model;
+  moh__session_bytes session;
+  size_t arena; /* of training */
+} costs;
+
+/* 1, 256, 1024, 4096, ... and the longest sequence. */
+static void fill_contexts(costs *c, int64_t longest) {
+  c->n_contexts = 0;
+  if (longest > 1) c->contexts[c->n_contexts++] = 1;
+  for (int64_t n = 256; n < longest; n *= 4) c->contexts[c->n_contexts++] = n;
+  c->contexts[c->n_contexts++] = longest;
+}
+
+static moh_status find_costs(const values *v, const moh__model *model,
+                             costs *c, moh_error *err) {
+  int64_t longest = model->config.max_seq_len;
+  c->batch = moh__int_or(v->batch, 1);
+  c->context = moh__int_or(v->context, longest);
+  if (c->context > longest)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--context %" PRId64 " is longer than the model's "
+                     "longest sequence, %" PRId64,
+                     c->context, longest);
+  fill_contexts(c, longest);
+  c->model = moh__model_measure(model);
+  MOH_TRY(moh__session_measure(model, (int32_t)c->context, &c->session, err));
+  return moh__arch_arena_bytes(model, (int32_t)c->batch, (int32_t)c->context,
+                               true, &c->arena, err);
+}
+
+static int64_t inference_bytes(const costs *c) {
+  return c->model.data + c->model.packed +
+         (int64_t)(c->session.pages + c->session.work);
+}
+
+static int64_t training_bytes(const costs *c) {
+  return c->model.data + c->model.packed + c->model.grads + c->model.moments +
+         (int64_t)c->arena;
+}
+
+/* Share of the multiply-adds that skipping heads saves, in %. */
+static double saving(const moh__macs *macs) {
+  return 100.0 - 100.0 * (double)macs->active / (double)macs->dense;
+}
+
+/* ---- text ---- */
+
+static void print_macs(const moh__box *box, const moh__model *model,
+                       const costs *c) {
+  moh__number context, dense, active;
+  moh__box_section(box, "multiply-adds of a token, forward");
+  moh__box_line(box, "%10s  %18s  %18s  %10s", "context", "all heads",
+                "heads in use", "saved");
+  for (int i = 0; i < c->n_contexts; i++) {
+    moh__macs macs = moh__arch_macs(&model->config, c->contexts[i]);
+    moh__box_line(box, "%10s  %18s  %18s  %8.1f %%",
+                  moh__number_grouped(&context, c->contexts[i]),
+                  moh__number_grouped(&dense, macs.dense),
+                  moh__number_grouped(&active, macs.active), saving(&macs));
+  }
+}
+
+static void print_bytes(const moh__box *box, const char *label,
+                        int64_t bytes) {
+  moh__number text;
+  moh__box_field(box, label, "%14s", moh__number_bytes(&text, bytes));
+}
+
+static void print_memory(const moh__box *box, const costs *c) {
+  char title[96];
+  snprintf(title, sizeof title, "memory for running, %" PRId64 " tokens",
+           c->context);
+  moh__box_section(box, title);
+  print_bytes(box, "weights", c->model.data);
+  print_bytes(box, "packed weights", c->model.packed);
+  print_bytes(box, "keys and values", (int64_t)c->session.pages);
+  print_bytes(box, "working memory", (int64_t)c->session.work);
+  print_bytes(box, "total", inference_bytes(c));
+  snprintf(title, sizeof title,
+           "memory for training, %" PRId64 " x %" PRId64 " tokens", c->batch,
+           c->context);
+  moh__box_section(box, title);
+  print_bytes(box, "weights", c->model.data + c->model.packed);
+  print_bytes(box, "gradients", c->model.grads);
+  print_bytes(box, "moments", c->model.moments);
+  print_bytes(box, "activations", (int64_t)c->arena);
+  print_bytes(box, "total", training_bytes(c));
+}
+
+static void print_text(const moh__model *model, const char *title,
+                       const moh__summary *summary, const costs *c) {
+  moh__box box = moh__box_open(stdout, title);
+  moh__summary_print(&box, model, summary);
+  print_macs(&box, model, c);
+  print_memory(&box, c);
+  moh__box_close(&box);
+}
+
+/* ---- JSON ---- */
+
+static json_t *macs_json(const moh__model *model, const costs *c) {
+  json_t *array = json_array();
+  for (int i = 0; i < c->n_contexts; i++) {
+    moh__macs m = moh__arch_macs(&model->config, c->contexts[i]);
+    json_array_append_new(
+        array, json_pack("{s:I, s:I, s:I, s:I, s:f}", "context",
+                         (json_int_t)c->contexts[i], "dense",
+                         (json_int_t)m.dense, "active", (json_int_t)m.active,
+                         "router", (json_int_t)m.router, "saving_percent",
+                         saving(&m)));
+  }
+  return array;
+}
+
+static json_t *memory_json(const costs *c) {
+  return json_pack(
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "context",
+      (json_int_t)c->context, "batch", (json_int_t)c->batch, "weights",
+      (json_int_t)c->model.data, "packed", (json_int_t)c->model.packed,
+      "gradients", (json_int_t)c->model.grads, "moments",
+      (json_int_t)c->model.moments, "activations", (json_int_t)c->arena,
+      "keys_and_values", (json_int_t)c->session.pages, "work",
+      (json_int_t)c->session.work, "inference_total",
+      (json_int_t)inference_bytes(c), "training_total",
+      (json_int_t)training_bytes(c));
+}
+
+static moh_status print_json(const moh__model *model,
+                             const moh__summary *summary, const costs *c,
+                             moh_error *err) {
+  json_t *object = moh__summary_json(model, summary);
+  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  json_object_set_new(object, "multiply_adds", macs_json(model, c));
+  json_object_set_new(object, "bytes", memory_json(c));
+  json_dumpf(object, stdout, JSON_INDENT(2));
+  fputc('\n', stdout);
+  json_decref(object);
+  return MOH_OK;
+}
+
+/* ---- where the model comes from ---- */
+
+static moh_status model_of_preset(const values *v, moh__model **model,
+                                  moh_error *err) {
+  moh__config config;
+  MOH_TRY(moh__model_options_config(&v->model, NULL, &config, err));
+  config.vocab_size = moh__int_or(v->vocabulary, config.vocab_size);
+  if (config.vocab_size == 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the preset %s takes its vocabulary from the data; give "
+                     "its size with --vocab N",
+                     v->model.preset);
+  MOH_TRY(moh__model_options_check(&config, err));
+  return moh__arch_model(model, &config, err);
+}
+
+static moh_status open_model(const values *v, moh__model **model,
+                             moh_error *err) {
+  if ((v->path == NULL) == (v->model.preset == NULL))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "either --model DIR or --preset NAME is needed");
+  if (v->path == NULL) return model_of_preset(v, model, err);
+  moh__load_options options = {.verify = v->verify};
+  return moh__load(v->path, options, model, NULL, err);
+}
+
+static moh_status inspect(const values *v, const moh__model *model,
+                          moh_error *err) {
+  moh__summary summary;
+  costs c;
+  MOH_TRY(find_costs(v, model, &c, err));
+  moh__summary_make(model, &summary);
+  if (v->json) return print_json(model, &summary, &c, err);
+  print_text(model, v->path != NULL ? v->path : v->model.preset, &summary,
+             &c);
+  return MOH_OK;
+}
+
+static moh_status run_inspect(const moh__call *call, moh_error *err) {
+  const values *v = call->values;
+  moh__model *model = NULL;
+  MOH_TRY(open_model(v, &model, err));
+  moh_status status = inspect(v, model, err);
+  moh__model_free(model);
+  return status;
+}
+
+const moh__command moh__command_inspect = {
+    .name = "inspect",
+    .summary = "what a model is: layers, parameters, multiply-adds, memory",
+    .usage = "(--model DIR | --preset NAME) [OPTION]...",
+    .description =
+        "Shows what a model is made of, what a token costs by the length of "
+        "its context, with all heads and with those in use, and the memory "
+        "that running and training take. All figures are counted.",
+    .examples = "  moh inspect --model run\n"
+                "  moh inspect --preset moh-s --heads moh:3+3 --json\n",
+    .groups = groups,
+    .values_size = sizeof(values),
+    .run = run_inspect,
+};

@@ -1,0 +1,143 @@
+/*
+ * moh tune: goes on from a model on other data, with its vocabulary. A share
+ * of the sequences may come from a second file (the first training's data),
+ * against forgetting; its loss is shown beside the main one.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "load.h"
+#include "run.h"
+
+typedef struct values {
+  moh__training_values training;
+  const char *model, *mix;
+} values;
+
+static const moh__option model_options[] = {
+    {"model", 'm', MOH__OPTION_STRING, "DIR",
+     "the model to go on from: its directory, or a run's", NULL,
+     .offset = offsetof(values, model), .required = true},
+    {"mix", 0, MOH__OPTION_STRING, "FILE:SHARE",
+     "that share of the sequences comes from another file", NULL,
+     .offset = offsetof(values, mix)},
+    {.name = NULL},
+};
+
+static const moh__option_group groups[] = {
+    {"Model", model_options, 0},
+    {"Data and results", moh__data_options, offsetof(values, training)},
+    {"Training", moh__training_options, offsetof(values, training)},
+    {"Running", moh__run_options, offsetof(values, training)},
+    {.options = NULL},
+};
+
+/* "FILE:SHARE"; *path is to be freed. */
+static moh_status parse_mix(const char *text, char **path, double *share,
+                            moh_error *err) {
+  const char *colon = strrchr(text, ':');
+  char *end = NULL;
+  if (colon != NULL) *share = strtod(colon + 1, &end);
+  if (colon == NULL || colon == text || end == colon + 1 || *end != '\0')
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--mix must be FILE:SHARE, such as facts.json:0.3, not "
+                     "'%s'",
+                     text);
+  if (!(*share > 0 && *share < 1))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the share of --mix must lie between 0 and 1, not '%s'",
+                     colon + 1);
+  *path = strndup(text, (size_t)(colon - text));
+  if (*path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  return MOH_OK;
+}
+
+/* The context is the model's longest sequence at most. */
+static moh_status fill_options(moh__run *run, const values *v, bool examples,
+                               moh_error *err) {
+  const moh__training_defaults *d = moh__training_defaults_of("tune");
+  int64_t longest = run->model->config.max_seq_len;
+  double share = run->options.mix_share;
+  MOH_TRY(moh__training_fill(&v->training, d, examples, &run->options, err));
+  run->options.mix_share = share;
+  if (run->options.context <= longest) return MOH_OK;
+  if (moh__is_set_int(v->training.context))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--context %d is longer than the model's longest "
+                     "sequence, %" PRId64,
+                     run->options.context, longest);
+  run->options.context = (int32_t)longest;
+  return MOH_OK;
+}
+
+static moh_status encode_main(moh__run *run, const values *v,
+                              const moh__texts *texts, moh_error *err) {
+  const moh__training_defaults *d = moh__training_defaults_of("tune");
+  MOH_TRY(fill_options(run, v, texts->examples, err));
+  MOH_TRY(moh__run_encode(run, v->training.data, texts, &run->main, err));
+  double share = moh__training_held_out(&v->training, d, texts->examples);
+  return moh__run_split(run, share, err);
+}
+
+static moh_status load_main(moh__run *run, const values *v, moh_error *err) {
+  moh__texts texts;
+  MOH_TRY(moh__texts_load(&texts, v->training.data, err));
+  moh_status status = encode_main(run, v, &texts, err);
+  moh__texts_free(&texts);
+  return status;
+}
+
+static moh_status load_mix(moh__run *run, const char *path, moh_error *err) {
+  moh__texts texts;
+  if (path == NULL) return MOH_OK;
+  MOH_TRY(moh__texts_load(&texts, path, err));
+  moh_status status = moh__run_encode(run, path, &texts, &run->mix, err);
+  moh__texts_free(&texts);
+  return status;
+}
+
+static moh_status prepare(moh__run *run, const values *v, const char *mix,
+                          moh_error *err) {
+  moh__load_options options = {.verify = true, .writable = true};
+  MOH_TRY(moh__load(v->model, options, &run->model, &run->tokenizer, err));
+  moh__training_set_weights(&v->training, &run->model->config);
+  MOH_TRY(load_main(run, v, err));
+  MOH_TRY(load_mix(run, mix, err));
+  int threads = (int)moh__int_or(v->training.threads, 0);
+  return moh__pool_new(&run->pool, threads, err);
+}
+
+static moh_status run_tune(const moh__call *call, moh_error *err) {
+  const values *v = call->values;
+  moh__run run = {.call = call, .values = &v->training, .origin = v->model};
+  char *mix = NULL;
+  moh_status status;
+  if (v->mix != NULL)
+    MOH_TRY(parse_mix(v->mix, &mix, &run.options.mix_share, err));
+  MOH_TRY_GOTO(
+      status,
+      moh__run_dir_check(v->training.out, v->training.overwrite, err), done);
+  MOH_TRY_GOTO(status, prepare(&run, v, mix, err), done);
+  status = moh__run_execute(&run, err);
+done:
+  moh__run_free(&run);
+  free(mix);
+  return status;
+}
+
+const moh__command moh__command_tune = {
+    .name = "tune",
+    .summary = "a model -> one that also knows other data",
+    .usage = "--model DIR --data FILE --out DIR [OPTION]...",
+    .description =
+        "Goes on training a model on other data, with the vocabulary it has; "
+        "words outside of it are counted. --mix keeps showing it earlier "
+        "data, so that it does not forget.",
+    .examples = "  moh tune --model run --data dialogues.json "
+                "--mix facts.json:0.3 --out run2\n",
+    .groups = groups,
+    .values_size = sizeof(values),
+    .run = run_tune,
+};

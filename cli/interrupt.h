@@ -1,0 +1,20 @@
+/* SIGINT and SIGTERM as a request to stop at the next good place. The second
+ * one ends the program at once. */
+#ifndef MOH_CLI_INTERRUPT_H
+#define MOH_CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+/* From now on signals are caught; system calls that wait return EINTR. */
+void moh__interrupt_catch(void);
+
+/* True once a signal came. */
+bool moh__interrupted(void);
+
+/* Signals end the program again. */
+void moh__interrupt_release(void);
+
+/* Forgets a signal that has been answered, and catches the next one. */
+void moh__interrupt_clear(void);
+
+#endif

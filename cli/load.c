@@ -1,0 +1,69 @@
+/* Finding and opening models for the commands that run them. */
+#include "load.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define FIELD(name) .offset = offsetof(moh__runner_values, name)
+
+const moh__option moh__runner_options[] = {
+    {"model", 'm', MOH__OPTION_STRING, "DIR",
+     "a model's directory, or a run's", NULL, FIELD(model), .required = true},
+    {"max-tokens", 'n', MOH__OPTION_INT, "N", "tokens to generate, at most",
+     "as many as the model holds", FIELD(max_tokens), .min = 1,
+     .max = 1 << 30},
+    {"temperature", 'T', MOH__OPTION_REAL, "X",
+     "0 takes the likeliest token, 1 draws from the model's distribution",
+     "0", FIELD(temperature), .min = 0, .max = 1000},
+    {"seed", 's', MOH__OPTION_INT, "N", "of the random numbers", "1",
+     FIELD(seed), .min = 0, .max = 9e18},
+    {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
+     "all processors", FIELD(threads), .min = 1, .max = 1024},
+    {"verify", 0, MOH__OPTION_FLAG, NULL,
+     "check the SHA-256 of every file of the model", NULL, FIELD(verify)},
+    {.name = NULL},
+};
+
+static bool has_file(const char *dir, const char *name) {
+  char *path = moh__path_join(dir, name);
+  bool has = path != NULL && access(path, F_OK) == 0;
+  free(path);
+  return has;
+}
+
+char *moh__load_path(const char *path) {
+  if (!has_file(path, "config.json") && has_file(path, "final"))
+    return moh__path_join(path, "final");
+  return strdup(path);
+}
+
+moh_status moh__load(const char *path, moh__load_options options,
+                     moh__model **model, moh__tokenizer **tokenizer,
+                     moh_error *err) {
+  char *dir = moh__load_path(path);
+  if (dir == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status = moh__model_load(model, tokenizer, dir, options, err);
+  free(dir);
+  return status;
+}
+
+moh_status moh__runner_open(moh__runner *runner,
+                            const moh__runner_values *values,
+                            moh_error *err) {
+  moh__load_options options = {.verify = values->verify};
+  *runner = (moh__runner){NULL, NULL, NULL};
+  MOH_TRY(moh__load(values->model, options, &runner->model,
+                    &runner->tokenizer, err));
+  MOH_TRY(moh__pool_new(&runner->pool, (int)moh__int_or(values->threads, 0),
+                        err));
+  return moh__model_pack(runner->model, runner->pool, err);
+}
+
+void moh__runner_close(moh__runner *runner) {
+  moh__model_free(runner->model);
+  moh__tokenizer_free(runner->tokenizer);
+  moh__pool_free(runner->pool);
+}

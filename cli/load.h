@@ -1,0 +1,39 @@
+/* Opening a model for a command: a model directory, or a run's directory,
+ * which means its final/. */
+#ifndef MOH_CLI_LOAD_H
+#define MOH_CLI_LOAD_H
+
+#include "base/pool.h"
+#include "options.h"
+#include "store/model_dir.h"
+
+/* The model directory that a path means, to be freed; NULL when memory ran
+ * out. */
+char *moh__load_path(const char *path);
+
+/* A model with its tokenizer, as options say. */
+moh_status moh__load(const char *path, moh__load_options options,
+                     moh__model **model, moh__tokenizer **tokenizer,
+                     moh_error *err);
+
+/* A model that is ready to run, shared by generate and chat. */
+typedef struct moh__runner_values {
+  const char *model;
+  int64_t max_tokens, seed, threads;
+  double temperature;
+  bool verify;
+} moh__runner_values;
+
+extern const moh__option moh__runner_options[];
+
+typedef struct moh__runner {
+  moh__model *model;
+  moh__tokenizer *tokenizer;
+  moh__pool *pool;
+} moh__runner;
+
+moh_status moh__runner_open(moh__runner *runner,
+                            const moh__runner_values *values, moh_error *err);
+void moh__runner_close(moh__runner *runner);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * moh COMMAND ...: finds the command, parses its options, runs it, and turns
+ * its status into one line on stderr and an exit code.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+
+enum {
+  EXIT_DONE = 0,
+  EXIT_FAILED = 1,
+  EXIT_USAGE = 2,
+  EXIT_BAD_FILE = 3,
+  EXIT_INTERRUPTED = 130
+};
+
+static const moh__command *const commands[] = {
+    &moh__command_train, &moh__command_tune,    &moh__command_generate,
+    &moh__command_chat,  &moh__command_inspect,
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const char overview[] =
+    "\nOptions:\n"
+    "  -h, --help     this text; 'moh help COMMAND' for a command's\n"
+    "      --version  the version\n"
+    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file,\n"
+    "130 interrupted.\n";
+
+static void write_overview(FILE *out) {
+  fputs("Usage: moh COMMAND [OPTION]...\n\n"
+        "Trains, runs and shows transformer language models with\n"
+        "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
+        out);
+  for (int i = 0; i < N_COMMANDS; i++)
+    fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+  fputs(overview, out);
+}
+
+static const moh__command *find_command(const char *name) {
+  for (int i = 0; i < N_COMMANDS; i++)
+    if (strcmp(commands[i]->name, name) == 0) return commands[i];
+  return NULL;
+}
+
+static int unknown_command(const char *word) {
+  const char *names[N_COMMANDS + 2];
+  for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i]->name;
+  names[N_COMMANDS] = "--version";
+  names[N_COMMANDS + 1] = "--help";
+  const char *near = moh__nearest(word, names, N_COMMANDS + 2);
+  const char *kind = word[0] == '-' ? "option" : "command";
+  fprintf(stderr, "moh: there is no %s '%s'", kind, word);
+  if (near != NULL) fprintf(stderr, "; did you mean '%s'?", near);
+  fputs(" (see 'moh --help')\n", stderr);
+  return EXIT_USAGE;
+}
+
+static int exit_code(moh_status status) {
+  switch (status) {
+    case MOH_OK: return EXIT_DONE;
+    case MOH_ERR_ARGUMENT: return EXIT_USAGE;
+    case MOH_ERR_CONFIG:
+    case MOH_ERR_FORMAT: return EXIT_BAD_FILE;
+    case MOH_ERR_INTERRUPTED: return EXIT_INTERRUPTED;
+    default: return EXIT_FAILED;
+  }
+}
+
+/* One line, unless there is nothing to say. */
+static void report(const moh__command *command, moh_status status,
+                   const moh_error *err) {
+  if (err->message[0] == '\0') return;
+  fprintf(stderr, "moh %s: %s", command->name, err->message);
+  if (status == MOH_ERR_ARGUMENT)
+    fprintf(stderr, " (see 'moh %s --help')", command->name);
+  fputc('\n', stderr);
+}
+
+/* Output that could not be written is a failure, too. */
+static int close_output(int code) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+  fputs("moh: the output could not be written; is the disk full?\n", stderr);
+  return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
+static int run_command(const moh__command *command, int n, char **words) {
+  moh_error err = {MOH_OK, ""};
+  moh__call call;
+  void *values = calloc(1, command->values_size);
+  if (values == NULL) {
+    fputs("moh: out of memory\n", stderr);
+    return EXIT_FAILED;
+  }
+  moh_status status =
+      moh__options_parse(command, n, words, values, &call, &err);
+  if (status == MOH_OK && call.help)
+    moh__help_command(stdout, command);
+  else if (status == MOH_OK)
+    status = command->run(&call, &err);
+  if (status != MOH_OK) {
+    fflush(stdout);
+    report(command, status, &err);
+  }
+  free(values);
+  return close_output(exit_code(status));
+}
+
+/* "moh help", "moh help COMMAND". */
+static int help(int n, char **words) {
+  const moh__command *command = n > 0 ? find_command(words[0]) : NULL;
+  if (n > 0 && command == NULL) return unknown_command(words[0]);
+  if (command != NULL)
+    moh__help_command(stdout, command);
+  else
+    write_overview(stdout);
+  return close_output(EXIT_DONE);
+}
+
+int main(int argc, char **argv) {
+  signal(SIGPIPE, SIG_DFL); /* a closed pipe ends the program quietly */
+  if (argc < 2) {
+    fputs("moh: a command is missing (see 'moh --help')\n", stderr);
+    return EXIT_USAGE;
+  }
+  const char *word = argv[1];
+  if (strcmp(word, "--version") == 0) {
+    printf("moh %s\n", moh_version());
+    return close_output(EXIT_DONE);
+  }
+  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+    return help(0, NULL);
+  if (strcmp(word, "help") == 0) return help(argc - 2, argv + 2);
+  const moh__command *command = find_command(word);
+  if (command == NULL) return unknown_command(word);
+  return run_command(command, argc - 2, argv + 2);
+}

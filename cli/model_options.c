@@ -1,0 +1,155 @@
+/*
+ * The table of model options, and how they change a preset. What follows from
+ * a change is changed with it, unless it was given, too: the width of a head
+ * from d_model and n_heads, KV heads in the preset's ratio, the final norm
+ * with pre-norm.
+ */
+#include "model_options.h"
+
+enum { COPE_POSITIONS = 64 }; /* when CoPE replaces other positions */
+
+static const char *const norms[] = {"rms", "layer", NULL};
+static const char *const placements[] = {"pre", "post", NULL};
+static const char *const switches[] = {"off", "on", NULL};
+static const char *const ffns[] = {"swiglu", "relu", NULL};
+static const char *const positions[] = {"rope", "learned", "cope", "none",
+                                        NULL};
+static const char *const gate_scales[] = {"unit", "paper", "one", NULL};
+
+#define FIELD(name) .offset = offsetof(moh__model_values, name)
+#define SIZE(most) .min = 1, .max = (most)
+
+const moh__option moh__preset_options[] = {
+    {"preset", 'p', MOH__OPTION_STRING, "NAME",
+     "sizes to start from: seed, seed-train, nano, moh-s, moh-b", NULL,
+     FIELD(preset)},
+    {"heads", 0, MOH__OPTION_STRING, "STRATEGY",
+     "heads of a token: all; moh:S+K, S shared ones and K by the router; "
+     "static:N, the first N",
+     "the preset's", FIELD(heads)},
+    {.name = NULL},
+};
+
+const moh__option moh__model_options[] = {
+    {"layers", 0, MOH__OPTION_INT, "N", "transformer layers", NULL,
+     FIELD(n_layers), SIZE(4096)},
+    {"d-model", 0, MOH__OPTION_INT, "N", "width of the hidden states", NULL,
+     FIELD(d_model), SIZE(1 << 20)},
+    {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part", NULL,
+     FIELD(d_ff), SIZE(1 << 22)},
+    {"n-heads", 0, MOH__OPTION_INT, "N", "query heads", NULL, FIELD(n_heads),
+     SIZE(4096)},
+    {"kv-heads", 0, MOH__OPTION_INT, "N", "key and value heads",
+     "in the preset's ratio", FIELD(n_kv_heads), SIZE(4096)},
+    {"d-head", 0, MOH__OPTION_INT, "N", "width of a head",
+     "d-model / n-heads", FIELD(d_head), SIZE(1 << 16)},
+    {"max-seq-len", 0, MOH__OPTION_INT, "N", "longest sequence, in tokens",
+     NULL, FIELD(max_seq_len), SIZE(1 << 24)},
+    {"norm", 0, MOH__OPTION_CHOICE, NULL, "RMSNorm or LayerNorm", NULL,
+     FIELD(norm), .choices = norms},
+    {"norm-placement", 0, MOH__OPTION_CHOICE, NULL,
+     "norms before the sub-layers, or after the residual sums", NULL,
+     FIELD(norm_placement), .choices = placements},
+    {"final-norm", 0, MOH__OPTION_CHOICE, NULL,
+     "a norm before the output matrix", "on with pre-norm",
+     FIELD(final_norm), .choices = switches},
+    {"ffn", 0, MOH__OPTION_CHOICE, NULL, "feed-forward part", NULL,
+     FIELD(ffn), .choices = ffns},
+    {"position", 0, MOH__OPTION_CHOICE, NULL, "positional encoding", NULL,
+     FIELD(position), .choices = positions},
+    {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions", NULL,
+     FIELD(rope_theta), .min = 1, .max = 1e12},
+    {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions", NULL,
+     FIELD(cope_positions), SIZE(1 << 20)},
+    {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
+     "the matrix W_O behind the heads", NULL, FIELD(output_projection),
+     .choices = switches},
+    {"tied", 0, MOH__OPTION_FLAG, NULL,
+     "the output matrix is the embedding", NULL, FIELD(tied)},
+    {"untied", 0, MOH__OPTION_FLAG, NULL,
+     "the output matrix is one of its own", NULL, FIELD(untied)},
+    {"gate-scale", 0, MOH__OPTION_CHOICE, NULL,
+     "gates of mean 1, as in equation 5 of the paper, or 0/1", NULL,
+     FIELD(gate_scale), .choices = gate_scales},
+    {.name = NULL},
+};
+
+/* A library's complaint about what the user typed is one about usage. */
+static moh_status as_usage(moh_status status, moh_error *err) {
+  if (status != MOH_ERR_CONFIG && status != MOH_ERR_FORMAT) return status;
+  if (err != NULL) err->status = MOH_ERR_ARGUMENT;
+  return MOH_ERR_ARGUMENT;
+}
+
+static void set_int(int64_t *field, int64_t value) {
+  *field = moh__int_or(value, *field);
+}
+
+/* Query heads, KV heads in the old ratio, width of a head. */
+static void set_heads(const moh__model_values *v, moh__config *c) {
+  int64_t group = c->n_heads / (c->n_kv_heads > 0 ? c->n_kv_heads : 1);
+  bool derived = c->d_head * c->n_heads == c->d_model;
+  set_int(&c->n_heads, v->n_heads);
+  set_int(&c->d_model, v->d_model);
+  if (moh__is_set_int(v->n_kv_heads))
+    c->n_kv_heads = v->n_kv_heads;
+  else if (moh__is_set_int(v->n_heads))
+    c->n_kv_heads =
+        group > 0 && c->n_heads % group == 0 ? c->n_heads / group : c->n_heads;
+  if (moh__is_set_int(v->d_head))
+    c->d_head = v->d_head;
+  else if (derived && c->d_model % c->n_heads == 0)
+    c->d_head = c->d_model / c->n_heads;
+}
+
+static void set_norms(const moh__model_values *v, moh__config *c) {
+  static const moh__norm_kind kinds[] = {MOH__NORM_RMS, MOH__NORM_LAYER};
+  if (moh__is_set_choice(v->norm)) c->norm = kinds[v->norm];
+  if (moh__is_set_choice(v->norm_placement)) {
+    c->pre_norm = v->norm_placement == 0;
+    c->final_norm = c->pre_norm;
+  }
+  c->final_norm = moh__choice_or(v->final_norm, c->final_norm);
+}
+
+static void set_kinds(const moh__model_values *v, moh__config *c) {
+  static const moh__ffn_kind ffn[] = {MOH__FFN_SWIGLU, MOH__FFN_RELU};
+  static const moh__position_kind position[] = {
+      MOH__POSITION_ROPE, MOH__POSITION_LEARNED, MOH__POSITION_COPE,
+      MOH__POSITION_NONE};
+  static const moh__gate_scale scale[] = {MOH__GATE_UNIT, MOH__GATE_PAPER,
+                                          MOH__GATE_ONE};
+  if (moh__is_set_choice(v->ffn)) c->ffn = ffn[v->ffn];
+  if (moh__is_set_choice(v->position)) c->position = position[v->position];
+  if (c->position == MOH__POSITION_COPE && c->cope_positions == 0)
+    c->cope_positions = COPE_POSITIONS;
+  if (moh__is_set_choice(v->gate_scale)) c->gate_scale = scale[v->gate_scale];
+  if (moh__is_set_choice(v->output_projection))
+    c->output_projection = v->output_projection == 1;
+  if (v->tied || v->untied) c->tied = v->tied;
+}
+
+moh_status moh__model_options_config(const moh__model_values *v,
+                                     const char *default_preset,
+                                     moh__config *config, moh_error *err) {
+  const char *preset = v->preset != NULL ? v->preset : default_preset;
+  if (v->tied && v->untied)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--tied and --untied exclude each other");
+  MOH_TRY(as_usage(moh__config_preset(config, preset, err), err));
+  set_int(&config->n_layers, v->n_layers);
+  set_int(&config->d_ff, v->d_ff);
+  set_int(&config->max_seq_len, v->max_seq_len);
+  set_int(&config->cope_positions, v->cope_positions);
+  config->rope_theta = moh__real_or(v->rope_theta, config->rope_theta);
+  set_heads(v, config);
+  set_norms(v, config);
+  set_kinds(v, config);
+  if (v->heads == NULL) return MOH_OK;
+  return as_usage(moh__config_set_heads(config, v->heads, err), err);
+}
+
+moh_status moh__model_options_check(const moh__config *config,
+                                    moh_error *err) {
+  return as_usage(moh__config_check(config, err), err);
+}

@@ -1,0 +1,212 @@
+/*
+ * The loop of a training run: steps, the log, evaluations on held-out data,
+ * checkpoints, and the end. A signal stops it after the step it is in, with a
+ * checkpoint.
+ */
+#include "run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "interrupt.h"
+#include "numbers.h"
+#include "store/model_dir.h"
+
+enum {
+  EVALUATIONS = 20,     /* of a run, when --eval-every is not given */
+  EVAL_TOKENS = 20000,  /* of an evaluation during the run */
+  KEEP_CHECKPOINTS = 2
+};
+
+/* ---- data ---- */
+
+moh_status moh__run_encode(const moh__run *run, const char *path,
+                           const moh__texts *texts, moh__run_data *data,
+                           moh_error *err) {
+  data->path = path;
+  int64_t max_len = (int64_t)run->options.context + 1;
+  moh_status status = moh__dataset_make(&data->all, texts, run->tokenizer,
+                                        max_len, err);
+  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
+}
+
+moh_status moh__run_split(moh__run *run, double share, moh_error *err) {
+  return moh__dataset_split(run->main.all, share, &run->train,
+                            &run->held_out, err);
+}
+
+/* ---- evaluation ---- */
+
+static moh_status log_eval(moh__run *run, const char *data,
+                           const moh__eval_result *result, moh_error *err) {
+  json_t *body = moh__eval_json(result);
+  json_object_set_new(body, "data", json_string(data));
+  json_object_set_new(
+      body, "step", json_integer(moh__trainer_step_number(run->trainer)));
+  json_t *line = json_object();
+  json_object_set_new(line, "eval", body);
+  return moh__run_dir_log(&run->dir, line, err);
+}
+
+static moh_status evaluate(moh__run *run, const moh__dataset *dataset,
+                           const char *name, moh__eval_result *result,
+                           moh_error *err) {
+  *result = (moh__eval_result){0, NAN, NAN};
+  if (dataset == NULL) return MOH_OK;
+  MOH_TRY(moh__trainer_evaluate(run->trainer, dataset, result, err));
+  return log_eval(run, name, result, err);
+}
+
+/* The first tokens of a dataset, whole examples, at most `most` of them (but
+ * one example at least). start: [2], used for a stream. */
+static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
+                                 int64_t *start) {
+  moh__dataset part = *dataset;
+  if (!dataset->examples && part.start[1] > most) {
+    start[0] = 0;
+    start[1] = most;
+    part.start = start;
+  }
+  while (part.n_sequences > 1 && part.start[part.n_sequences] > most)
+    part.n_sequences--;
+  return part;
+}
+
+static moh_status save_model(moh__run *run, const char *name,
+                             moh_error *err) {
+  char *path = moh__run_dir_path(&run->dir, name);
+  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh__model_note note = {run->origin,
+                          moh__trainer_step_number(run->trainer)};
+  moh_status status =
+      moh__model_save(run->model, run->tokenizer, path, &note, err);
+  free(path);
+  return status;
+}
+
+/* The held-out loss in the middle of a run; the best model is kept. */
+static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
+  int64_t most = moh__int_or(run->values->eval_tokens, EVAL_TOKENS);
+  int64_t start[2], step = moh__trainer_step_number(run->trainer);
+  moh__dataset part = first_tokens(run->held_out, most, start);
+  moh__eval_result result;
+  MOH_TRY(evaluate(run, &part, "held_out", &result, err));
+  bool best = isnan(run->best_loss) || result.loss < run->best_loss;
+  moh__progress_note(&run->progress, "step %" PRId64 ": held out %.4f%s",
+                     step, result.loss, best ? ", the best so far" : "");
+  if (!best) return MOH_OK;
+  run->best_loss = result.loss;
+  run->best_step = step;
+  return save_model(run, "best", err);
+}
+
+/* ---- checkpoints ---- */
+
+static moh_status save_checkpoint(moh__run *run, moh_error *err) {
+  int64_t step = moh__trainer_step_number(run->trainer);
+  char *path = moh__run_dir_checkpoint(&run->dir, step);
+  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status =
+      moh__trainer_checkpoint(run->trainer, run->tokenizer, path, err);
+  free(path);
+  return status;
+}
+
+/* The new one first: an old one goes only when the new one is whole. */
+static moh_status checkpoint(moh__run *run, int64_t every, moh_error *err) {
+  int64_t keep = moh__int_or(run->values->keep_checkpoints,
+                             KEEP_CHECKPOINTS);
+  int64_t old = moh__trainer_step_number(run->trainer) - keep * every;
+  MOH_TRY(save_checkpoint(run, err));
+  if (old <= 0) return MOH_OK;
+  return moh__run_dir_drop_checkpoint(&run->dir, old, err);
+}
+
+static moh_status stop(moh__run *run, moh_error *err) {
+  int64_t step = moh__trainer_step_number(run->trainer);
+  MOH_TRY(save_checkpoint(run, err));
+  return moh__fail(err, MOH_ERR_INTERRUPTED,
+                   "interrupted after step %" PRId64
+                   "; the whole state is in %s/checkpoints/step-%06" PRId64,
+                   step, run->dir.path, step);
+}
+
+/* ---- the loop ---- */
+
+static moh_status after_step(moh__run *run, int64_t step, int64_t n_steps,
+                             moh_error *err) {
+  int64_t often = n_steps / EVALUATIONS > 0 ? n_steps / EVALUATIONS : 1;
+  int64_t eval_every = moh__int_or(run->values->eval_every, often);
+  int64_t every = moh__int_or(run->values->checkpoint_every, 0);
+  bool last = step == n_steps;
+  if (run->held_out != NULL && (last || step % eval_every == 0))
+    MOH_TRY(evaluate_held_out(run, err));
+  if (every > 0 && step % every == 0) MOH_TRY(checkpoint(run, every, err));
+  return moh__interrupted() && !last ? stop(run, err) : MOH_OK;
+}
+
+static moh_status train(moh__run *run, moh_error *err) {
+  int64_t n_steps = moh__trainer_n_steps(run->trainer);
+  int64_t step = moh__trainer_step_number(run->trainer);
+  moh_status status = MOH_OK;
+  moh__progress_start(&run->progress, step, n_steps);
+  while (status == MOH_OK && step < n_steps) {
+    moh__step_report report;
+    status = moh__trainer_step(run->trainer, &report, err);
+    if (status != MOH_OK) break;
+    step = report.step;
+    status = moh__run_dir_log(&run->dir, moh__step_report_json(&report), err);
+    if (status != MOH_OK) break;
+    moh__progress_step(&run->progress, &report);
+    status = after_step(run, step, n_steps, err);
+  }
+  moh__progress_end(&run->progress);
+  return status;
+}
+
+/* ---- from start to end ---- */
+
+static moh_status start(moh__run *run, moh_error *err) {
+  MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
+                           &run->options, run->train, run->mix.all, err));
+  json_t *record = moh__run_record(run);
+  if (record == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status =
+      moh__run_dir_open(&run->dir, run->values->out, record, err);
+  json_decref(record);
+  MOH_TRY(status);
+  return moh__run_forecast(run, err);
+}
+
+static moh_status finish(moh__run *run, moh_error *err) {
+  moh__run_result result;
+  MOH_TRY(save_model(run, "final", err));
+  moh__interrupt_release(); /* nothing can be lost any more */
+  MOH_TRY(evaluate(run, run->train, "train", &result.train, err));
+  MOH_TRY(evaluate(run, run->held_out, "held_out", &result.held_out, err));
+  MOH_TRY(evaluate(run, run->mix.all, "mix", &result.mix, err));
+  return moh__run_report(run, &result, err);
+}
+
+moh_status moh__run_execute(moh__run *run, moh_error *err) {
+  double begin = moh__now();
+  run->best_loss = NAN;
+  moh__interrupt_catch();
+  MOH_TRY(start(run, err));
+  MOH_TRY(train(run, err));
+  run->seconds = moh__now() - begin;
+  return finish(run, err);
+}
+
+void moh__run_free(moh__run *run) {
+  moh__run_dir_close(&run->dir);
+  moh__trainer_free(run->trainer);
+  moh__dataset_free(run->train);
+  moh__dataset_free(run->held_out);
+  moh__dataset_free(run->main.all);
+  moh__dataset_free(run->mix.all);
+  moh__model_free(run->model);
+  moh__tokenizer_free(run->tokenizer);
+  moh__pool_free(run->pool);
+}

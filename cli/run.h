@@ -1,0 +1,68 @@
+/*
+ * A training run: data, model and trainer together with the run's directory,
+ * from the first step to the saved model. Used by train and tune.
+ */
+#ifndef MOH_CLI_RUN_H
+#define MOH_CLI_RUN_H
+
+#include "progress.h"
+#include "run_dir.h"
+#include "train_common.h"
+
+/* A dataset and what is said of it. */
+typedef struct moh__run_data {
+  const char *path;
+  moh__dataset *all; /* NULL: none */
+} moh__run_data;
+
+typedef struct moh__run {
+  const moh__call *call;
+  const moh__training_values *values;
+  const char *origin; /* of the model: a preset's name, a directory */
+  moh__train_options options;
+  moh__pool *pool;
+  moh__tokenizer *tokenizer;
+  moh__model *model;
+  moh__run_data main, mix;
+  moh__dataset *train, *held_out; /* parts of main; held_out may be NULL */
+  moh__trainer *trainer;
+  moh__run_dir dir;
+  moh__progress progress;
+  double seconds;            /* of the whole run */
+  double best_loss;          /* on held-out data; NaN: none yet */
+  int64_t best_step;
+} moh__run;
+
+/* Results of the evaluations at the end; n_tokens 0: no such data. */
+typedef struct moh__run_result {
+  moh__eval_result train, held_out, mix;
+} moh__run_result;
+
+/* Encodes a file's texts; the tokenizer and options.context stand. */
+moh_status moh__run_encode(const moh__run *run, const char *path,
+                           const moh__texts *texts, moh__run_data *data,
+                           moh_error *err);
+
+/* Cuts the main data in its two parts. */
+moh_status moh__run_split(moh__run *run, double share, moh_error *err);
+
+/* Trains, evaluates, saves and reports. Everything above `trainer` stands
+ * (mix may be empty). */
+moh_status moh__run_execute(moh__run *run, moh_error *err);
+
+/* Frees what the run holds, and what it was given. */
+void moh__run_free(moh__run *run);
+
+/* cli/run_report.c: what a run says. */
+
+/* Data, model, memory and steps, on stderr, before the first step. */
+moh_status moh__run_forecast(const moh__run *run, moh_error *err);
+/* run.json: a new reference, NULL when memory ran out. */
+json_t *moh__run_record(const moh__run *run);
+/* The losses on stdout, as text or JSON. */
+moh_status moh__run_report(const moh__run *run, const moh__run_result *result,
+                           moh_error *err);
+/* {"tokens", "loss", "sequence_loss"} */
+json_t *moh__eval_json(const moh__eval_result *result);
+
+#endif

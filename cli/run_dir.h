@@ -1,0 +1,45 @@
+/*
+ * The directory of a training run: run.json (what was asked for), log.jsonl
+ * (a line for each step and evaluation), checkpoints/step-NNNNNN, best/ and
+ * final/ (model directories).
+ */
+#ifndef MOH_CLI_RUN_DIR_H
+#define MOH_CLI_RUN_DIR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/status.h"
+
+typedef struct moh__run_dir {
+  const char *path; /* the caller's */
+  FILE *log;
+} moh__run_dir;
+
+/* Refuses a directory that holds anything, unless overwrite is set and it
+ * holds a run. Changes nothing: it is called before long work. */
+moh_status moh__run_dir_check(const char *path, bool overwrite,
+                              moh_error *err);
+
+/* Makes the directory, without the files of an earlier run, writes run.json
+ * and opens the log. */
+moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
+                             const json_t *record, moh_error *err);
+void moh__run_dir_close(moh__run_dir *dir);
+
+/* Appends a line to the log; takes the reference. NULL is out of memory. */
+moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line, moh_error *err);
+
+/* "DIR/name", to be freed; NULL when memory ran out. */
+char *moh__run_dir_path(const moh__run_dir *dir, const char *name);
+
+/* "DIR/checkpoints/step-NNNNNN", likewise. */
+char *moh__run_dir_checkpoint(const moh__run_dir *dir, int64_t step);
+
+/* Removes a checkpoint, if it exists. */
+moh_status moh__run_dir_drop_checkpoint(const moh__run_dir *dir, int64_t step,
+                                        moh_error *err);
+
+#endif

@@ -1,0 +1,95 @@
+/* Reading a model's tensors: which kind each is, and what they tell. */
+#include "summary.h"
+
+#include <string.h>
+
+static bool contains(const moh__param *w, const char *part) {
+  return strstr(w->name, part) != NULL;
+}
+
+/* The first match decides. */
+static const struct {
+  const char *name;
+  moh__part part;
+} part_names[] = {
+    {"embed_tokens", MOH__PART_EMBEDDING},
+    {"embed_positions", MOH__PART_POSITION},
+    {"cope", MOH__PART_POSITION},
+    {"lm_head", MOH__PART_OUTPUT},
+    {"q_proj", MOH__PART_QUERY},
+    {"k_proj", MOH__PART_KEY},
+    {"v_proj", MOH__PART_VALUE},
+    {"o_proj", MOH__PART_PROJECTION},
+    {"norm", MOH__PART_NORM},
+    {"mlp.", MOH__PART_FEED_FORWARD},
+};
+enum { N_PART_NAMES = sizeof part_names / sizeof part_names[0] };
+
+static moh__part part_of(const moh__param *w) {
+  if ((w->flags & MOH__PARAM_ROUTER) != 0) return MOH__PART_ROUTER;
+  for (int i = 0; i < N_PART_NAMES; i++)
+    if (contains(w, part_names[i].name)) return part_names[i].part;
+  return MOH__PART_OTHER;
+}
+
+static void count_params(const moh__model *model, moh__summary *s) {
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    if ((w->flags & MOH__PARAM_BUFFER) != 0) continue;
+    moh__part part = part_of(w);
+    s->counts[part] += w->n;
+    s->total += w->n;
+    s->n_layers += part == MOH__PART_QUERY;
+    if (part == MOH__PART_ROUTER && contains(w, "layers.0."))
+      s->routers_per_layer += w->n;
+  }
+}
+
+static int64_t rows_of(const moh__param *w) {
+  return w == NULL ? 0 : w->shape[0];
+}
+
+static void read_heads(const moh__model *model, moh__summary *s) {
+  const moh__param *q = moh__model_layer_param(model, 0,
+                                               "self_attn.q_proj.weight");
+  const moh__param *k = moh__model_layer_param(model, 0,
+                                               "self_attn.k_proj.weight");
+  const moh__param *routed = moh__model_layer_param(model, 0,
+                                                    "self_attn.wg.weight");
+  s->n_heads = q == NULL ? 0 : q->n_groups;
+  s->d_head = s->n_heads == 0 ? 0 : q->shape[0] / s->n_heads;
+  s->n_kv_heads = s->d_head == 0 ? 0 : rows_of(k) / s->d_head;
+  s->routed = s->counts[MOH__PART_ROUTER] > 0;
+  s->n_routed = rows_of(routed);
+  s->n_shared = s->routed ? s->n_heads - s->n_routed : 0;
+  s->active = moh__config_active_heads(&model->config);
+}
+
+static void read_positions(const moh__model *model, moh__summary *s) {
+  const moh__param *cope = moh__model_layer_param(model, 0,
+                                                  "self_attn.cope.weight");
+  const moh__param *table =
+      moh__model_param(model, "model.embed_positions.weight");
+  s->rope = model->rope_angles != NULL;
+  s->cope = cope != NULL;
+  s->n_positions = s->cope ? cope->shape[1] : rows_of(table);
+}
+
+void moh__summary_make(const moh__model *model, moh__summary *s) {
+  *s = (moh__summary){.total = 0};
+  count_params(model, s);
+  const moh__param *table =
+      moh__model_param(model, "model.embed_tokens.weight");
+  s->vocabulary = rows_of(table);
+  s->d_model = table == NULL ? 0 : table->shape[1];
+  s->d_ff = rows_of(moh__model_layer_param(model, 0, "mlp.up_proj.weight"));
+  s->tied = s->counts[MOH__PART_OUTPUT] == 0;
+  s->projection = s->counts[MOH__PART_PROJECTION] > 0;
+  s->final_norm = moh__model_param(model, "model.norm.weight") != NULL;
+  s->layer_norm =
+      moh__model_layer_param(model, 0, "input_layernorm.bias") != NULL;
+  s->swiglu =
+      moh__model_layer_param(model, 0, "mlp.gate_proj.weight") != NULL;
+  read_heads(model, s);
+  read_positions(model, s);
+}

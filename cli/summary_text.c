@@ -1,0 +1,197 @@
+/* A summary as sections of a box, and as JSON. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "numbers.h"
+#include "summary.h"
+
+static const char *const part_texts[] = {
+#define PART_TEXT(code, key, text) text,
+    MOH__PART_MAP(PART_TEXT)
+#undef PART_TEXT
+};
+static const char *const part_keys[] = {
+#define PART_KEY(code, key, text) key,
+    MOH__PART_MAP(PART_KEY)
+#undef PART_KEY
+};
+
+/* ---- words for what there is ---- */
+
+static const char *norm_name(const moh__summary *s) {
+  return s->layer_norm ? "LayerNorm" : "RMSNorm";
+}
+
+static const char *ffn_name(const moh__summary *s) {
+  return s->swiglu ? "SwiGLU" : "ReLU";
+}
+
+static const char *position_name(const moh__summary *s) {
+  if (s->cope) return "cope";
+  if (s->rope) return "rope";
+  return s->n_positions > 0 ? "learned" : "none";
+}
+
+static const char *attention_name(const moh__summary *s) {
+  if (s->n_kv_heads == s->n_heads) return "MHA";
+  return s->n_kv_heads == 1 ? "MQA" : "GQA";
+}
+
+/* Which known family has these choices. */
+static const char *family(const moh__model *model, const moh__summary *s) {
+  bool pre = model->config.pre_norm;
+  bool learned = !s->rope && !s->cope && s->n_positions > 0;
+  bool mha = s->n_kv_heads == s->n_heads;
+  if (s->cope) return "custom, with contextual positions";
+  if (pre && !s->layer_norm && s->swiglu && s->rope)
+    return mha ? "LLaMA, LLaMA 2 7B" : "LLaMA 2 70B, LLaMA 3";
+  if (s->layer_norm && !s->swiglu && learned && mha)
+    return pre ? "GPT-2 (with ReLU)" : "the original Transformer's decoder";
+  return "custom";
+}
+
+/* ---- sections ---- */
+
+static void print_base(const moh__box *box, const moh__model *model,
+                       const moh__summary *s) {
+  moh__number vocabulary;
+  moh__box_field(box, "vocabulary", "%s tokens",
+                 moh__number_grouped(&vocabulary, s->vocabulary));
+  moh__box_field(box, "width", "%" PRId64 ", feed-forward %" PRId64
+                 ", heads of %" PRId64, s->d_model, s->d_ff, s->d_head);
+  moh__box_field(box, "layers", "%" PRId64, s->n_layers);
+  moh__box_field(box, "longest sequence", "%" PRId64 " tokens",
+                 model->config.max_seq_len);
+}
+
+static void print_norms(const moh__box *box, const moh__model *model,
+                        const moh__summary *s) {
+  moh__box_field(box, "norm", "%s, %s, %s", norm_name(s),
+                 model->config.pre_norm ? "before the sub-layers (pre-norm)"
+                                        : "after the sums (post-norm)",
+                 s->final_norm ? "final norm" : "no final norm");
+  moh__box_field(box, "feed-forward", "%s", ffn_name(s));
+}
+
+static void print_positions(const moh__box *box, const moh__model *model,
+                            const moh__summary *s) {
+  if (s->cope)
+    moh__box_field(box, "positions", "CoPE, %" PRId64 " for each head",
+                   s->n_positions);
+  else if (s->rope)
+    moh__box_field(box, "positions", "RoPE, theta %g",
+                   model->config.rope_theta);
+  else if (s->n_positions > 0)
+    moh__box_field(box, "positions", "learned, %" PRId64, s->n_positions);
+  else
+    moh__box_field(box, "positions", "none");
+}
+
+static void print_attention(const moh__box *box, const moh__summary *s) {
+  if (s->n_kv_heads == s->n_heads)
+    moh__box_field(box, "attention", "MHA, %" PRId64 " heads", s->n_heads);
+  else
+    moh__box_field(
+        box, "attention",
+        "%s, %" PRId64 " query heads on %" PRId64
+        " KV heads: cache %.0f %% smaller",
+        attention_name(s), s->n_heads, s->n_kv_heads,
+        100.0 - 100.0 * (double)s->n_kv_heads / (double)s->n_heads);
+  if (!s->projection) moh__box_field(box, "", "no output projection");
+  moh__box_field(box, "window", "all earlier tokens");
+}
+
+static void print_heads(const moh__box *box, const moh__model *model,
+                        const moh__summary *s) {
+  const moh__config *c = &model->config;
+  double skipped = 100.0 - 100.0 * (double)s->active / (double)s->n_heads;
+  if (s->routed) {
+    moh__box_field(box, "heads of a token",
+                   "MoH: %" PRId64 " shared + %" PRId64 " of %" PRId64
+                   " by the router = %" PRId64 " of %" PRId64,
+                   s->n_shared, c->k, s->n_routed, s->active, s->n_heads);
+    moh__box_field(box, "",
+                   "%.0f %% of the heads are not computed; beta %g, z %g",
+                   skipped, c->balance_weight, c->z_weight);
+  } else if (s->active < s->n_heads) {
+    moh__box_field(box, "heads of a token",
+                   "the first %" PRId64 " of %" PRId64
+                   "; %.0f %% are not computed",
+                   s->active, s->n_heads, skipped);
+  } else {
+    moh__box_field(box, "heads of a token", "all %" PRId64, s->n_heads);
+  }
+}
+
+static void print_layers(const moh__box *box, const moh__model *model,
+                         const moh__summary *s) {
+  char range[48];
+  int64_t last = 4 * s->n_layers;
+  snprintf(range, sizeof range, "1 - %" PRId64, last);
+  moh__box_field(box, "0", "embedding");
+  if (model->config.pre_norm)
+    moh__box_field(box, range, "%" PRId64 " x (%s, attention, %s, %s)",
+                   s->n_layers, norm_name(s), norm_name(s), ffn_name(s));
+  else
+    moh__box_field(box, range, "%" PRId64 " x (attention, %s, %s, %s)",
+                   s->n_layers, norm_name(s), ffn_name(s), norm_name(s));
+  if (s->final_norm) {
+    snprintf(range, sizeof range, "%" PRId64, ++last);
+    moh__box_field(box, range, "%s", norm_name(s));
+  }
+  snprintf(range, sizeof range, "%" PRId64, ++last);
+  moh__box_field(box, range, "output matrix%s",
+                 s->tied ? " (the embedding's)" : "");
+}
+
+static void print_counts(const moh__box *box, const moh__summary *s) {
+  moh__number n;
+  for (int i = 0; i < MOH__N_PARTS; i++) {
+    if (s->counts[i] == 0) continue;
+    moh__box_field(box, part_texts[i], "%14s  %5.1f %%",
+                   moh__number_grouped(&n, s->counts[i]),
+                   100.0 * (double)s->counts[i] / (double)s->total);
+  }
+  moh__box_field(box, "total", "%14s", moh__number_grouped(&n, s->total));
+  if (s->routed)
+    moh__box_field(box, "router of a layer", "%14s",
+                   moh__number_grouped(&n, s->routers_per_layer));
+}
+
+void moh__summary_print(const moh__box *box, const moh__model *model,
+                        const moh__summary *s) {
+  print_base(box, model, s);
+  moh__box_section(box, "choices");
+  print_norms(box, model, s);
+  print_positions(box, model, s);
+  print_attention(box, s);
+  print_heads(box, model, s);
+  moh__box_field(box, "family", "%s", family(model, s));
+  moh__box_section(box, "layers");
+  print_layers(box, model, s);
+  moh__box_section(box, "parameters");
+  print_counts(box, s);
+}
+
+/* ---- JSON ---- */
+
+static json_t *counts_json(const moh__summary *s) {
+  json_t *object = json_object();
+  for (int i = 0; i < MOH__N_PARTS; i++)
+    json_object_set_new(object, part_keys[i], json_integer(s->counts[i]));
+  json_object_set_new(object, "total", json_integer(s->total));
+  json_object_set_new(object, "router_per_layer",
+                      json_integer(s->routers_per_layer));
+  return object;
+}
+
+json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
+  return json_pack(
+      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "config",
+      moh__config_to_json(&model->config), "norm", norm_name(s),
+      "feed_forward", ffn_name(s), "position", position_name(s), "attention",
+      attention_name(s), "layers", (json_int_t)s->n_layers, "heads",
+      (json_int_t)s->n_heads, "kv_heads", (json_int_t)s->n_kv_heads,
+      "active_heads", (json_int_t)s->active, "shared_heads",
+      (json_int_t)s->n_shared, "parameters", counts_json(s));
+}

@@ -1,0 +1,169 @@
+/*
+ * The tables of training options and of training defaults, and how the one
+ * completes the other.
+ */
+#include "train_common.h"
+
+#include <string.h>
+
+#define FIELD(name) .offset = offsetof(moh__training_values, name)
+#define COUNT(most) .min = 1, .max = (most)
+
+/* How long and how fast each preset trains. */
+static const moh__training_defaults defaults_table[] = {
+    {.name = "nano", .epochs = 20, .steps = 2000, .batch = 12,
+     .accumulate = 1, .context = 64, .lr = 1e-3, .lr_final = 0.1,
+     .warmup = 0.05, .weight_decay = 0.1, .clip = 1, .beta2 = 0.99,
+     .router_lr = 1, .held_out = 0.1},
+    {.name = "seed-train", .epochs = 100, .steps = 2000, .batch = 4,
+     .accumulate = 1, .context = 80, .lr = 1e-3, .lr_final = 0.1,
+     .warmup = 0.05, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
+     .router_lr = 1, .held_out = 0.1},
+    {.name = "seed", .epochs = 100, .steps = 2000, .batch = 4,
+     .accumulate = 1, .context = 80, .lr = 5e-4, .lr_final = 0.1,
+     .warmup = 0.1, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
+     .router_lr = 1, .held_out = 0.1},
+    {.name = "moh-s", .epochs = 1, .steps = 10000, .batch = 4,
+     .accumulate = 8, .context = 512, .lr = 6e-4, .lr_final = 0.1,
+     .warmup = 0.02, .weight_decay = 0.1, .clip = 1, .beta2 = 0.95,
+     .router_lr = 1, .held_out = 0.01},
+    {.name = "moh-b", .epochs = 1, .steps = 10000, .batch = 2,
+     .accumulate = 16, .context = 512, .lr = 3e-4, .lr_final = 0.1,
+     .warmup = 0.02, .weight_decay = 0.1, .clip = 1, .beta2 = 0.95,
+     .router_lr = 1, .held_out = 0.01},
+    {.name = "tune", .epochs = 100, .steps = 500, .batch = 4,
+     .accumulate = 1, .context = 80, .lr = 5e-4, .lr_final = 0.1,
+     .warmup = 0.05, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
+     .router_lr = 1, .held_out = 0.1},
+};
+enum { N_DEFAULTS = sizeof defaults_table / sizeof defaults_table[0] };
+
+const moh__option moh__data_options[] = {
+    {"data", 'd', MOH__OPTION_STRING, "FILE",
+     "what to learn: a JSON array of strings (.json), or plain text", NULL,
+     FIELD(data), .required = true},
+    {"out", 'o', MOH__OPTION_STRING, "DIR",
+     "the run's directory: run.json, log.jsonl, checkpoints/, best/, final/",
+     NULL, FIELD(out), .required = true},
+    {"overwrite", 0, MOH__OPTION_FLAG, NULL,
+     "replace an earlier run in that directory", NULL, FIELD(overwrite)},
+    {"held-out", 0, MOH__OPTION_REAL, "SHARE",
+     "share of the data kept for evaluation",
+     "0 for examples, by preset for text", FIELD(held_out), .min = 0,
+     .max = 0.9},
+    {.name = NULL},
+};
+
+const moh__option moh__training_options[] = {
+    {"epochs", 0, MOH__OPTION_INT, "N", "passes over the examples",
+     "by preset", FIELD(epochs), COUNT(1e9)},
+    {"steps", 0, MOH__OPTION_INT, "N", "optimizer steps, instead of epochs",
+     "by preset", FIELD(steps), COUNT(1e12)},
+    {"batch", 'b', MOH__OPTION_INT, "N", "sequences of a micro-batch",
+     "by preset", FIELD(batch), COUNT(65536)},
+    {"accumulate", 0, MOH__OPTION_INT, "N", "micro-batches of a step",
+     "by preset", FIELD(accumulate), COUNT(65536)},
+    {"context", 'c', MOH__OPTION_INT, "N",
+     "tokens that a sequence predicts, at most", "by preset", FIELD(context),
+     COUNT(1 << 20)},
+    {"lr", 0, MOH__OPTION_REAL, "X", "learning rate after the warm-up",
+     "by preset", FIELD(lr), .min = 0, .max = 100},
+    {"lr-final", 0, MOH__OPTION_REAL, "SHARE",
+     "learning rate at the end of the cosine, as a share of --lr", "0.1",
+     FIELD(lr_final), .min = 0, .max = 1},
+    {"warmup", 0, MOH__OPTION_REAL, "SHARE",
+     "share of the steps in which the learning rate rises", "by preset",
+     FIELD(warmup), .min = 0, .max = 1},
+    {"weight-decay", 0, MOH__OPTION_REAL, "X", "of AdamW, on matrices",
+     "by preset", FIELD(weight_decay), .min = 0, .max = 100},
+    {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
+     FIELD(clip), .min = 0, .max = 1e9},
+    {"adam-beta1", 0, MOH__OPTION_REAL, "X", "decay of the first moment",
+     "0.9", FIELD(beta1), .min = 0, .max = 0.999999},
+    {"adam-beta2", 0, MOH__OPTION_REAL, "X", "decay of the second moment",
+     "by preset", FIELD(beta2), .min = 0, .max = 0.999999},
+    {"router-lr", 0, MOH__OPTION_REAL, "FACTOR",
+     "the routers' learning rate, times --lr", "1", FIELD(router_lr),
+     .min = 0, .max = 1000},
+    {"beta", 0, MOH__OPTION_REAL, "X",
+     "weight of the load-balance loss (mean over layers)",
+     "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
+    {"z-loss", 0, MOH__OPTION_REAL, "X", "weight of the routers' z-loss",
+     "0, or the model's", FIELD(z_weight), .min = 0, .max = 1e6},
+    {"seed", 's', MOH__OPTION_INT, "N",
+     "of initial weights and the order of the data", "1", FIELD(seed),
+     .min = 0, .max = 9e18},
+    {.name = NULL},
+};
+
+const moh__option moh__run_options[] = {
+    {"eval-every", 0, MOH__OPTION_INT, "STEPS",
+     "evaluate on held-out data so often; the best goes to best/",
+     "20 times in a run", FIELD(eval_every), COUNT(1e12)},
+    {"eval-tokens", 0, MOH__OPTION_INT, "N",
+     "tokens of such an evaluation, at most", "20000", FIELD(eval_tokens),
+     COUNT(1e12)},
+    {"checkpoint-every", 0, MOH__OPTION_INT, "STEPS",
+     "save the whole state so often; 0: only when interrupted", "0",
+     FIELD(checkpoint_every), .min = 0, .max = 1e12},
+    {"keep-checkpoints", 0, MOH__OPTION_INT, "N",
+     "older checkpoints are removed", "2", FIELD(keep_checkpoints),
+     COUNT(1e6)},
+    {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
+     "all processors", FIELD(threads), COUNT(1024)},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout", NULL,
+     FIELD(json)},
+    {.name = NULL},
+};
+
+const moh__training_defaults *moh__training_defaults_of(const char *name) {
+  for (int i = 0; i < N_DEFAULTS; i++)
+    if (strcmp(defaults_table[i].name, name) == 0) return &defaults_table[i];
+  return &defaults_table[0];
+}
+
+/* Epochs for examples, steps for plain text, unless one was given. */
+static moh_status fill_length(const moh__training_values *v,
+                              const moh__training_defaults *d, bool examples,
+                              moh__train_options *options, moh_error *err) {
+  bool epochs = moh__is_set_int(v->epochs), steps = moh__is_set_int(v->steps);
+  if (epochs && steps)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--epochs and --steps exclude each other");
+  if (!epochs && !steps) epochs = examples;
+  options->epochs = epochs ? moh__int_or(v->epochs, d->epochs) : 0;
+  options->steps = epochs ? 0 : moh__int_or(v->steps, d->steps);
+  return MOH_OK;
+}
+
+moh_status moh__training_fill(const moh__training_values *v,
+                              const moh__training_defaults *d, bool examples,
+                              moh__train_options *options, moh_error *err) {
+  moh__train_options_default(options);
+  options->lr = moh__real_or(v->lr, d->lr);
+  options->lr_final = moh__real_or(v->lr_final, d->lr_final);
+  options->warmup = moh__real_or(v->warmup, d->warmup);
+  options->weight_decay = moh__real_or(v->weight_decay, d->weight_decay);
+  options->clip = moh__real_or(v->clip, d->clip);
+  options->beta1 = moh__real_or(v->beta1, options->beta1);
+  options->beta2 = moh__real_or(v->beta2, d->beta2);
+  options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->batch = (int32_t)moh__int_or(v->batch, d->batch);
+  options->accumulate = (int32_t)moh__int_or(v->accumulate, d->accumulate);
+  options->context = (int32_t)moh__int_or(v->context, d->context);
+  options->seed = (uint64_t)moh__int_or(v->seed, 1);
+  return fill_length(v, d, examples, options, err);
+}
+
+double moh__training_held_out(const moh__training_values *values,
+                              const moh__training_defaults *defaults,
+                              bool examples) {
+  return moh__real_or(values->held_out, examples ? 0 : defaults->held_out);
+}
+
+void moh__training_set_weights(const moh__training_values *values,
+                               moh__config *config) {
+  config->balance_weight =
+      moh__real_or(values->balance_weight, config->balance_weight);
+  config->z_weight = moh__real_or(values->z_weight, config->z_weight);
+}

@@ -1,0 +1,137 @@
+/* The table of architectures, and what is the same for all of them. */
+#include "arch/arch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/transformer.h"
+
+const moh__arch *moh__arch_of(const moh__config *config) {
+  static const moh__arch *const table[] = {
+      [MOH__TRANSFORMER] = &moh__transformer};
+  return table[config->architecture];
+}
+
+moh_status moh__arch_model(moh__model **out, const moh__config *config,
+                           moh_error *err) {
+  MOH_TRY(moh__model_new(out, config, err));
+  moh_status status = moh__arch_of(config)->declare(*out, err);
+  if (status != MOH_OK) {
+    moh__model_free(*out);
+    *out = NULL;
+  }
+  return status;
+}
+
+moh_status moh__arch_model_init(moh__model **out, const moh__config *config,
+                                uint64_t seed, moh_error *err) {
+  MOH_TRY(moh__arch_model(out, config, err));
+  moh_status status = moh__model_alloc_data(*out, err);
+  if (status != MOH_OK) {
+    moh__model_free(*out);
+    *out = NULL;
+    return status;
+  }
+  moh__arch_of(config)->init(*out, seed);
+  return MOH_OK;
+}
+
+moh__param *moh__arch_output(const moh__model *model) {
+  return moh__model_param(model, model->config.tied
+                                     ? "model.embed_tokens.weight"
+                                     : "lm_head.weight");
+}
+
+moh__tensor *moh__arch_logits(const moh__model *model, moh__tape *tape,
+                              const moh__batch *batch) {
+  moh__tensor *x =
+      moh__arch_of(&model->config)->forward(model, tape, batch);
+  return moh__op_linear(tape, x, moh__arch_output(model));
+}
+
+void moh__arch_loss(const moh__model *model, moh__tape *tape,
+                    const moh__batch *batch, const int32_t *targets,
+                    const real *weights, real *loss) {
+  moh__tensor *x =
+      moh__arch_of(&model->config)->forward(model, tape, batch);
+  moh__op_cross_entropy(tape, x, moh__arch_output(model), targets, weights,
+                        loss);
+}
+
+/* A batch whose sizes are real and whose contents no dry run reads. */
+typedef struct dry_batch {
+  moh__batch batch;
+  moh__cache cache;
+  int32_t *rows; /* seq_start */
+  real **slots;
+} dry_batch;
+
+static moh_status make_dry_batch(dry_batch *dry, const moh__model *model,
+                                 int32_t n_seq, int32_t seq_len,
+                                 bool training, moh_error *err) {
+  memset(dry, 0, sizeof(*dry));
+  int n_slots = moh__arch_of(&model->config)->n_slots(&model->config);
+  dry->rows = calloc((size_t)n_seq + 1, sizeof(int32_t));
+  dry->slots = calloc((size_t)n_slots, sizeof(real *));
+  if (dry->rows == NULL || dry->slots == NULL) {
+    free(dry->rows);
+    free((void *)dry->slots);
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a dry run");
+  }
+  for (int32_t s = 0; s <= n_seq; s++) dry->rows[s] = s * seq_len;
+  dry->batch.n = n_seq * seq_len;
+  dry->batch.n_seq = n_seq;
+  dry->batch.seq_start = dry->rows;
+  dry->batch.n_out = training ? dry->batch.n : n_seq;
+  if (training) return MOH_OK;
+  dry->batch.out_rows = dry->rows;
+  dry->cache.slots = dry->slots;
+  dry->batch.cache = &dry->cache;
+  return MOH_OK;
+}
+
+static moh_status dry_run(const moh__model *model, const moh__batch *batch,
+                          bool training, bool masked, size_t *bytes,
+                          moh_error *err) {
+  moh__arena arena;
+  moh__arena_init_counting(&arena);
+  moh__tape tape;
+  MOH_TRY(moh__tape_init(&tape, &arena, NULL, err));
+  moh__tape_reset(&tape, training);
+  tape.masked = masked;
+  if (training)
+    moh__arch_loss(model, &tape, batch, NULL, NULL, NULL);
+  else
+    moh__arch_logits(model, &tape, batch);
+  moh__tape_free(&tape);
+  *bytes = arena.peak;
+  return MOH_OK;
+}
+
+static moh_status arena_bytes(const moh__model *model, int32_t n_seq,
+                              int32_t seq_len, bool training, bool masked,
+                              size_t *bytes, moh_error *err) {
+  if ((int64_t)n_seq * seq_len > INT32_MAX / 2)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a batch of %d x %d tokens is too large", n_seq,
+                     seq_len);
+  dry_batch dry;
+  MOH_TRY(make_dry_batch(&dry, model, n_seq, seq_len, training, err));
+  moh_status status =
+      dry_run(model, &dry.batch, training, masked, bytes, err);
+  free(dry.rows);
+  free((void *)dry.slots);
+  return status;
+}
+
+moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
+                                 int32_t seq_len, bool training,
+                                 size_t *bytes, moh_error *err) {
+  return arena_bytes(model, n_seq, seq_len, training, false, bytes, err);
+}
+
+moh_status moh__arch_arena_bytes_masked(const moh__model *model,
+                                        int32_t n_seq, int32_t seq_len,
+                                        size_t *bytes, moh_error *err) {
+  return arena_bytes(model, n_seq, seq_len, true, true, bytes, err);
+}

@@ -1,0 +1,41 @@
+/* Multiply-adds of a token, counted from the configuration. */
+#include "arch/arch.h"
+
+static int64_t router_macs(const moh__config *c) {
+  if (c->heads != MOH__HEADS_MOH) return 0;
+  moh__router_shape s = moh__config_router_shape(c);
+  int64_t rows = moh__router_has_routed(&s) ? s.n_routed : 0;
+  if (moh__router_has_shared(&s)) rows += s.n_shared;
+  if (moh__router_has_mix(&s)) rows += 2;
+  return rows * c->d_model;
+}
+
+/* What one query head costs, and disappears with it: its query, its scores
+ * and weighted sum, its columns of W_O, and CoPE's q . e_n. */
+static int64_t head_macs(const moh__config *c, int64_t context) {
+  int64_t n = c->d_head * c->d_model + 2 * context * c->d_head;
+  if (c->output_projection) n += c->d_head * c->d_model;
+  if (c->position == MOH__POSITION_COPE) n += c->cope_positions * c->d_head;
+  return n;
+}
+
+/* What every token pays: keys, values, feed-forward. */
+static int64_t fixed_macs(const moh__config *c) {
+  int64_t matrices = c->ffn == MOH__FFN_SWIGLU ? 3 : 2;
+  return 2 * c->n_kv_heads * c->d_head * c->d_model +
+         matrices * c->d_model * c->d_ff;
+}
+
+moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
+  int64_t output = config->vocab_size * config->d_model;
+  int64_t fixed = fixed_macs(config);
+  int64_t head = head_macs(config, context);
+  int64_t router = router_macs(config);
+  int64_t active = moh__config_active_heads(config);
+  moh__macs macs = {
+      .dense = config->n_layers * (fixed + config->n_heads * head) + output,
+      .active =
+          config->n_layers * (fixed + active * head + router) + output,
+      .router = config->n_layers * router};
+  return macs;
+}

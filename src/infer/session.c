@@ -1,0 +1,178 @@
+/*
+ * A session: pages for all slots in one block, one arena for its steps. Long
+ * prompts are fed in chunks, so the arena's size does not grow with them.
+ */
+#include "infer/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "base/checked.h"
+#include "kernel/kernel.h"
+
+enum { CHUNK = 256 }; /* tokens of a prefill step */
+
+struct moh__session {
+  const moh__model *model;
+  int32_t max_len;
+  int32_t length;
+  real *pages;  /* all slots */
+  real **slots; /* [n_slots] into pages */
+  int32_t *page_ids;
+  int32_t *positions; /* [CHUNK] */
+  moh__cache cache;
+  moh__arena arena;
+  moh__tape tape;
+};
+
+static int32_t pages_for(int32_t max_len) {
+  return (max_len + MOH__PANEL - 1) / MOH__PANEL;
+}
+
+/* Elements of one slot's pool of pages. */
+static int64_t slot_size(const moh__config *c, int32_t max_len) {
+  return pages_for(max_len) * c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
+}
+
+static int32_t chunk_for(int32_t max_len) {
+  return max_len < CHUNK ? max_len : CHUNK;
+}
+
+moh_status moh__session_measure(const moh__model *model, int32_t max_len,
+                                moh__session_bytes *bytes, moh_error *err) {
+  const moh__config *c = &model->config;
+  size_t n_slots = (size_t)moh__arch_of(c)->n_slots(c);
+  bytes->pages = n_slots * (size_t)slot_size(c, max_len) * sizeof(real);
+  return moh__arch_arena_bytes(model, 1, chunk_for(max_len), false,
+                               &bytes->work, err);
+}
+
+static moh_status alloc_pages(moh__session *s, size_t bytes,
+                              moh_error *err) {
+  const moh__config *c = &s->model->config;
+  int n_slots = moh__arch_of(c)->n_slots(c);
+  int32_t n_pages = pages_for(s->max_len);
+  s->pages = aligned_alloc(MOH__ALIGN, bytes);
+  s->slots = calloc((size_t)n_slots, sizeof(real *));
+  s->page_ids = calloc((size_t)n_pages, sizeof(int32_t));
+  s->positions = calloc(CHUNK, sizeof(int32_t));
+  if (s->pages == NULL || s->slots == NULL || s->page_ids == NULL ||
+      s->positions == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY,
+                     "no memory for %zu bytes of keys and values", bytes);
+  for (int i = 0; i < n_slots; i++)
+    s->slots[i] = s->pages + i * slot_size(c, s->max_len);
+  for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p;
+  s->cache.slots = s->slots;
+  s->cache.page_size = slot_size(c, s->max_len) / n_pages;
+  s->cache.page_ids = s->page_ids;
+  s->cache.pages_per_seq = n_pages;
+  return MOH_OK;
+}
+
+static moh_status open_session(moh__session *s, moh__pool *pool,
+                               moh_error *err) {
+  moh__session_bytes bytes;
+  MOH_TRY(moh__session_measure(s->model, s->max_len, &bytes, err));
+  MOH_TRY(alloc_pages(s, bytes.pages, err));
+  MOH_TRY(moh__arena_init(&s->arena, bytes.work, err));
+  return moh__tape_init(&s->tape, &s->arena, pool, err);
+}
+
+moh_status moh__session_new(moh__session **out, const moh__model *model,
+                            moh__pool *pool, int32_t max_len,
+                            moh_error *err) {
+  *out = NULL;
+  int64_t limit = model->config.max_seq_len;
+  if (max_len == 0) max_len = (int32_t)limit;
+  if (max_len < 1 || max_len > limit)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a session holds 1 to %d tokens, not %d", (int)limit,
+                     max_len);
+  moh__session *s = calloc(1, sizeof(*s));
+  if (s == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  s->model = model;
+  s->max_len = max_len;
+  moh_status status = open_session(s, pool, err);
+  if (status != MOH_OK) {
+    moh__session_free(s);
+    return status;
+  }
+  *out = s;
+  return MOH_OK;
+}
+
+void moh__session_free(moh__session *s) {
+  if (s == NULL) return;
+  moh__tape_free(&s->tape);
+  moh__arena_free(&s->arena);
+  free(s->pages);
+  free((void *)s->slots);
+  free(s->page_ids);
+  free(s->positions);
+  free(s);
+}
+
+static moh_status check_tokens(const moh__session *s, const int32_t *tokens,
+                               int32_t n, moh_error *err) {
+  if (n < 1)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "there is no token to feed");
+  if (n > s->max_len - s->length)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "%d tokens do not fit behind %d of at most %d", n,
+                     s->length, s->max_len);
+  for (int32_t i = 0; i < n; i++)
+    if (tokens[i] < 0 || tokens[i] >= s->model->config.vocab_size)
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "token %d is not in the vocabulary of %d", tokens[i],
+                       (int)s->model->config.vocab_size);
+  return MOH_OK;
+}
+
+static const real *feed_chunk(moh__session *s, const int32_t *tokens,
+                              int32_t n) {
+  int32_t seq_start[2] = {0, n};
+  int32_t last = n - 1;
+  for (int32_t i = 0; i < n; i++) s->positions[i] = s->length + i;
+  moh__batch batch = {.n = n,
+                      .tokens = tokens,
+                      .positions = s->positions,
+                      .n_seq = 1,
+                      .seq_start = seq_start,
+                      .n_out = 1,
+                      .out_rows = &last,
+                      .cache = &s->cache};
+  moh__tape_reset(&s->tape, false);
+  const moh__tensor *logits = moh__arch_logits(s->model, &s->tape, &batch);
+  s->length += n;
+  return logits->v;
+}
+
+moh_status moh__session_feed(moh__session *s, const int32_t *tokens,
+                             int32_t n, const real **logits,
+                             moh_error *err) {
+  MOH_TRY(check_tokens(s, tokens, n, err));
+  int32_t chunk = chunk_for(s->max_len);
+  for (int32_t at = 0; at < n; at += chunk)
+    *logits = feed_chunk(s, tokens + at, n - at < chunk ? n - at : chunk);
+  return MOH_OK;
+}
+
+int32_t moh__session_length(const moh__session *s) { return s->length; }
+
+int32_t moh__session_max_length(const moh__session *s) {
+  return s->max_len;
+}
+
+int32_t moh__session_vocabulary(const moh__session *s) {
+  return (int32_t)s->model->config.vocab_size;
+}
+
+void moh__session_truncate(moh__session *s, int32_t n) {
+  if (n >= 0 && n < s->length) s->length = n;
+}
+
+const moh__head_use *moh__session_head_use(const moh__session *s) {
+  return s->tape.use;
+}

@@ -1,0 +1,46 @@
+/*
+ * A session: the mutable half of inference. It owns the KV pages of one
+ * sequence and the working memory of its steps; the model is shared.
+ */
+#ifndef MOH_INFER_SESSION_H
+#define MOH_INFER_SESSION_H
+
+#include "base/pool.h"
+#include "base/rng.h"
+#include "model/model.h"
+#include "op/tape.h"
+
+typedef struct moh__session moh__session;
+
+/* max_len: tokens that it can hold, at most the model's max_seq_len; 0 means
+ * that. The model must be packed. It and the pool must outlive the session. */
+moh_status moh__session_new(moh__session **out, const moh__model *model,
+                            moh__pool *pool, int32_t max_len, moh_error *err);
+void moh__session_free(moh__session *session);
+
+/* Appends n > 0 tokens and computes the logits of the last one,
+ * [vocab_size], which hold until the next call. Tokens outside the vocabulary
+ * and tokens beyond max_len are refused, with nothing changed. */
+moh_status moh__session_feed(moh__session *session, const int32_t *tokens,
+                             int32_t n, const real **logits, moh_error *err);
+
+int32_t moh__session_length(const moh__session *session);
+int32_t moh__session_max_length(const moh__session *session);
+/* How many logits a feed gives. */
+int32_t moh__session_vocabulary(const moh__session *session);
+
+/* Forgets all tokens from position n on. */
+void moh__session_truncate(moh__session *session, int32_t n);
+
+/* Head use of the last feed, layer by layer; NULL when the model has no
+ * router. Holds until the next call. */
+const moh__head_use *moh__session_head_use(const moh__session *session);
+
+/* Bytes of KV pages and of working memory for sequences of max_len. */
+typedef struct moh__session_bytes {
+  size_t pages, work;
+} moh__session_bytes;
+moh_status moh__session_measure(const moh__model *model, int32_t max_len,
+                                moh__session_bytes *bytes, moh_error *err);
+
+#endif

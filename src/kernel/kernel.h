@@ -1,0 +1,178 @@
+/*
+ * Compute kernels: work on arrays of `real`, know rows, never a plan.
+ *
+ * One table of functions, chosen once at start: the plain reference (complete,
+ * readable, the only one built in double), or one source per kernel compiled
+ * for baseline x86-64, AVX2 + FMA, AVX-512, or NEON. MOH_CPU=reference, base,
+ * avx2 or avx512 overrides the choice.
+ *
+ * The rule of bits. Every element of a matrix product starts from the value
+ * that C holds and adds its terms with k ascending, one multiply-add at a
+ * time, whatever the shape of a tile, the row lists, the operand's layout or
+ * the number of threads. Adding 0 x w then changes nothing: skipping a row
+ * gives the same bits as computing it with a zero factor.
+ */
+#ifndef MOH_KERNEL_KERNEL_H
+#define MOH_KERNEL_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "base/real.h"
+#include "base/status.h"
+
+enum {
+  MOH__PANEL = 64,    /* outputs in a weight panel; keys in a page */
+  MOH__MAX_HEAD = 256 /* largest d_head: attention scratch is sized for it */
+};
+
+/* Width of panel p of n outputs: 64, the last one rounded up to 16. */
+static inline int64_t moh__panel_width(int64_t n, int64_t p) {
+  int64_t left = n - p * MOH__PANEL;
+  return left >= MOH__PANEL ? MOH__PANEL : (left + 15) / 16 * 16;
+}
+
+/* Elements of a packed (k, n) operand. */
+static inline int64_t moh__packed_size(int64_t k, int64_t n) {
+  return k * ((n + 15) / 16 * 16);
+}
+
+/*
+ * C[cr(i)][j] (+)= sum over k ascending of A(i, k) B(k, j),
+ * i < m, j < n. Rows are a base plus 32-bit indices; NULL means i itself.
+ *
+ * gemm:    A(i, k) = a[ar(i) * lda + k]; cr(i) may scatter.
+ * gemm_at: A(i, k) = a[ak(k) * lda + i] (A transposed), B rows by bk(k):
+ *          weight gradients. c_rows must be NULL.
+ * B is packed in panels, (k, j) at b + 64 p k_total + k * width(p) + j - 64 p
+ * with p = j / 64, or plain with rows ldb apart (ldb > 0). Rows of C that
+ * c_rows names must be distinct.
+ */
+typedef struct moh__gemm {
+  int64_t m, n, k;
+  const real *a;
+  int64_t lda;
+  const int32_t *a_rows; /* gemm: [m] or NULL; gemm_at: [k] or NULL */
+  const real *b;
+  int64_t ldb;           /* 0: packed panels */
+  const int32_t *b_rows; /* gemm_at: [k] or NULL */
+  real *c;
+  int64_t ldc;
+  const int32_t *c_rows; /* gemm: [m] or NULL */
+  bool accumulate;       /* start from C; otherwise from 0 */
+} moh__gemm;
+
+/*
+ * Keys and values of one KV head of one sequence, in pages of 64 keys: page p
+ * is at pages + page_ids[p] * page_stride and holds K transposed, [d_head][64],
+ * then V, [64][d_head]. What lies behind the last key is never used.
+ */
+typedef struct moh__keys {
+  const real *pages;
+  int64_t page_stride; /* in elements */
+  const int32_t *page_ids;
+} moh__keys;
+
+/*
+ * Causal softmax attention of one head's list of queries of one sequence over
+ * the keys that each may see: key j for a query at position pos[i] when
+ * j <= pos[i]. Never forms a T x T matrix.
+ *   S_ij = scale q_i . k_j,  P = softmax_j(S),  o_i = sum_j P_ij v_j
+ */
+typedef struct moh__attention {
+  int64_t n;          /* queries */
+  int64_t d;          /* d_head */
+  const real *q;      /* [n][d] */
+  const int32_t *pos; /* [n] ascending */
+  moh__keys keys;
+  real scale;
+  real *o;   /* [n][d] */
+  real *lse; /* [n] log sum_j exp(S_ij) */
+} moh__attention;
+
+/*
+ * Backward of the above. With D_i = do_i . o_i:
+ *   dS_ij = P_ij (do_i . v_j - D_i),  dq_i += scale sum_j dS_ij k_j,
+ *   dk_j += scale sum_i dS_ij q_i,    dv_j += sum_i P_ij do_i
+ * dk, dv: key j at dk + j * ldk. All three accumulate.
+ */
+typedef struct moh__attention_grad {
+  moh__attention forward; /* q, o, lse as forward left them */
+  const real *d_o;        /* [n][d] */
+  real *dq;               /* [n][d] */
+  real *dk;
+  real *dv;
+  int64_t ldk;
+} moh__attention_grad;
+
+/* AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2), one step. */
+typedef struct moh__adamw {
+  real lr, beta1, beta2, eps, decay;
+  real correct1, correct2; /* 1 - beta^step */
+  real grad_scale;         /* clipping: g is used as g * grad_scale */
+} moh__adamw;
+
+typedef struct moh__kernels {
+  const char *name;
+  /* matrix products on one thread; scratch: MOH__SCRATCH_BYTES */
+  void (*gemm)(const moh__gemm *g, void *scratch);
+  void (*gemm_at)(const moh__gemm *g, void *scratch);
+  void (*attention)(const moh__attention *a, void *scratch);
+  void (*attention_grad)(const moh__attention_grad *a, void *scratch);
+  /* rows: n elements each */
+  real (*dot)(const real *x, const real *y, int64_t n);
+  real (*sum)(const real *x, int64_t n);
+  real (*max)(const real *x, int64_t n); /* n > 0; NaN is passed on */
+  void (*add)(real *y, const real *x, int64_t n);          /* y += x */
+  void (*axpy)(real *y, real a, const real *x, int64_t n); /* y += a x */
+  void (*scale)(real *y, real a, const real *x, int64_t n); /* y = a x */
+  /* y = (x - shift) * a * gain; gain may be NULL (all ones) */
+  void (*scale_gain)(real *y, const real *x, real shift, real a,
+                     const real *gain, int64_t n);
+  /* x = exp(x - shift); returns the sum */
+  real (*exp_sum)(real *x, real shift, int64_t n);
+  /* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)) */
+  void (*swiglu)(real *y, const real *gate, const real *up, int64_t n);
+  /* dgate += dy up silu'(gate), dup += dy silu(gate) */
+  void (*swiglu_grad)(real *dgate, real *dup, const real *dy,
+                      const real *gate, const real *up, int64_t n);
+  double (*sum_squares)(const real *x, int64_t n); /* added up in double */
+  void (*adamw)(const moh__adamw *a, real *w, real *g, real *m, real *v,
+                int64_t n);
+} moh__kernels;
+
+/* Plain loops in `real`: what every other table is compared with. */
+extern const moh__kernels moh__kernels_reference;
+
+/* The table in use. The first call chooses; thread safe. */
+const moh__kernels *moh__kernel(void);
+
+/* A table by name ("reference", "base", "avx2", "avx512"), NULL when this
+ * build or this processor has none such. For tests and benchmarks. */
+const moh__kernels *moh__kernel_named(const char *name);
+
+/* Replaces the table in use; for tests and benchmarks, between jobs. */
+void moh__kernel_use(const moh__kernels *table);
+
+/* gemm and gemm_at over a pool: the rows and columns of C are cut into fixed
+ * pieces, so the result does not depend on the number of threads. */
+void moh__gemm_run(moh__pool *pool, const moh__gemm *g);
+void moh__gemm_at_run(moh__pool *pool, const moh__gemm *g);
+
+/* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`. */
+typedef void moh__range_fn(void *context, int64_t begin, int64_t end,
+                           void *scratch);
+void moh__range_run(moh__pool *pool, int64_t n, int64_t grain,
+                    moh__range_fn *fn, void *context);
+
+/* Packs B(k, j) = src[j * ld + k] (a weight as files hold it: one row of k
+ * inputs for each of n outputs) into panels; see moh__packed_size. */
+void moh__pack_transposed(real *dst, const real *src, int64_t ld, int64_t k,
+                          int64_t n);
+
+/* Writes key row k[d] and value row v[d] as key number `slot` of a page. */
+void moh__page_write(real *page, int64_t d, int64_t slot, const real *k,
+                     const real *v);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * The plain reference: every kernel as its formula reads, in `real`. It is
+ * what the fast tables are compared with, what runs on processors that have
+ * none, and, built in double, what gradients are checked with.
+ */
+#include <assert.h>
+
+#include "kernel/kernel.h"
+
+static int64_t row_at(const int32_t *index, int64_t i) {
+  return index == NULL ? i : index[i];
+}
+
+/* B(k, j) of a packed or plain operand; b_rows only with plain ones. */
+static real b_at(const moh__gemm *g, int64_t k, int64_t j) {
+  if (g->ldb > 0) return g->b[row_at(g->b_rows, k) * g->ldb + j];
+  int64_t p = j / MOH__PANEL;
+  return g->b[p * MOH__PANEL * g->k + k * moh__panel_width(g->n, p) +
+              j % MOH__PANEL];
+}
+
+static void reference_gemm(const moh__gemm *g, void *scratch) {
+  (void)scratch;
+  for (int64_t i = 0; i < g->m; i++) {
+    const real *a = g->a + row_at(g->a_rows, i) * g->lda;
+    real *c = g->c + row_at(g->c_rows, i) * g->ldc;
+    for (int64_t j = 0; j < g->n; j++) {
+      real sum = g->accumulate ? c[j] : 0;
+      for (int64_t k = 0; k < g->k; k++) sum += a[k] * b_at(g, k, j);
+      c[j] = sum;
+    }
+  }
+}
+
+static void reference_gemm_at(const moh__gemm *g, void *scratch) {
+  (void)scratch;
+  assert(g->c_rows == NULL);
+  for (int64_t i = 0; i < g->m; i++) {
+    for (int64_t j = 0; j < g->n; j++) {
+      real *c = g->c + i * g->ldc + j;
+      real sum = g->accumulate ? *c : 0;
+      for (int64_t k = 0; k < g->k; k++)
+        sum += g->a[row_at(g->a_rows, k) * g->lda + i] * b_at(g, k, j);
+      *c = sum;
+    }
+  }
+}
+
+/* ---- attention ---- */
+
+static const real *page_of(const moh__keys *keys, int64_t j) {
+  return keys->pages + keys->page_ids[j / MOH__PANEL] * keys->page_stride;
+}
+
+/* K of a page is [d][64]: component c of key j is 64 apart from c + 1. */
+static const real *key_at(const moh__attention *a, int64_t j) {
+  return page_of(&a->keys, j) + j % MOH__PANEL;
+}
+
+static const real *value_at(const moh__attention *a, int64_t j) {
+  return page_of(&a->keys, j) + a->d * MOH__PANEL + j % MOH__PANEL * a->d;
+}
+
+static real score(const moh__attention *a, const real *q, int64_t j) {
+  const real *k = key_at(a, j);
+  real sum = 0;
+  for (int64_t c = 0; c < a->d; c++) sum += q[c] * k[c * MOH__PANEL];
+  return a->scale * sum;
+}
+
+static real max_score(const moh__attention *a, int64_t i) {
+  const real *q = a->q + i * a->d;
+  real max = score(a, q, 0);
+  for (int64_t j = 1; j <= a->pos[i]; j++) {
+    real s = score(a, q, j);
+    if (!(s <= max)) max = s; /* NaN stays */
+  }
+  return max;
+}
+
+static void reference_attention(const moh__attention *a, void *scratch) {
+  (void)scratch;
+  for (int64_t i = 0; i < a->n; i++) {
+    const real *q = a->q + i * a->d;
+    real *o = a->o + i * a->d;
+    real max = max_score(a, i);
+    real sum = 0;
+    for (int64_t c = 0; c < a->d; c++) o[c] = 0;
+    for (int64_t j = 0; j <= a->pos[i]; j++) {
+      real weight = moh__exp(score(a, q, j) - max);
+      const real *v = value_at(a, j);
+      sum += weight;
+      for (int64_t c = 0; c < a->d; c++) o[c] += weight * v[c];
+    }
+    for (int64_t c = 0; c < a->d; c++) o[c] /= sum;
+    a->lse[i] = max + moh__log(sum);
+  }
+}
+
+static real plain_dot(const real *x, const real *y, int64_t n) {
+  real sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+/* Query i and key j of the formulas above moh__attention_grad; row_d = D_i.
+ */
+static void pair_grad(const moh__attention_grad *b, int64_t i, int64_t j,
+                      real row_d) {
+  const moh__attention *a = &b->forward;
+  const real *q = a->q + i * a->d;
+  const real *d_o = b->d_o + i * a->d;
+  const real *k = key_at(a, j);
+  real *dq = b->dq + i * a->d;
+  real *dk = b->dk + j * b->ldk;
+  real *dv = b->dv + j * b->ldk;
+  real p = moh__exp(score(a, q, j) - a->lse[i]);
+  real ds = a->scale * p * (plain_dot(d_o, value_at(a, j), a->d) - row_d);
+  for (int64_t c = 0; c < a->d; c++) {
+    dq[c] += ds * k[c * MOH__PANEL];
+    dk[c] += ds * q[c];
+    dv[c] += p * d_o[c];
+  }
+}
+
+static void reference_attention_grad(const moh__attention_grad *b,
+                                     void *scratch) {
+  (void)scratch;
+  const moh__attention *a = &b->forward;
+  for (int64_t i = 0; i < a->n; i++) {
+    real row_d = plain_dot(b->d_o + i * a->d, a->o + i * a->d, a->d);
+    for (int64_t j = 0; j <= a->pos[i]; j++) pair_grad(b, i, j, row_d);
+  }
+}
+
+/* ---- rows ---- */
+
+static real reference_sum(const real *x, int64_t n) {
+  real sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += x[i];
+  return sum;
+}
+
+static real reference_max(const real *x, int64_t n) {
+  real max = x[0];
+  for (int64_t i = 1; i < n; i++)
+    if (x[i] > max || isnan(x[i])) max = x[i];
+  return max;
+}
+
+static void reference_add(real *y, const real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void reference_axpy(real *y, real a, const real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static void reference_scale(real *y, real a, const real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = a * x[i];
+}
+
+static void reference_scale_gain(real *y, const real *x, real shift, real a,
+                                 const real *gain, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    y[i] = (x[i] - shift) * a * (gain == NULL ? 1 : gain[i]);
+}
+
+static real reference_exp_sum(real *x, real shift, int64_t n) {
+  real sum = 0;
+  for (int64_t i = 0; i < n; i++) {
+    x[i] = moh__exp(x[i] - shift);
+    sum += x[i];
+  }
+  return sum;
+}
+
+static real sigmoid(real z) { return 1 / (1 + moh__exp(-z)); }
+
+static void reference_swiglu(real *y, const real *gate, const real *up,
+                             int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+/* silu'(z) = s (1 + z (1 - s)), s = sigmoid(z). */
+static void reference_swiglu_grad(real *dgate, real *dup, const real *dy,
+                                  const real *gate, const real *up,
+                                  int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    real z = gate[i];
+    real s = sigmoid(z);
+    dgate[i] += dy[i] * up[i] * s * (1 + z * (1 - s));
+    dup[i] += dy[i] * z * s;
+  }
+}
+
+static double reference_sum_squares(const real *x, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sum;
+}
+
+static void reference_adamw(const moh__adamw *a, real *w, real *g, real *m,
+                            real *v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    real scaled = g[i] * a->grad_scale;
+    m[i] = a->beta1 * m[i] + (1 - a->beta1) * scaled;
+    v[i] = a->beta2 * v[i] + (1 - a->beta2) * scaled * scaled;
+    real step =
+        m[i] / a->correct1 / (moh__sqrt(v[i] / a->correct2) + a->eps);
+    w[i] -= a->lr * (step + a->decay * w[i]);
+  }
+}
+
+const moh__kernels moh__kernels_reference = {
+    .name = "reference",
+    .gemm = reference_gemm,
+    .gemm_at = reference_gemm_at,
+    .attention = reference_attention,
+    .attention_grad = reference_attention_grad,
+    .dot = plain_dot,
+    .sum = reference_sum,
+    .max = reference_max,
+    .add = reference_add,
+    .axpy = reference_axpy,
+    .scale = reference_scale,
+    .scale_gain = reference_scale_gain,
+    .exp_sum = reference_exp_sum,
+    .swiglu = reference_swiglu,
+    .swiglu_grad = reference_swiglu_grad,
+    .sum_squares = reference_sum_squares,
+    .adamw = reference_adamw,
+};

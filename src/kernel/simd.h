@@ -1,0 +1,109 @@
+/*
+ * Vectors of MOH_SIMD_LANES floats by the compiler's vector extensions: one
+ * source for SSE2, AVX2, AVX-512 and NEON. Included by the simd_*.c files
+ * only, each compiled once per instruction set; SIMD(x) gives every build its
+ * own names.
+ */
+#ifndef MOH_KERNEL_SIMD_H
+#define MOH_KERNEL_SIMD_H
+
+#include <string.h>
+
+#include "base/checked.h"
+
+#include "kernel/kernel.h"
+
+#define VL MOH_SIMD_LANES
+#define SIMD_JOIN_(a, b) a##_##b
+#define SIMD_JOIN(a, b) SIMD_JOIN_(a, b)
+#define SIMD(x) SIMD_JOIN(moh__##x, MOH_SIMD_NAME)
+#define SIMD_TEXT_(x) #x
+#define SIMD_TEXT(x) SIMD_TEXT_(x)
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+typedef float vf __attribute__((vector_size(VL * 4)));
+typedef int32_t vi __attribute__((vector_size(VL * 4)));
+typedef float vf_any
+    __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+INLINE vf load(const float *p) { return *(const vf_any *)p; }
+INLINE void store(float *p, vf v) { *(vf_any *)p = v; }
+INLINE vf splat(float x) { return x - (vf){0}; }
+
+/* The first n < VL of a vector; the others are `rest`. */
+INLINE vf load_part(const float *p, int64_t n, float rest) {
+  float t[VL];
+  for (int i = 0; i < VL; i++) t[i] = rest;
+  memcpy(t, p, (size_t)n * sizeof(float));
+  return load(t);
+}
+INLINE void store_part(float *p, vf v, int64_t n) {
+  float t[VL];
+  store(t, v);
+  memcpy(p, t, (size_t)n * sizeof(float));
+}
+INLINE vf load_up_to(const float *p, int64_t left, float rest) {
+  return left >= VL ? load(p) : load_part(p, left, rest);
+}
+INLINE void store_up_to(float *p, vf v, int64_t left) {
+  if (left >= VL)
+    store(p, v);
+  else
+    store_part(p, v, left);
+}
+
+INLINE vf choose(vi mask, vf yes, vf no) {
+  return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
+}
+/* NaN in either operand of a > b gives b. */
+INLINE vf larger(vf a, vf b) { return choose((vi)(a > b), a, b); }
+
+/* Adds up lanes by halves: a fixed tree. */
+INLINE float lanes_sum(vf v) {
+  float t[VL];
+  store(t, v);
+  for (int half = VL / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) t[i] += t[i + half];
+  return t[0];
+}
+
+/*
+ * exp(x) with a relative error under 2e-7: x = n ln 2 + r, |r| <= ln 2 / 2,
+ * a polynomial of degree 7 for exp(r) (Taylor with the coefficients of
+ * Cephes' expf), then n is added to the exponent. exp(0) is exactly 1; below
+ * -87.3 the result is exactly 0, above 88.7 it is infinite; NaN stays NaN.
+ */
+INLINE vf vexp(vf x) {
+  vf clamped = choose((vi)(x < -87.3f), splat(-87.3f), x);
+  clamped = choose((vi)(clamped > 88.7f), splat(88.7f), clamped);
+  vf shifted = clamped * 1.44269504088896341f + 12582912.0f;
+  vf n = shifted - 12582912.0f; /* rounded to a whole number */
+  vi exponent = ((vi)shifted) << 23;
+  vf r = clamped - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  vf p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  vf y = (vf)((vi)p + exponent);
+  y = choose((vi)(x < -87.3f), splat(0.0f), y);
+  y = choose((vi)(x > 88.7f), splat(__builtin_inff()), y);
+  return choose((vi)(x != x), x, y);
+}
+
+/* Between the simd_*.c files of one instruction set. */
+void SIMD(gemm)(const moh__gemm *g, void *scratch);
+void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
+void SIMD(attention)(const moh__attention *a, void *scratch);
+void SIMD(attention_grad)(const moh__attention_grad *a, void *scratch);
+
+#endif

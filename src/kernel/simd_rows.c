@@ -1,0 +1,160 @@
+/*
+ * Row operations, and the table of this instruction set. Sums run in four
+ * vectors of partial sums and are added up in a fixed order.
+ */
+#include "kernel/simd.h"
+
+static float rows_dot(const float *x, const float *y, int64_t n) {
+  vf part[4] = {{0}, {0}, {0}, {0}};
+  int64_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    UNROLL
+    for (int j = 0; j < 4; j++)
+      part[j] += load(x + i + j * VL) * load(y + i + j * VL);
+  for (; i < n; i += VL)
+    part[0] +=
+        load_up_to(x + i, n - i, 0) * load_up_to(y + i, n - i, 0);
+  return lanes_sum((part[0] + part[1]) + (part[2] + part[3]));
+}
+
+static float rows_sum(const float *x, int64_t n) {
+  vf part[4] = {{0}, {0}, {0}, {0}};
+  int64_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    UNROLL
+    for (int j = 0; j < 4; j++) part[j] += load(x + i + j * VL);
+  for (; i < n; i += VL) part[0] += load_up_to(x + i, n - i, 0);
+  return lanes_sum((part[0] + part[1]) + (part[2] + part[3]));
+}
+
+/* NaN is sticky: a lane that has seen one keeps it. */
+INLINE vf larger_or_nan(vf a, vf b) {
+  return choose((vi)(a > b) | (vi)(a != a), a, b);
+}
+
+static float rows_max(const float *x, int64_t n) {
+  vf best = splat(x[0]);
+  for (int64_t i = 0; i < n; i += VL) {
+    vf v = load_up_to(x + i, n - i, x[0]);
+    best = choose((vi)(v != v), v, larger_or_nan(best, v));
+  }
+  float t[VL];
+  store(t, best);
+  float m = t[0];
+  for (int i = 1; i < VL; i++)
+    if (t[i] > m || t[i] != t[i]) m = t[i];
+  return m;
+}
+
+static void rows_add(float *y, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void rows_axpy(float *y, float a, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static void rows_scale(float *y, float a, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = a * x[i];
+}
+
+static void rows_scale_gain(float *y, const float *x, float shift, float a,
+                            const float *gain, int64_t n) {
+  if (gain == NULL) {
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - shift) * a;
+    return;
+  }
+  for (int64_t i = 0; i < n; i++) y[i] = (x[i] - shift) * a * gain[i];
+}
+
+static float rows_exp_sum(float *x, float shift, int64_t n) {
+  vf part[4] = {{0}, {0}, {0}, {0}};
+  int64_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+      vf e = vexp(load(x + i + j * VL) - shift);
+      store(x + i + j * VL, e);
+      part[j] += e;
+    }
+  for (; i < n; i += VL) {
+    float nothing = -__builtin_inff(); /* its exponential is 0 */
+    vf e = vexp(load_up_to(x + i, n - i, nothing) - shift);
+    store_up_to(x + i, e, n - i);
+    if (n - i < VL) e = load_part(x + i, n - i, 0);
+    part[0] += e;
+  }
+  return lanes_sum((part[0] + part[1]) + (part[2] + part[3]));
+}
+
+INLINE vf sigmoid(vf z) { return 1.0f / (1.0f + vexp(-z)); }
+
+static void rows_swiglu(float *y, const float *gate, const float *up,
+                        int64_t n) {
+  for (int64_t i = 0; i < n; i += VL) {
+    vf z = load_up_to(gate + i, n - i, 0);
+    vf u = load_up_to(up + i, n - i, 0);
+    store_up_to(y + i, z * sigmoid(z) * u, n - i);
+  }
+}
+
+/* silu'(z) = s (1 + z (1 - s)), s = sigmoid(z). */
+static void rows_swiglu_grad(float *dgate, float *dup, const float *dy,
+                             const float *gate, const float *up,
+                             int64_t n) {
+  for (int64_t i = 0; i < n; i += VL) {
+    vf z = load_up_to(gate + i, n - i, 0);
+    vf u = load_up_to(up + i, n - i, 0);
+    vf d = load_up_to(dy + i, n - i, 0);
+    vf s = sigmoid(z);
+    vf dz = d * u * s * (1.0f + z * (1.0f - s));
+    vf du = d * z * s;
+    store_up_to(dgate + i, load_up_to(dgate + i, n - i, 0) + dz, n - i);
+    store_up_to(dup + i, load_up_to(dup + i, n - i, 0) + du, n - i);
+  }
+}
+
+static double rows_sum_squares(const float *x, int64_t n) {
+  double part[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int j = 0; j < 8; j++)
+      part[j] += (double)x[i + j] * (double)x[i + j];
+  for (; i < n; i++) part[i % 8] += (double)x[i] * (double)x[i];
+  return ((part[0] + part[4]) + (part[1] + part[5])) +
+         ((part[2] + part[6]) + (part[3] + part[7]));
+}
+
+static void rows_adamw(const moh__adamw *a, float *w, float *g, float *m,
+                       float *v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    float gi = g[i] * a->grad_scale;
+    m[i] = a->beta1 * m[i] + (1 - a->beta1) * gi;
+    v[i] = a->beta2 * v[i] + (1 - a->beta2) * gi * gi;
+    float m_hat = m[i] / a->correct1;
+    float v_hat = v[i] / a->correct2;
+    float step = m_hat / (__builtin_sqrtf(v_hat) + a->eps);
+    w[i] -= a->lr * (step + a->decay * w[i]);
+  }
+}
+
+const moh__kernels SIMD(kernels);
+const moh__kernels SIMD(kernels) = {
+    .name = SIMD_TEXT(MOH_SIMD_NAME),
+    .gemm = SIMD(gemm),
+    .gemm_at = SIMD(gemm_at),
+    .attention = SIMD(attention),
+    .attention_grad = SIMD(attention_grad),
+    .dot = rows_dot,
+    .sum = rows_sum,
+    .max = rows_max,
+    .add = rows_add,
+    .axpy = rows_axpy,
+    .scale = rows_scale,
+    .scale_gain = rows_scale_gain,
+    .exp_sum = rows_exp_sum,
+    .swiglu = rows_swiglu,
+    .swiglu_grad = rows_swiglu_grad,
+    .sum_squares = rows_sum_squares,
+    .adamw = rows_adamw,
+};

@@ -1,0 +1,259 @@
+/*
+ * Configurations: the defaults, what a valid one is, and the spelling of
+ * head strategies. Every rule that spans fields stands here, and nowhere
+ * else.
+ */
+#include "model/config.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/kernel.h"
+#include "model/config_fields.h"
+
+#define FIELD(member) offsetof(moh__config, member)
+
+const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
+    {"vocab_size", FIELD(vocab_size), 1, 1 << 24},
+    {"hidden_size", FIELD(d_model), 1, 1 << 20},
+    {"intermediate_size", FIELD(d_ff), 1, 1 << 22},
+    {"num_hidden_layers", FIELD(n_layers), 1, 1 << 12},
+    {"num_attention_heads", FIELD(n_heads), 1, 1 << 12},
+    {"num_key_value_heads", FIELD(n_kv_heads), 1, 1 << 12},
+    {"head_dim", FIELD(d_head), 1, MOH__MAX_HEAD},
+    {"max_position_embeddings", FIELD(max_seq_len), 1, 1 << 20},
+};
+
+/* CoPE rows are looked up by a position in [0, rows - 1], between two rows.
+ */
+static const moh__int_field cope_field = {
+    "cope_positions", FIELD(cope_positions), 2, 1 << 16};
+
+void moh__config_default(moh__config *config) {
+  *config = (moh__config){
+      .architecture = MOH__TRANSFORMER,
+      .d_model = 128,
+      .d_ff = 344,
+      .n_layers = 4,
+      .n_heads = 4,
+      .n_kv_heads = 4,
+      .d_head = 32,
+      .max_seq_len = 256,
+      .norm = MOH__NORM_RMS,
+      .norm_eps = 1e-6,
+      .pre_norm = true,
+      .final_norm = true,
+      .ffn = MOH__FFN_SWIGLU,
+      .position = MOH__POSITION_ROPE,
+      .rope_theta = 10000,
+      .output_projection = true,
+      .heads = MOH__HEADS_ALL,
+      .gate_scale = MOH__GATE_UNIT,
+      .balance_weight = 0.01,
+      .init_std = 0.02,
+      .router_init_std = 0.02,
+  };
+}
+
+/* ---- validity ---- */
+
+static moh_status check_int(const moh__config *config,
+                            const moh__int_field *field, moh_error *err) {
+  int64_t value = moh__config_int_value(config, field);
+  if (value >= field->min && value <= field->max) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "%s is %" PRId64 ", it must lie between %" PRId64
+                   " and %" PRId64,
+                   field->name, value, field->min, field->max);
+}
+
+/* NaN lies in no range. */
+static moh_status check_real(const char *name, double value, double min,
+                             double max, moh_error *err) {
+  if (value >= min && value <= max) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "%s is %g, it must lie between %g and %g", name, value,
+                   min, max);
+}
+
+static moh_status check_choice(const char *name, unsigned value,
+                               unsigned last, moh_error *err) {
+  if (value <= last) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG, "%s has no choice number %u", name,
+                   value);
+}
+
+static moh_status check_choices(const moh__config *c, moh_error *err) {
+  MOH_TRY(
+      check_choice("architecture", c->architecture, MOH__TRANSFORMER, err));
+  MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
+  MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
+  MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
+  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_STATIC, err));
+  return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
+}
+
+/* The smallest norm_eps stays positive in float, its square too. */
+static moh_status check_reals(const moh__config *c, moh_error *err) {
+  MOH_TRY(check_real("rms_norm_eps", c->norm_eps, 1e-18, 1, err));
+  MOH_TRY(check_real("initializer_range", c->init_std, 1e-9, 1e3, err));
+  if (c->position == MOH__POSITION_ROPE)
+    MOH_TRY(check_real("rope_theta", c->rope_theta, 1, 1e12, err));
+  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  MOH_TRY(check_real("balance_weight", c->balance_weight, 0, 1e6, err));
+  MOH_TRY(check_real("z_weight", c->z_weight, 0, 1e6, err));
+  return check_real("router_init_std", c->router_init_std, 0, 1e3, err);
+}
+
+static moh_status check_attention(const moh__config *c, moh_error *err) {
+  if (c->n_heads % c->n_kv_heads != 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "num_key_value_heads is %" PRId64
+                     ", it must divide num_attention_heads, %" PRId64,
+                     c->n_kv_heads, c->n_heads);
+  if (!c->output_projection && c->n_heads * c->d_head != c->d_model)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "output_projection is off, so num_attention_heads * "
+                     "head_dim (%" PRId64 ") must be hidden_size (%" PRId64
+                     ")",
+                     c->n_heads * c->d_head, c->d_model);
+  if (c->max_seq_len * c->n_heads > INT32_MAX) /* entries of a plan */
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "max_position_embeddings is %" PRId64
+                     ", times num_attention_heads it must stay below 2^31",
+                     c->max_seq_len);
+  return MOH_OK;
+}
+
+static moh_status check_position(const moh__config *c, moh_error *err) {
+  if (c->position == MOH__POSITION_COPE)
+    return check_int(c, &cope_field, err);
+  if (c->position == MOH__POSITION_ROPE && c->d_head % 2 != 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "head_dim is %" PRId64
+                     ", it must be even: RoPE turns pairs",
+                     c->d_head);
+  return MOH_OK;
+}
+
+static moh_status check_moh(const moh__config *c, moh_error *err) {
+  if (c->n_shared < 0 || c->n_shared > c->n_heads)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "n_shared is %" PRId64
+                     ", it must lie between 0 and num_attention_heads, "
+                     "%" PRId64,
+                     c->n_shared, c->n_heads);
+  if (c->k < 0 || c->k > c->n_heads - c->n_shared)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "k is %" PRId64
+                     ", it must lie between 0 and the number of routed "
+                     "heads, %" PRId64,
+                     c->k, c->n_heads - c->n_shared);
+  if (c->n_shared + c->k == 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "n_shared and k are both 0, so no head would work: "
+                     "one of them must be positive");
+  return MOH_OK;
+}
+
+static moh_status check_heads(const moh__config *c, moh_error *err) {
+  if (c->heads == MOH__HEADS_MOH) return check_moh(c, err);
+  if (c->heads == MOH__HEADS_STATIC &&
+      (c->n_static < 1 || c->n_static > c->n_heads))
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "n_static is %" PRId64
+                     ", it must lie between 1 and num_attention_heads, "
+                     "%" PRId64,
+                     c->n_static, c->n_heads);
+  return MOH_OK;
+}
+
+moh_status moh__config_check(const moh__config *config, moh_error *err) {
+  for (int i = 0; i < MOH__N_SIZES; i++)
+    MOH_TRY(check_int(config, &moh__config_sizes[i], err));
+  MOH_TRY(check_choices(config, err));
+  MOH_TRY(check_reals(config, err));
+  MOH_TRY(check_attention(config, err));
+  MOH_TRY(check_position(config, err));
+  return check_heads(config, err);
+}
+
+/* ---- heads ---- */
+
+int64_t moh__config_active_heads(const moh__config *config) {
+  switch (config->heads) {
+    case MOH__HEADS_MOH:
+      return config->n_shared + config->k;
+    case MOH__HEADS_STATIC:
+      return config->n_static;
+    case MOH__HEADS_ALL:
+      break;
+  }
+  return config->n_heads;
+}
+
+moh__router_shape moh__config_router_shape(const moh__config *config) {
+  moh__router_shape shape = {0, 0, 0, config->gate_scale};
+  if (config->heads != MOH__HEADS_MOH) return shape; /* no router at all */
+  shape.n_shared = (int32_t)config->n_shared;
+  shape.n_routed = (int32_t)(config->n_heads - config->n_shared);
+  shape.k = (int32_t)config->k;
+  return shape;
+}
+
+/* Reads digits, at most nine, and moves *text behind them. */
+static bool read_count(const char **text, int64_t *count) {
+  size_t n = strspn(*text, "0123456789");
+  if (n == 0 || n > 9) return false;
+  *count = strtol(*text, NULL, 10);
+  *text += n;
+  return true;
+}
+
+/* "S+K" and nothing behind it. */
+static bool read_moh(const char *text, int64_t *n_shared, int64_t *k) {
+  if (!read_count(&text, n_shared) || *text++ != '+') return false;
+  return read_count(&text, k) && *text == '\0';
+}
+
+static bool read_static(const char *text, int64_t *n_static) {
+  return read_count(&text, n_static) && *text == '\0';
+}
+
+moh_status moh__config_set_heads(moh__config *config, const char *text,
+                                 moh_error *err) {
+  int64_t n_shared = 0, k = 0, n_static = 0;
+  moh__head_strategy heads;
+  if (strcmp(text, "all") == 0)
+    heads = MOH__HEADS_ALL;
+  else if (strncmp(text, "moh:", 4) == 0 &&
+           read_moh(text + 4, &n_shared, &k))
+    heads = MOH__HEADS_MOH;
+  else if (strncmp(text, "static:", 7) == 0 &&
+           read_static(text + 7, &n_static))
+    heads = MOH__HEADS_STATIC;
+  else
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "'%.60s' is no choice of heads: write all, moh:S+K (S "
+                     "shared heads, K routed ones) or static:N",
+                     text);
+  config->heads = heads;
+  config->n_shared = n_shared;
+  config->k = k;
+  config->n_static = n_static;
+  return MOH_OK;
+}
+
+void moh__config_heads_text(const moh__config *config, char *text,
+                            size_t size) {
+  if (config->heads == MOH__HEADS_MOH)
+    snprintf(text, size, "moh:%" PRId64 "+%" PRId64, config->n_shared,
+             config->k);
+  else if (config->heads == MOH__HEADS_STATIC)
+    snprintf(text, size, "static:%" PRId64, config->n_static);
+  else
+    snprintf(text, size, "all");
+}

@@ -1,0 +1,98 @@
+/*
+ * What a model is: every choice that its tensors and its arithmetic depend
+ * on. config.json holds it, with the field names of LLaMA checkpoints
+ * wherever those have one (docs/design.md lists them).
+ */
+#ifndef MOH_MODEL_CONFIG_H
+#define MOH_MODEL_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "op/op.h"
+#include "route/head_router.h"
+
+typedef enum moh__architecture { MOH__TRANSFORMER } moh__architecture;
+
+typedef enum moh__ffn_kind { MOH__FFN_SWIGLU, MOH__FFN_RELU } moh__ffn_kind;
+
+typedef enum moh__position_kind {
+  MOH__POSITION_ROPE,
+  MOH__POSITION_LEARNED,
+  MOH__POSITION_COPE,
+  MOH__POSITION_NONE
+} moh__position_kind;
+
+typedef enum moh__head_strategy {
+  MOH__HEADS_ALL,   /* every token uses every head */
+  MOH__HEADS_MOH,   /* n_shared always, k of the others by the router */
+  MOH__HEADS_STATIC /* the first n_static heads only */
+} moh__head_strategy;
+
+typedef struct moh__config {
+  moh__architecture architecture;
+  int64_t vocab_size;
+  int64_t d_model;
+  int64_t d_ff;
+  int64_t n_layers;
+  int64_t n_heads;
+  int64_t n_kv_heads; /* divides n_heads */
+  int64_t d_head;
+  int64_t max_seq_len; /* tokens */
+  moh__norm_kind norm;
+  double norm_eps;
+  bool pre_norm;   /* false: x = norm(x + f(x)) */
+  bool final_norm; /* a norm before the output matrix */
+  moh__ffn_kind ffn;
+  moh__position_kind position;
+  double rope_theta;
+  int64_t cope_positions;
+  bool tied;              /* output matrix is the embedding */
+  bool output_projection; /* W_O */
+  moh__head_strategy heads;
+  int64_t n_shared; /* MoH: heads that are always on, the first ones */
+  int64_t k;        /* MoH: routed heads a token uses */
+  int64_t n_static; /* static: heads in use */
+  moh__gate_scale gate_scale;
+  double balance_weight; /* beta: weight of the mean over layers of L_b */
+  double z_weight;
+  double init_std;        /* of matrices; see arch/transformer.c */
+  double router_init_std; /* of W_s, W_r, W_h */
+} moh__config;
+
+/* The defaults: a small pre-norm LLaMA-style transformer, AllHeads. */
+void moh__config_default(moh__config *config);
+
+/* Refuses what cannot be, naming the field. */
+moh_status moh__config_check(const moh__config *config, moh_error *err);
+
+/* Query heads in use per token, at most. */
+int64_t moh__config_active_heads(const moh__config *config);
+
+moh__router_shape moh__config_router_shape(const moh__config *config);
+
+/* Presets: "seed", "seed-train", "nano", "moh-s", "moh-b". Sizes and the
+ * MoH default of the preset; vocab_size is 0 where the data's own decides.
+ */
+moh_status moh__config_preset(moh__config *config, const char *name,
+                              moh_error *err);
+/* Names in order, NULL at the end. */
+const char *const *moh__config_preset_names(void);
+
+/* "all", "moh:S+K", "static:N". */
+moh_status moh__config_set_heads(moh__config *config, const char *text,
+                                 moh_error *err);
+/* The same spelling back. */
+void moh__config_heads_text(const moh__config *config, char *text,
+                            size_t size);
+
+/* config.json. Read: missing or wrong fields are refused by name, unknown
+ * ones ignored outside the "moh" object and refused inside it. Write: a new
+ * reference, NULL when memory ran out. */
+moh_status moh__config_from_json(moh__config *config, const json_t *root,
+                                 moh_error *err);
+json_t *moh__config_to_json(const moh__config *config);
+
+#endif

@@ -1,0 +1,339 @@
+/*
+ * config.json. Fields that LLaMA checkpoints have keep their names. A dense
+ * pre-norm model with RMSNorm, SwiGLU, RoPE and W_O is a LLaMA model and is
+ * written as one ("llama"), so that common tools read it; every other model
+ * is a "moh" one, whose "moh" object holds what LLaMA has no field for:
+ *
+ *   "moh": {"architecture": "transformer", "norm": "rms" | "layer",
+ *     "pre_norm": true, "final_norm": true, "ffn": "swiglu" | "relu",
+ *     "position": "rope" | "learned" | "cope" | "none",
+ *     "cope_positions": 64,                       with cope only
+ *     "output_projection": true,
+ *     "heads": {"strategy": "all"}
+ *            | {"strategy": "static", "n_static": 6}
+ *            | {"strategy": "moh", "n_shared": 2, "k": 4, "gate_scale":
+ *               "unit" | "paper" | "one", "balance_weight": 0.01,
+ *               "z_weight": 0.0, "router_init_std": 0.02}}
+ *
+ * rms_norm_eps serves either norm; rope_theta is there with RoPE only.
+ */
+#include <string.h>
+
+#include "base/json.h"
+#include "model/config_fields.h"
+
+static const char *const architecture_names[] = {"transformer", NULL};
+static const char *const norm_names[] = {"rms", "layer", NULL};
+static const char *const ffn_names[] = {"swiglu", "relu", NULL};
+static const char *const act_names[] = {"silu", "relu", NULL};
+static const char *const position_names[] = {"rope", "learned", "cope",
+                                             "none", NULL};
+static const char *const strategy_names[] = {"all", "moh", "static", NULL};
+static const char *const scale_names[] = {"unit", "paper", "one", NULL};
+
+static const char llama_class[] = "LlamaForCausalLM";
+static const char moh_class[] = "MohForCausalLM";
+
+/* What a file of LLaMA's type says by being one. */
+static bool is_llama(const moh__config *c) {
+  return c->architecture == MOH__TRANSFORMER && c->norm == MOH__NORM_RMS &&
+         c->pre_norm && c->final_norm && c->ffn == MOH__FFN_SWIGLU &&
+         c->position == MOH__POSITION_ROPE && c->output_projection &&
+         c->heads == MOH__HEADS_ALL;
+}
+
+/* ---- writing: 0 is success, as in jansson ---- */
+
+static int put_text(json_t *object, const char *key, const char *text) {
+  return json_object_set_new(object, key, json_string(text));
+}
+
+static int put_int(json_t *object, const char *key, int64_t value) {
+  return json_object_set_new(object, key, json_integer(value));
+}
+
+static int put_real(json_t *object, const char *key, double value) {
+  return json_object_set_new(object, key, json_real(value));
+}
+
+static int put_bool(json_t *object, const char *key, bool value) {
+  return json_object_set_new(object, key, json_boolean(value));
+}
+
+static int put_router(json_t *heads, const moh__config *c) {
+  return put_int(heads, "n_shared", c->n_shared) |
+         put_int(heads, "k", c->k) |
+         put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
+         put_real(heads, "balance_weight", c->balance_weight) |
+         put_real(heads, "z_weight", c->z_weight) |
+         put_real(heads, "router_init_std", c->router_init_std);
+}
+
+static json_t *heads_to_json(const moh__config *c) {
+  json_t *heads = json_object();
+  int failed = put_text(heads, "strategy", strategy_names[c->heads]);
+  if (c->heads == MOH__HEADS_MOH) failed |= put_router(heads, c);
+  if (c->heads == MOH__HEADS_STATIC)
+    failed |= put_int(heads, "n_static", c->n_static);
+  if (failed == 0) return heads;
+  json_decref(heads);
+  return NULL;
+}
+
+static json_t *moh_to_json(const moh__config *c) {
+  json_t *moh = json_object();
+  int failed =
+      put_text(moh, "architecture", architecture_names[c->architecture]) |
+      put_text(moh, "norm", norm_names[c->norm]) |
+      put_bool(moh, "pre_norm", c->pre_norm) |
+      put_bool(moh, "final_norm", c->final_norm) |
+      put_text(moh, "ffn", ffn_names[c->ffn]) |
+      put_text(moh, "position", position_names[c->position]);
+  if (c->position == MOH__POSITION_COPE)
+    failed |= put_int(moh, "cope_positions", c->cope_positions);
+  failed |= put_bool(moh, "output_projection", c->output_projection) |
+            json_object_set_new(moh, "heads", heads_to_json(c));
+  if (failed == 0) return moh;
+  json_decref(moh);
+  return NULL;
+}
+
+static int put_type(json_t *root, bool llama) {
+  json_t *classes = json_array();
+  return json_array_append_new(
+             classes, json_string(llama ? llama_class : moh_class)) |
+         json_object_set_new(root, "architectures", classes) |
+         put_text(root, "model_type", llama ? "llama" : "moh");
+}
+
+static int put_common(json_t *root, const moh__config *c) {
+  int failed = 0;
+  for (int i = 0; i < MOH__N_SIZES; i++) {
+    const moh__int_field *field = &moh__config_sizes[i];
+    failed |= put_int(root, field->name, moh__config_int_value(c, field));
+  }
+  failed |= put_text(root, "hidden_act", act_names[c->ffn]) |
+            put_real(root, "rms_norm_eps", c->norm_eps) |
+            put_real(root, "initializer_range", c->init_std) |
+            put_bool(root, "tie_word_embeddings", c->tied) |
+            put_text(root, "torch_dtype", "float32");
+  if (c->position == MOH__POSITION_ROPE)
+    failed |= put_real(root, "rope_theta", c->rope_theta);
+  return failed;
+}
+
+json_t *moh__config_to_json(const moh__config *config) {
+  json_t *root = json_object();
+  bool llama = is_llama(config);
+  int failed = put_type(root, llama) | put_common(root, config);
+  if (!llama)
+    failed |= json_object_set_new(root, "moh", moh_to_json(config));
+  if (failed == 0) return root;
+  json_decref(root);
+  return NULL;
+}
+
+/* ---- reading ---- */
+
+/* The place of a field's text among names. */
+static moh_status get_choice(const json_t *object, const char *key,
+                             const char *const *names, int *choice,
+                             moh_error *err) {
+  const char *text;
+  MOH_TRY(moh__json_get_string(object, key, &text, err));
+  for (int i = 0; names[i] != NULL; i++) {
+    if (strcmp(names[i], text) != 0) continue;
+    *choice = i;
+    return MOH_OK;
+  }
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"%s\" is \"%.60s\", which is not known here",
+                   key, text);
+}
+
+static moh_status get_object(const json_t *object, const char *key,
+                             json_t **value, moh_error *err) {
+  *value = json_object_get(object, key);
+  if (json_is_object(*value)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"%s\" is missing or not an object", key);
+}
+
+static moh_status get_int(const json_t *object, const char *key,
+                          int64_t *value, moh_error *err) {
+  return moh__json_get_int(object, key, INT64_MIN, INT64_MAX, value, err);
+}
+
+/* Refuses keys that are not among names. */
+static moh_status refuse_unknown(json_t *object, const char *where,
+                                 const char *const *names, moh_error *err) {
+  const char *key;
+  json_t *value;
+  json_object_foreach(object, key, value) {
+    int i = 0;
+    while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
+    if (names[i] == NULL)
+      return moh__fail(
+          err, MOH_ERR_FORMAT,
+          "the field \"%.60s\" in \"%s\" is not known here: the "
+          "file may need a newer version",
+          key, where);
+  }
+  return MOH_OK;
+}
+
+static moh_status read_router(moh__config *c, json_t *heads,
+                              moh_error *err) {
+  static const char *const known[] = {
+      "strategy", "n_shared",        "k", "gate_scale", "balance_weight",
+      "z_weight", "router_init_std", NULL};
+  int scale;
+  MOH_TRY(refuse_unknown(heads, "heads", known, err));
+  MOH_TRY(get_int(heads, "n_shared", &c->n_shared, err));
+  MOH_TRY(get_int(heads, "k", &c->k, err));
+  MOH_TRY(get_choice(heads, "gate_scale", scale_names, &scale, err));
+  MOH_TRY(
+      moh__json_get_real(heads, "balance_weight", &c->balance_weight, err));
+  MOH_TRY(moh__json_get_real(heads, "z_weight", &c->z_weight, err));
+  MOH_TRY(moh__json_get_real(heads, "router_init_std", &c->router_init_std,
+                             err));
+  c->gate_scale = (moh__gate_scale)scale;
+  return MOH_OK;
+}
+
+static moh_status read_heads(moh__config *c, json_t *heads,
+                             moh_error *err) {
+  static const char *const known_all[] = {"strategy", NULL};
+  static const char *const known_static[] = {"strategy", "n_static", NULL};
+  int strategy;
+  MOH_TRY(get_choice(heads, "strategy", strategy_names, &strategy, err));
+  c->heads = (moh__head_strategy)strategy;
+  if (c->heads == MOH__HEADS_MOH) return read_router(c, heads, err);
+  if (c->heads == MOH__HEADS_ALL)
+    return refuse_unknown(heads, "heads", known_all, err);
+  MOH_TRY(refuse_unknown(heads, "heads", known_static, err));
+  return get_int(heads, "n_static", &c->n_static, err);
+}
+
+static moh_status read_choices(moh__config *c, const json_t *moh,
+                               moh_error *err) {
+  int architecture, norm, ffn, position;
+  MOH_TRY(get_choice(moh, "architecture", architecture_names, &architecture,
+                     err));
+  MOH_TRY(get_choice(moh, "norm", norm_names, &norm, err));
+  MOH_TRY(get_choice(moh, "ffn", ffn_names, &ffn, err));
+  MOH_TRY(get_choice(moh, "position", position_names, &position, err));
+  c->architecture = (moh__architecture)architecture;
+  c->norm = (moh__norm_kind)norm;
+  c->ffn = (moh__ffn_kind)ffn;
+  c->position = (moh__position_kind)position;
+  return MOH_OK;
+}
+
+static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
+  static const char *const known[] = {"architecture",
+                                      "norm",
+                                      "pre_norm",
+                                      "final_norm",
+                                      "ffn",
+                                      "position",
+                                      "output_projection",
+                                      "heads",
+                                      "cope_positions",
+                                      NULL};
+  json_t *heads;
+  MOH_TRY(refuse_unknown(moh, "moh", known, err));
+  MOH_TRY(read_choices(c, moh, err));
+  MOH_TRY(moh__json_get_bool(moh, "pre_norm", &c->pre_norm, err));
+  MOH_TRY(moh__json_get_bool(moh, "final_norm", &c->final_norm, err));
+  MOH_TRY(moh__json_get_bool(moh, "output_projection",
+                             &c->output_projection, err));
+  if (c->position == MOH__POSITION_COPE)
+    MOH_TRY(get_int(moh, "cope_positions", &c->cope_positions, err));
+  else if (json_object_get(moh, "cope_positions") != NULL)
+    return moh__fail(
+        err, MOH_ERR_FORMAT,
+        "the field \"cope_positions\" needs \"position\" to be "
+        "\"cope\"");
+  MOH_TRY(get_object(moh, "heads", &heads, err));
+  return read_heads(c, heads, err);
+}
+
+/* LLaMA options that change the arithmetic and are not known here: ignoring
+ * them would give a model that runs and is wrong. null and false mean off.
+ */
+static moh_status refuse_options(const json_t *root, moh_error *err) {
+  static const char *const options[] = {"rope_scaling", "attention_bias",
+                                        "mlp_bias", "sliding_window", NULL};
+  for (int i = 0; options[i] != NULL; i++) {
+    const json_t *value = json_object_get(root, options[i]);
+    if (value == NULL || json_is_null(value) || json_is_false(value))
+      continue;
+    return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                     "the field \"%s\" is set, which is not supported",
+                     options[i]);
+  }
+  return MOH_OK;
+}
+
+/* model_type, and architectures in accord with it. */
+static moh_status read_type(const json_t *root, bool *llama,
+                            moh_error *err) {
+  static const char *const types[] = {"llama", "moh", NULL};
+  int type;
+  MOH_TRY(get_choice(root, "model_type", types, &type, err));
+  *llama = type == 0;
+  const char *wanted = *llama ? llama_class : moh_class;
+  const json_t *classes = json_object_get(root, "architectures");
+  const char *class = json_string_value(json_array_get(classes, 0));
+  if (class != NULL && strcmp(class, wanted) == 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"architectures\" must be [\"%s\"] when "
+                   "\"model_type\" is \"%s\"",
+                   wanted, types[type]);
+}
+
+static moh_status read_common(moh__config *c, const json_t *root,
+                              moh_error *err) {
+  for (int i = 0; i < MOH__N_SIZES; i++) {
+    const moh__int_field *field = &moh__config_sizes[i];
+    MOH_TRY(get_int(root, field->name, moh__config_int(c, field), err));
+  }
+  MOH_TRY(moh__json_get_real(root, "rms_norm_eps", &c->norm_eps, err));
+  MOH_TRY(moh__json_get_real(root, "initializer_range", &c->init_std, err));
+  return moh__json_get_bool(root, "tie_word_embeddings", &c->tied, err);
+}
+
+/* The fields that belong to a choice of the "moh" object. */
+static moh_status read_dependent(moh__config *c, const json_t *root,
+                                 moh_error *err) {
+  int act;
+  MOH_TRY(get_choice(root, "hidden_act", act_names, &act, err));
+  if (act != (int)c->ffn)
+    return moh__fail(
+        err, MOH_ERR_FORMAT,
+        "the field \"hidden_act\" is \"%s\", but \"%s\" is what "
+        "goes with \"%s\"",
+        act_names[act], act_names[c->ffn], ffn_names[c->ffn]);
+  if (c->position != MOH__POSITION_ROPE) return MOH_OK;
+  return moh__json_get_real(root, "rope_theta", &c->rope_theta, err);
+}
+
+moh_status moh__config_from_json(moh__config *config, const json_t *root,
+                                 moh_error *err) {
+  moh__config c;
+  bool llama;
+  json_t *moh;
+  moh__config_default(&c);
+  MOH_TRY(read_type(root, &llama, err));
+  MOH_TRY(refuse_options(root, err));
+  MOH_TRY(read_common(&c, root, err));
+  if (!llama) {
+    MOH_TRY(get_object(root, "moh", &moh, err));
+    MOH_TRY(read_moh(&c, moh, err));
+  }
+  MOH_TRY(read_dependent(&c, root, err));
+  MOH_TRY(moh__config_check(&c, err));
+  *config = c;
+  return MOH_OK;
+}

@@ -1,0 +1,225 @@
+/*
+ * The parameter table: declaring, finding, memory, packing, counting. Data,
+ * gradients and packed weights are one block each.
+ */
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/checked.h"
+#include "kernel/kernel.h"
+
+enum { ALIGN_ELEMENTS = MOH__ALIGN / sizeof(real) };
+
+static moh_status no_memory(moh_error *err, const char *what, int64_t n) {
+  return moh__fail(err, MOH_ERR_MEMORY,
+                   "no memory for %s: %" PRId64 " bytes", what,
+                   n * (int64_t)sizeof(real));
+}
+
+/* cos and sin of position * theta^(-2i/d), pairs; computed in double. */
+static moh_status make_angles(moh__model *model, moh_error *err) {
+  const moh__config *c = &model->config;
+  if (c->position != MOH__POSITION_ROPE) return MOH_OK;
+  int64_t half = c->d_head / 2;
+  int64_t n = c->max_seq_len * c->d_head;
+  model->rope_angles = malloc((size_t)n * sizeof(real));
+  if (model->rope_angles == NULL)
+    return no_memory(err, "rotary positions", n);
+  for (int64_t i = 0; i < half; i++) {
+    double speed = pow(c->rope_theta, -2.0 * (double)i / (double)c->d_head);
+    for (int64_t t = 0; t < c->max_seq_len; t++) {
+      real *cs = model->rope_angles + t * c->d_head + 2 * i;
+      cs[0] = (real)cos((double)t * speed);
+      cs[1] = (real)sin((double)t * speed);
+    }
+  }
+  return MOH_OK;
+}
+
+moh_status moh__model_new(moh__model **out, const moh__config *config,
+                          moh_error *err) {
+  *out = NULL;
+  MOH_TRY(moh__config_check(config, err));
+  moh__model *model = calloc(1, sizeof(*model));
+  if (model == NULL) return no_memory(err, "a model", 0);
+  model->config = *config;
+  moh_status status = make_angles(model, err);
+  if (status != MOH_OK) {
+    moh__model_free(model);
+    return status;
+  }
+  *out = model;
+  return MOH_OK;
+}
+
+void moh__model_free(moh__model *model) {
+  if (model == NULL) return;
+  if (model->owner_free != NULL) model->owner_free(model->owner);
+  free(model->grads);
+  free(model->packed);
+  free(model->rope_angles);
+  free(model->layout);
+  free(model->params);
+  free(model);
+}
+
+static moh_status grow(moh__model *model, moh_error *err) {
+  if (model->n_params < model->capacity) return MOH_OK;
+  int capacity = model->capacity == 0 ? 64 : model->capacity * 2;
+  moh__param *params =
+      realloc(model->params, (size_t)capacity * sizeof(*params));
+  if (params == NULL) return no_memory(err, "the parameter table", capacity);
+  model->params = params;
+  model->capacity = capacity;
+  return MOH_OK;
+}
+
+moh_status moh__model_declare(moh__model *model, const char *name,
+                              int n_dims, const int64_t *shape,
+                              unsigned flags, moh__grouping grouping,
+                              int64_t n_groups, moh_error *err) {
+  MOH_TRY(grow(model, err));
+  moh__param *w = &model->params[model->n_params];
+  memset(w, 0, sizeof(*w));
+  snprintf(w->name, sizeof(w->name), "%s", name);
+  w->n_dims = n_dims;
+  w->n = 1;
+  for (int i = 0; i < n_dims; i++) {
+    w->shape[i] = shape[i];
+    if (!moh__mul_i64(w->n, shape[i], &w->n))
+      return moh__fail(err, MOH_ERR_CONFIG, "tensor %s is too large", name);
+  }
+  w->flags = flags;
+  w->grouping = grouping;
+  w->n_groups = n_groups;
+  model->n_params++;
+  return MOH_OK;
+}
+
+moh__param *moh__model_param(const moh__model *model, const char *name) {
+  for (int i = 0; i < model->n_params; i++)
+    if (strcmp(model->params[i].name, name) == 0) return &model->params[i];
+  return NULL;
+}
+
+moh__param *moh__model_layer_param(const moh__model *model, int64_t layer,
+                                   const char *name) {
+  char full[MOH__NAME_MAX];
+  snprintf(full, sizeof(full), "model.layers.%" PRId64 ".%s", layer, name);
+  return moh__model_param(model, full);
+}
+
+/* Elements of one block for `size_of` every parameter, each aligned. */
+static int64_t block_size(const moh__model *model,
+                          int64_t (*size_of)(const moh__param *)) {
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++)
+    n += moh__round_up(size_of(&model->params[i]), ALIGN_ELEMENTS);
+  return n;
+}
+
+static int64_t plain_size(const moh__param *w) { return w->n; }
+
+static int64_t trained_size(const moh__param *w) {
+  return (w->flags & MOH__PARAM_BUFFER) != 0 ? 0 : w->n;
+}
+
+/* A cleared block; large ones come as untouched pages. */
+static real *alloc_block(int64_t n) {
+  size_t bytes = ((size_t)n + ALIGN_ELEMENTS) * sizeof(real);
+  bytes = (size_t)moh__round_up((int64_t)bytes, MOH__ALIGN);
+  real *block = aligned_alloc(MOH__ALIGN, bytes);
+  if (block != NULL) memset(block, 0, bytes);
+  return block;
+}
+
+moh_status moh__model_alloc_data(moh__model *model, moh_error *err) {
+  int64_t n = block_size(model, plain_size);
+  real *next = alloc_block(n);
+  if (next == NULL) return no_memory(err, "the weights", n);
+  model->owner = next;
+  model->owner_free = free;
+  for (int i = 0; i < model->n_params; i++) {
+    model->params[i].data = next;
+    next += moh__round_up(model->params[i].n, ALIGN_ELEMENTS);
+  }
+  return MOH_OK;
+}
+
+moh_status moh__model_alloc_grads(moh__model *model, moh_error *err) {
+  if (model->grads != NULL) return MOH_OK;
+  int64_t n = block_size(model, trained_size);
+  model->grads = alloc_block(n);
+  if (model->grads == NULL) return no_memory(err, "the gradients", n);
+  real *next = model->grads;
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    if (trained_size(w) > 0) w->grad = next;
+    next += moh__round_up(trained_size(w), ALIGN_ELEMENTS);
+  }
+  return MOH_OK;
+}
+
+static void zero_range(void *context, int64_t begin, int64_t end,
+                       void *scratch) {
+  (void)scratch;
+  memset((real *)context + begin, 0, (size_t)(end - begin) * sizeof(real));
+}
+
+void moh__model_zero_grads(moh__model *model, moh__pool *pool) {
+  moh__range_run(pool, block_size(model, trained_size), 1 << 16, zero_range,
+                 model->grads);
+}
+
+static moh_status alloc_packed(moh__model *model, moh_error *err) {
+  int64_t n = block_size(model, moh__param_packed_size);
+  model->packed = alloc_block(n);
+  if (model->packed == NULL) return no_memory(err, "packed weights", n);
+  real *next = model->packed;
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    int64_t size = moh__param_packed_size(w);
+    if (size > 0) w->packed = next;
+    next += moh__round_up(size, ALIGN_ELEMENTS);
+  }
+  return MOH_OK;
+}
+
+moh_status moh__model_pack(moh__model *model, moh__pool *pool,
+                           moh_error *err) {
+  if (model->packed == NULL) MOH_TRY(alloc_packed(model, err));
+  for (int i = 0; i < model->n_params; i++)
+    moh__param_pack(&model->params[i], pool);
+  return MOH_OK;
+}
+
+int64_t moh__model_count(const moh__model *model) {
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++)
+    n += trained_size(&model->params[i]);
+  return n;
+}
+
+int64_t moh__model_count_routers(const moh__model *model) {
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++)
+    if ((model->params[i].flags & MOH__PARAM_ROUTER) != 0)
+      n += model->params[i].n;
+  return n;
+}
+
+moh__model_bytes moh__model_measure(const moh__model *model) {
+  int64_t size = sizeof(real);
+  int64_t grads = block_size(model, trained_size) * size;
+  moh__model_bytes bytes = {
+      .data = block_size(model, plain_size) * size,
+      .grads = grads,
+      .moments = 2 * grads,
+      .packed = block_size(model, moh__param_packed_size) * size};
+  return bytes;
+}

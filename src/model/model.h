@@ -1,0 +1,64 @@
+/*
+ * A model: its configuration, its parameters by name, and the tables derived
+ * from them. Read-only once loaded, so any number of sessions may share it.
+ */
+#ifndef MOH_MODEL_MODEL_H
+#define MOH_MODEL_MODEL_H
+
+#include <stdint.h>
+
+#include "model/config.h"
+#include "op/param.h"
+
+typedef struct moh__model {
+  moh__config config;
+  moh__param *params; /* in file order */
+  int n_params;
+  int capacity;
+  real *rope_angles; /* [max_seq_len][d_head/2][2] or NULL */
+  void *layout;      /* the architecture's pointers into params */
+  void *owner;       /* what the data lies in, and how to free it */
+  void (*owner_free)(void *owner);
+  real *grads;  /* one block for all */
+  real *packed; /* one block for all */
+} moh__model;
+
+/* An empty model of a checked configuration: no parameters yet. */
+moh_status moh__model_new(moh__model **out, const moh__config *config,
+                          moh_error *err);
+void moh__model_free(moh__model *model);
+
+/* Declares a parameter (n_dims of shape), without memory. For src/arch. The
+ * pointers that it and moh__model_param return hold until the next declare. */
+moh_status moh__model_declare(moh__model *model, const char *name, int n_dims,
+                              const int64_t *shape, unsigned flags,
+                              moh__grouping grouping, int64_t n_groups,
+                              moh_error *err);
+
+/* By name; NULL when there is none. */
+moh__param *moh__model_param(const moh__model *model, const char *name);
+/* "model.layers.<layer>.<name>". */
+moh__param *moh__model_layer_param(const moh__model *model, int64_t layer,
+                                   const char *name);
+
+/* Memory for data (cleared), once all is declared. */
+moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
+/* Memory for gradients (cleared): training. */
+moh_status moh__model_alloc_grads(moh__model *model, moh_error *err);
+void moh__model_zero_grads(moh__model *model, moh__pool *pool);
+
+/* Allocates what is missing of the packed weights and renews all of them. */
+moh_status moh__model_pack(moh__model *model, moh__pool *pool,
+                           moh_error *err);
+
+/* Numbers counted from the tensors, buffers left out. */
+int64_t moh__model_count(const moh__model *model);
+int64_t moh__model_count_routers(const moh__model *model);
+
+/* Bytes of data, of gradients and moments when training, of packed weights. */
+typedef struct moh__model_bytes {
+  int64_t data, grads, moments, packed;
+} moh__model_bytes;
+moh__model_bytes moh__model_measure(const moh__model *model);
+
+#endif

@@ -1,0 +1,135 @@
+/* Pages of keys and values, and what all attention ops begin with. */
+#include "op/key_pages.h"
+
+/* Pages of this step: a sequence's lie one behind the other. */
+static void step_pages(moh__tape *tape, const moh__batch *batch,
+                       moh__key_pages *out) {
+  int32_t *first = moh__tape_ints(tape, batch->n_seq);
+  int32_t n_pages = 0;
+  for (int32_t s = 0; s < batch->n_seq; s++) {
+    int32_t rows = batch->seq_start[s + 1] - batch->seq_start[s];
+    if (first != NULL) first[s] = n_pages;
+    n_pages += (rows + MOH__PANEL - 1) / MOH__PANEL;
+  }
+  int32_t *ids = moh__tape_ints(tape, n_pages);
+  for (int32_t p = 0; ids != NULL && p < n_pages; p++) ids[p] = p;
+  out->pages = moh__tape_reals(tape, n_pages * out->page_size);
+  out->first_page = first;
+  out->page_ids = ids;
+}
+
+typedef struct write_job {
+  const moh__attention_args *args;
+  const moh__tensor *k, *v;
+  const moh__key_pages *pages;
+  int32_t seq;
+} write_job;
+
+static void write_row(const write_job *job, int64_t r) {
+  const moh__key_pages *pages = job->pages;
+  int64_t d = pages->d;
+  int32_t position = job->args->batch->positions[r];
+  for (int32_t g = 0; g < job->args->n_kv_heads; g++) {
+    moh__keys keys = moh__key_pages_of(pages, job->seq, g);
+    int64_t id = keys.page_ids[position / MOH__PANEL];
+    real *page = pages->pages + id * pages->page_size +
+                 g * 2 * d * MOH__PANEL;
+    int64_t at = r * job->k->cols + g * d;
+    moh__page_write(page, d, position % MOH__PANEL, job->k->v + at,
+                    job->v->v + at);
+  }
+}
+
+static void write_seq(void *context, int64_t seq, void *scratch) {
+  (void)scratch;
+  write_job job = *(const write_job *)context;
+  const int32_t *start = job.args->batch->seq_start;
+  job.seq = (int32_t)seq;
+  for (int32_t r = start[seq]; r < start[seq + 1]; r++)
+    write_row(&job, r);
+}
+
+void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
+                          const moh__tensor *k, const moh__tensor *v,
+                          moh__key_pages *out) {
+  const moh__batch *batch = args->batch;
+  const moh__cache *cache = batch->cache;
+  *out = (moh__key_pages){.d = args->d_head};
+  out->page_size = 2 * args->d_head * MOH__PANEL * args->n_kv_heads;
+  if (cache == NULL) {
+    step_pages(tape, batch, out);
+  } else {
+    out->pages = cache->slots[args->slot];
+    out->page_ids = cache->page_ids;
+    out->pages_per_seq = cache->pages_per_seq;
+  }
+  if (moh__tape_counting(tape)) return;
+  write_job job = {.args = args, .k = k, .v = v, .pages = out};
+  moh__pool_run(tape->pool, batch->n_seq, write_seq, &job);
+}
+
+moh__keys moh__key_pages_of(const moh__key_pages *pages, int32_t seq,
+                            int32_t kv_head) {
+  int32_t first = pages->first_page != NULL ? pages->first_page[seq]
+                                            : seq * pages->pages_per_seq;
+  moh__keys keys = {
+      .pages = pages->pages + kv_head * 2 * pages->d * MOH__PANEL,
+      .page_stride = pages->page_size,
+      .page_ids = pages->page_ids + first};
+  return keys;
+}
+
+const int32_t *moh__plan_entry_rows(moh__tape *tape,
+                                    const moh__plan *plan) {
+  if (!moh__tape_counting(tape) && plan->rows != NULL) return plan->rows;
+  int32_t *rows = moh__tape_ints(tape, moh__plan_entries(plan));
+  if (rows == NULL) return NULL;
+  for (int32_t c = 0; c < plan->n_candidates; c++)
+    for (int32_t i = 0; i < moh__plan_count(plan, c); i++)
+      rows[plan->start[c] + i] = i;
+  return rows;
+}
+
+static void fill_positions(moh__attention_node *node) {
+  const moh__plan *plan = node->args.plan;
+  const int32_t *positions = node->args.batch->positions;
+  for (int32_t c = 0; c < plan->n_candidates; c++) {
+    const int32_t *rows = moh__plan_rows(plan, c);
+    for (int32_t i = 0; i < moh__plan_count(plan, c); i++)
+      node->pos[plan->start[c] + i] =
+          positions[rows == NULL ? i : rows[i]];
+  }
+}
+
+bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
+                          const moh__attention_args *args, moh__tensor *q,
+                          moh__tensor *k, moh__tensor *v,
+                          moh__backward_fn *backward) {
+  node->args = *args;
+  node->q = q;
+  node->k = k;
+  node->v = v;
+  node->o = moh__tape_tensor(tape, q->rows, args->d_head);
+  node->pos = moh__tape_ints(tape, q->rows);
+  node->lse = moh__tape_reals(tape, q->rows);
+  node->scale = 1 / moh__sqrt((real)args->d_head);
+  moh__key_pages_write(tape, args, k, v, &node->pages);
+  moh__attention_node *saved =
+      moh__tape_push(tape, sizeof(*saved), backward);
+  if (moh__tape_counting(tape)) return false;
+  fill_positions(node);
+  if (saved != NULL) {
+    node->node = saved->node;
+    *saved = *node;
+  }
+  return true;
+}
+
+moh__entry_range moh__attention_range(const moh__attention_node *node,
+                                      int32_t h, int32_t s) {
+  const int32_t *start = node->args.batch->seq_start;
+  moh__entry_range range = {
+      moh__plan_lower_bound(node->args.plan, h, start[s]),
+      moh__plan_lower_bound(node->args.plan, h, start[s + 1])};
+  return range;
+}

@@ -1,0 +1,56 @@
+/*
+ * Keys and values of a batch in pages, for the attention ops: in the session's
+ * cache, or in pages of the step when there is none.
+ */
+#ifndef MOH_OP_KEY_PAGES_H
+#define MOH_OP_KEY_PAGES_H
+
+#include "kernel/kernel.h"
+#include "op/op.h"
+
+typedef struct moh__key_pages {
+  real *pages;
+  int64_t page_size; /* elements: all KV heads */
+  int64_t d;         /* d_head */
+  const int32_t *page_ids;
+  int32_t pages_per_seq; /* 0: first_page says where a sequence starts */
+  const int32_t *first_page; /* [n_seq] */
+} moh__key_pages;
+
+/* Finds or allocates the pages and writes k and v, rows of the batch, at
+ * their positions. */
+void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
+                          const moh__tensor *k, const moh__tensor *v,
+                          moh__key_pages *out);
+
+/* What a kernel needs to see one KV head of one sequence. */
+moh__keys moh__key_pages_of(const moh__key_pages *pages, int32_t seq,
+                            int32_t kv_head);
+
+/* What an attention op keeps, and both kinds need. */
+typedef struct moh__attention_node {
+  moh__tape_node node;
+  moh__attention_args args;
+  moh__tensor *q, *k, *v, *o;
+  moh__key_pages pages;
+  int32_t *pos;      /* [entries] position of each query */
+  real *lse;         /* [entries], softmax attention */
+  moh__param *table; /* CoPE */
+  real scale;
+} moh__attention_node;
+
+/* Allocates the output, fills the node's fields and writes the pages; pushes a
+ * copy when recording. False when counting: then there is nothing to do. */
+bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
+                          const moh__attention_args *args, moh__tensor *q,
+                          moh__tensor *k, moh__tensor *v,
+                          moh__backward_fn *backward);
+
+/* Entries [first, last) of head h that belong to sequence s. */
+typedef struct moh__entry_range {
+  int32_t first, last;
+} moh__entry_range;
+moh__entry_range moh__attention_range(const moh__attention_node *node,
+                                      int32_t h, int32_t s);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * RMSNorm and LayerNorm. With h = (x - mean) / s (mean = 0 for RMSNorm),
+ * y = gain h (+ bias), and a_i = gain_i dy_i:
+ *   dx += (a - h mean(a h) - mean(a) [LayerNorm only]) / s
+ *   dgain += sum over rows of dy h,  dbias += sum over rows of dy
+ */
+#include "base/checked.h"
+#include "kernel/kernel.h"
+#include "op/op.h"
+
+enum { GRAIN = 32, COLUMNS = 64 }; /* rows, columns of a task */
+
+typedef struct norm_node {
+  moh__tape_node node;
+  moh__tensor *x, *y;
+  moh__param *gain, *bias;
+  moh__norm_kind kind;
+  real eps;
+  real *mean;    /* [rows] */
+  real *inverse; /* [rows] 1 / s */
+} norm_node;
+
+static void forward_row(const norm_node *s, int64_t r) {
+  const moh__kernels *kernels = moh__kernel();
+  int64_t d = s->x->cols;
+  const real *x = s->x->v + r * d;
+  real *y = s->y->v + r * d;
+  real mean = 0;
+  real squares = 0;
+  if (s->kind == MOH__NORM_LAYER) {
+    mean = kernels->sum(x, d) / (real)d;
+    kernels->scale_gain(y, x, mean, 1, NULL, d);
+    squares = kernels->dot(y, y, d);
+  } else {
+    squares = kernels->dot(x, x, d);
+  }
+  s->mean[r] = mean;
+  s->inverse[r] = 1 / moh__sqrt(squares / (real)d + s->eps);
+  kernels->scale_gain(y, x, mean, s->inverse[r], s->gain->data, d);
+  if (s->bias != NULL) kernels->add(y, s->bias->data, d);
+}
+
+static void forward_rows(void *context, int64_t begin, int64_t end,
+                         void *scratch) {
+  (void)scratch;
+  for (int64_t r = begin; r < end; r++) forward_row(context, r);
+}
+
+/* a and h: scratch rows. */
+static void backward_row(const norm_node *s, int64_t r, real *a, real *h) {
+  const moh__kernels *kernels = moh__kernel();
+  int64_t d = s->x->cols;
+  real inverse = s->inverse[r];
+  real *dx = s->x->g + r * d;
+  kernels->scale_gain(h, s->x->v + r * d, s->mean[r], inverse, NULL, d);
+  kernels->scale_gain(a, s->y->g + r * d, 0, 1, s->gain->data, d);
+  real along = kernels->dot(a, h, d) / (real)d;
+  real shift = s->kind == MOH__NORM_LAYER
+                   ? kernels->sum(a, d) / (real)d
+                   : 0;
+  kernels->axpy(a, -along, h, d);
+  kernels->scale_gain(a, a, shift, inverse, NULL, d);
+  kernels->add(dx, a, d);
+}
+
+static void backward_rows(void *context, int64_t begin, int64_t end,
+                          void *scratch) {
+  const norm_node *s = context;
+  real *a = scratch;
+  real *h = a + moh__round_up(s->x->cols, MOH__ALIGN);
+  for (int64_t r = begin; r < end; r++) backward_row(s, r, a, h);
+}
+
+/* Columns [begin, end) of dgain and dbias, rows in order. */
+static void backward_gain(void *context, int64_t begin, int64_t end,
+                          void *scratch) {
+  (void)scratch;
+  const norm_node *s = context;
+  int64_t d = s->x->cols;
+  for (int64_t r = 0; r < s->x->rows; r++) {
+    const real *x = s->x->v + r * d;
+    const real *dy = s->y->g + r * d;
+    for (int64_t c = begin; c < end; c++)
+      s->gain->grad[c] += dy[c] * ((x[c] - s->mean[r]) * s->inverse[r]);
+    if (s->bias == NULL) continue;
+    for (int64_t c = begin; c < end; c++) s->bias->grad[c] += dy[c];
+  }
+}
+
+static void norm_backward(moh__tape *tape, void *context) {
+  norm_node *s = context;
+  moh__range_run(tape->pool, s->x->rows, GRAIN, backward_rows, s);
+  moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
+}
+
+moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
+                          moh__norm_kind kind, real eps, moh__param *gain,
+                          moh__param *bias) {
+  norm_node all = {.x = x, .gain = gain, .bias = bias, .kind = kind,
+                   .eps = eps};
+  all.y = moh__tape_tensor(tape, x->rows, x->cols);
+  all.mean = moh__tape_reals(tape, x->rows);
+  all.inverse = moh__tape_reals(tape, x->rows);
+  norm_node *s = moh__tape_push(tape, sizeof(*s), norm_backward);
+  if (s != NULL) {
+    all.node = s->node;
+    *s = all;
+  }
+  if (!moh__tape_counting(tape))
+    moh__range_run(tape->pool, x->rows, GRAIN, forward_rows, &all);
+  return all.y;
+}

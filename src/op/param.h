@@ -1,0 +1,65 @@
+/*
+ * A parameter: a trained (or stored) tensor, and the weight handle that
+ * kernels read. `data` has the layout of the file; `packed` is derived from it
+ * and head-major: one panel block per group (a head, an expert).
+ */
+#ifndef MOH_OP_PARAM_H
+#define MOH_OP_PARAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "base/real.h"
+
+enum {
+  MOH__PARAM_DECAY = 1 << 0,  /* weight decay applies */
+  MOH__PARAM_ROUTER = 1 << 1, /* a router's; its learning rate may differ */
+  MOH__PARAM_FROZEN = 1 << 2, /* not updated */
+  MOH__PARAM_BUFFER = 1 << 3, /* saved, neither trained nor counted */
+  MOH__PARAM_EMBEDDING = 1 << 4, /* unit of clipping: a row */
+  MOH__PARAM_OUTPUT = 1 << 5,    /* exempt from unit-wise clipping */
+};
+
+/* How a matrix is cut into groups for packing. */
+typedef enum moh__grouping {
+  MOH__PACK_NONE,    /* looked up or used element by element: never packed */
+  MOH__PACK_OUTPUTS, /* groups of rows (outputs): W_Q by head; 1 group: all */
+  MOH__PACK_INPUTS   /* groups of columns (inputs): W_O by head */
+} moh__grouping;
+
+enum { MOH__NAME_MAX = 96, MOH__DIMS_MAX = 3 };
+
+typedef struct moh__param {
+  char name[MOH__NAME_MAX];
+  int n_dims;
+  int64_t shape[MOH__DIMS_MAX]; /* matrices: outputs, inputs */
+  int64_t n;                    /* elements */
+  unsigned flags;
+  moh__grouping grouping;
+  int64_t n_groups;
+  real *data;
+  real *grad;   /* NULL unless training */
+  real *packed; /* NULL when never packed */
+} moh__param;
+
+/* Inputs and outputs of one packed group. */
+static inline int64_t moh__param_group_in(const moh__param *w) {
+  return w->grouping == MOH__PACK_INPUTS ? w->shape[1] / w->n_groups
+                                         : w->shape[1];
+}
+static inline int64_t moh__param_group_out(const moh__param *w) {
+  return w->grouping == MOH__PACK_OUTPUTS ? w->shape[0] / w->n_groups
+                                          : w->shape[0];
+}
+
+/* Elements that `packed` needs, 0 when never packed. */
+int64_t moh__param_packed_size(const moh__param *w);
+
+/* Packed panels of group g. */
+const real *moh__param_panels(const moh__param *w, int64_t g);
+
+/* Renews `packed` from `data`: after loading and after every update. */
+void moh__param_pack(moh__param *w, moh__pool *pool);
+
+#endif

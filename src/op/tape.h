@@ -1,0 +1,108 @@
+/*
+ * The tape. An op computes its output at once and, when recording, pushes a
+ * function that adds to the gradients of its inputs; backward walks the
+ * pushes in reverse. Values, gradients and saved activations live in one
+ * arena, so that a step allocates nothing else.
+ *
+ * On a counting arena nothing is computed: ops only allocate, with the largest
+ * plan that the configuration allows. Such a dry run sizes the real arena.
+ */
+#ifndef MOH_OP_TAPE_H
+#define MOH_OP_TAPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/pool.h"
+#include "base/real.h"
+#include "route/plan.h"
+
+/* rows x cols, row-major. g is NULL unless recording; it starts at zero and
+ * every consumer adds to it. */
+typedef struct moh__tensor {
+  real *v;
+  real *g;
+  int64_t rows, cols;
+} moh__tensor;
+
+/* What one routed layer did in the last forward pass, in layer order. */
+typedef struct moh__head_use {
+  const struct moh__head_use *next;
+  const moh__plan *plan; /* which heads each row used */
+  const real *gates;     /* [entries] */
+  int32_t n_shared, n_routed;
+  real balance;       /* L_b, see route/balance.h */
+  real z;             /* z-loss */
+  const real *load;   /* [n_routed] fraction of rows that used the head */
+  const real *mean_p; /* [n_routed] */
+} moh__head_use;
+
+typedef struct moh__tape_node moh__tape_node;
+typedef struct moh__tape moh__tape;
+typedef void moh__backward_fn(moh__tape *tape, void *node);
+
+struct moh__tape_node {
+  moh__backward_fn *backward;
+  moh__tape_node *previous;
+};
+
+struct moh__tape {
+  moh__arena *arena; /* values; may be counting */
+  moh__arena meta;   /* tensors and nodes: always real */
+  moh__pool *pool;
+  bool recording;
+  /* Every head is computed, unselected ones with gate 0: the contrast that
+   * skipping is compared with, in tests and in benchmarks. */
+  bool masked;
+  /* Factor on auxiliary losses: this micro-batch's share of the step. */
+  real aux_scale;
+  /* Factor on the task loss in backward: 1, or 0 to see auxiliary losses
+   * alone. */
+  real task_scale;
+  moh__tape_node *last;
+  const moh__head_use *use; /* first routed layer */
+  moh__head_use *use_last;
+};
+
+moh_status moh__tape_init(moh__tape *tape, moh__arena *arena,
+                          moh__pool *pool, moh_error *err);
+void moh__tape_free(moh__tape *tape); /* not the arena */
+
+/* Forgets everything: empties the arena and the list of nodes. */
+void moh__tape_reset(moh__tape *tape, bool recording);
+
+/* A new tensor: values not cleared, gradient (when recording) cleared. */
+moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols);
+
+/* A structure that lives as long as the step: nodes, always real memory. */
+void *moh__tape_alloc_meta(moh__tape *tape, size_t size);
+
+/* n reals (or int32) of the arena, not cleared; NULL when counting. */
+real *moh__tape_reals(moh__tape *tape, int64_t n);
+int32_t *moh__tape_ints(moh__tape *tape, int64_t n);
+
+static inline bool moh__tape_counting(const moh__tape *tape) {
+  return tape->arena->counting;
+}
+
+/* Makes a node whose first member is a moh__tape_node; `size` covers the
+ * whole structure. NULL when not recording: then there is nothing to save. */
+void *moh__tape_push(moh__tape *tape, size_t size,
+                     moh__backward_fn *backward);
+
+/* Runs the pushed functions, newest first. */
+void moh__tape_backward(moh__tape *tape);
+
+/* Appends to the list of routed layers. */
+moh__head_use *moh__tape_add_use(moh__tape *tape);
+
+/*
+ * Memory of a stretch of inference: what is allocated after the mark is given
+ * back, except `keep`, whose values move to the mark. Does nothing when
+ * recording, as backward will need it all.
+ */
+size_t moh__tape_mark(const moh__tape *tape);
+void moh__tape_release(moh__tape *tape, size_t mark, moh__tensor *keep);
+
+#endif

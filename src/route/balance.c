@@ -1,0 +1,121 @@
+/*
+ * Balance loss, z-loss and load of a router, and their gradients. Sums over
+ * rows are added up in double: a batch has thousands of them.
+ */
+#include "route/balance.h"
+
+#include <math.h>
+
+enum { CHUNK = 64 }; /* candidates whose sums are held at a time */
+
+typedef struct softmax {
+  real max, sum; /* p_i = exp(l_i - max) / sum */
+} softmax;
+
+static softmax normalise(const real *logits, int32_t n) {
+  softmax s = {-INFINITY, 0};
+  for (int32_t i = 0; i < n; i++)
+    if (!(logits[i] <= s.max)) s.max = logits[i]; /* NaN stays */
+  for (int32_t i = 0; i < n; i++) s.sum += moh__exp(logits[i] - s.max);
+  return s;
+}
+
+static real probability(softmax s, real logit) {
+  return moh__exp(logit - s.max) / s.sum;
+}
+
+/* sum of P_i f_i over the n candidates from `first` of n_all. */
+static double chunk_loss(const real *logits, const unsigned char *selected,
+                         int64_t stride, int32_t n_rows, int32_t n_all,
+                         int32_t first, int32_t n, real *mean_p,
+                         real *load) {
+  double p_sum[CHUNK] = {0};
+  int64_t count[CHUNK] = {0};
+  for (int32_t t = 0; t < n_rows; t++) {
+    const real *l = logits + (int64_t)t * n_all;
+    softmax s = normalise(l, n_all);
+    for (int32_t i = 0; i < n; i++) {
+      p_sum[i] += probability(s, l[first + i]);
+      count[i] += selected[t * stride + first + i] != 0;
+    }
+  }
+  double loss = 0;
+  for (int32_t i = 0; i < n; i++) {
+    double p = p_sum[i] / n_rows;
+    double f = (double)count[i] / n_rows;
+    mean_p[first + i] = (real)p;
+    load[first + i] = (real)f;
+    loss += p * f;
+  }
+  return loss;
+}
+
+real moh__balance_loss(const real *logits, const unsigned char *selected,
+                       int64_t stride, int32_t n_rows, int32_t n_candidates,
+                       real *mean_p, real *load) {
+  for (int32_t i = 0; i < n_candidates; i++) mean_p[i] = load[i] = 0;
+  if (n_rows == 0) return 0;
+  double loss = 0;
+  for (int32_t first = 0; first < n_candidates; first += CHUNK) {
+    int32_t left = n_candidates - first;
+    loss += chunk_loss(logits, selected, stride, n_rows, n_candidates,
+                       first, left < CHUNK ? left : CHUNK, mean_p, load);
+  }
+  return (real)(n_candidates * loss);
+}
+
+/* dL_b/dp_i = n f_i / T in every row, through the softmax:
+ * dl_i = n / T p_i (f_i - sum_j p_j f_j). */
+void moh__balance_loss_grad(const real *logits, const real *load,
+                            int32_t n_rows, int32_t n_candidates,
+                            real weight, real *d_logits) {
+  int32_t n = n_candidates;
+  for (int32_t t = 0; t < n_rows; t++) {
+    const real *l = logits + (int64_t)t * n;
+    softmax s = normalise(l, n);
+    real mean_load = 0;
+    for (int32_t i = 0; i < n; i++)
+      mean_load += probability(s, l[i]) * load[i];
+    real factor = weight * (real)n / (real)n_rows;
+    for (int32_t i = 0; i < n; i++)
+      d_logits[(int64_t)t * n + i] +=
+          factor * probability(s, l[i]) * (load[i] - mean_load);
+  }
+}
+
+real moh__z_loss(const real *logits, int32_t n_rows, int32_t n_candidates) {
+  if (n_rows == 0) return 0;
+  double sum = 0;
+  for (int32_t t = 0; t < n_rows; t++) {
+    softmax s = normalise(logits + (int64_t)t * n_candidates, n_candidates);
+    double lse = s.max + moh__log(s.sum);
+    sum += lse * lse;
+  }
+  return (real)(sum / n_rows);
+}
+
+/* d(lse^2)/dl_i = 2 lse p_i. */
+void moh__z_loss_grad(const real *logits, int32_t n_rows,
+                      int32_t n_candidates, real weight, real *d_logits) {
+  for (int32_t t = 0; t < n_rows; t++) {
+    const real *l = logits + (int64_t)t * n_candidates;
+    softmax s = normalise(l, n_candidates);
+    real lse = s.max + moh__log(s.sum);
+    real factor = 2 * weight * lse / (real)n_rows;
+    for (int32_t i = 0; i < n_candidates; i++)
+      d_logits[(int64_t)t * n_candidates + i] +=
+          factor * probability(s, l[i]);
+  }
+}
+
+real moh__load_entropy(const real *load, int32_t n_candidates) {
+  double total = 0;
+  for (int32_t i = 0; i < n_candidates; i++) total += load[i];
+  double entropy = 0;
+  for (int32_t i = 0; i < n_candidates; i++) {
+    if (load[i] <= 0) continue;
+    double q = load[i] / total;
+    entropy -= q * log(q);
+  }
+  return (real)entropy;
+}

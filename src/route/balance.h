@@ -1,0 +1,37 @@
+/*
+ * What keeps a router healthy, for n candidates (heads or experts) and T rows.
+ *
+ * Load balance, with P_i the mean over rows of p_i = softmax(logits)_i and f_i
+ * the fraction of rows that selected candidate i:
+ *   L_b = n sum_i P_i f_i
+ * (the paper's equation 7 times n, as its released code has it): k when the
+ * load is even, n for total collapse on one. f carries no gradient.
+ *
+ * z-loss (ST-MoE, arXiv 2202.08906): mean over rows of logsumexp(logits)^2.
+ */
+#ifndef MOH_ROUTE_BALANCE_H
+#define MOH_ROUTE_BALANCE_H
+
+#include <stdint.h>
+
+#include "base/real.h"
+
+/* selected[t * stride + i] != 0: row t uses candidate i.
+ * mean_p, load: [n_candidates], written. Returns L_b. */
+real moh__balance_loss(const real *logits, const unsigned char *selected,
+                       int64_t stride, int32_t n_rows, int32_t n_candidates,
+                       real *mean_p, real *load);
+
+/* d_logits += weight * dL_b/dlogits, load as moh__balance_loss gave it. */
+void moh__balance_loss_grad(const real *logits, const real *load,
+                            int32_t n_rows, int32_t n_candidates,
+                            real weight, real *d_logits);
+
+real moh__z_loss(const real *logits, int32_t n_rows, int32_t n_candidates);
+void moh__z_loss_grad(const real *logits, int32_t n_rows,
+                      int32_t n_candidates, real weight, real *d_logits);
+
+/* Entropy of the load over candidates, in nats: ln n when even. */
+real moh__load_entropy(const real *load, int32_t n_candidates);
+
+#endif

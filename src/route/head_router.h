@@ -1,0 +1,72 @@
+/*
+ * The two-stage head router of Mixture-of-Heads (arXiv 2410.11842, section
+ * 3.2) as pure functions on arrays. For one token, from logits of
+ *   W_s x (n_shared), W_r x (n_routed), W_h x (2):
+ *   p_s = softmax(W_s x), p_r = softmax(W_r x), a = softmax(W_h x)
+ * gate of a shared head i:  unit   2 a_1 n_shared p_s,i
+ *                           paper  a_1 p_s,i            (equations 5 and 6)
+ *                           one    1
+ * gate of a routed head i among the k largest p_r:
+ *                           unit   2 a_2 k p_r,i / sum of the selected p_r
+ *                           paper  a_2 p_r,i
+ *                           one    1, with the straight-through estimator:
+ *                                  dL/dg_i is passed to p_r,i
+ * n_shared = 1: p_s = 1 and no W_s. n_shared = 0: a drops out (2 a_2 = 1 in
+ * unit, a_2 = 1 in paper), no W_s, no W_h. n_routed = 0: no W_r.
+ */
+#ifndef MOH_ROUTE_HEAD_ROUTER_H
+#define MOH_ROUTE_HEAD_ROUTER_H
+
+#include <stdint.h>
+
+#include "base/real.h"
+#include "route/plan.h"
+
+typedef enum moh__gate_scale {
+  MOH__GATE_UNIT,  /* the released code's; mean active gate 1 at init */
+  MOH__GATE_PAPER, /* equation 5 to the letter */
+  MOH__GATE_ONE    /* 0/1 gates, straight-through gradient */
+} moh__gate_scale;
+
+typedef struct moh__router_shape {
+  int32_t n_shared;
+  int32_t n_routed;
+  int32_t k; /* routed heads a token uses */
+  moh__gate_scale scale;
+} moh__router_shape;
+
+/* Logits of n tokens; each NULL where the shape has no such matrix. */
+typedef struct moh__router_logits {
+  real *shared; /* [n][n_shared] */
+  real *routed; /* [n][n_routed] */
+  real *mix;    /* [n][2]: a_1, a_2 */
+} moh__router_logits;
+
+/* Which matrices a shape has. */
+static inline bool moh__router_has_shared(const moh__router_shape *s) {
+  return s->n_shared > 1;
+}
+static inline bool moh__router_has_mix(const moh__router_shape *s) {
+  return s->n_shared > 0;
+}
+static inline bool moh__router_has_routed(const moh__router_shape *s) {
+  return s->n_routed > 0;
+}
+
+/* used[t * n_heads + h] = 1 for shared heads and the token's top k. */
+void moh__router_select(const moh__router_shape *shape, int32_t n,
+                        const real *routed_logits, unsigned char *used);
+
+/* gates[e] for every entry e of the plan that the selection made. */
+void moh__router_gates(const moh__router_shape *shape,
+                       const moh__router_logits *logits,
+                       const moh__plan *plan, real *gates);
+
+/* Adds dL/dlogits for given dL/dgates [entries]; the selection is held
+ * constant. grads has the layout of logits. */
+void moh__router_gates_grad(const moh__router_shape *shape,
+                            const moh__router_logits *logits,
+                            const moh__plan *plan, const real *d_gates,
+                            moh__router_logits *grads);
+
+#endif

@@ -1,0 +1,474 @@
+/*
+ * Model directories. Saving writes every file into a staging directory
+ * inside the model's own, so that a full disk or a crash while writing
+ * costs nothing, and then moves them to their names; the old manifest goes
+ * first and the new one comes last, so that a directory with a mixture of
+ * old and new files has no manifest and is refused.
+ */
+#include "store/model_dir.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arch/arch.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "format/safetensors.h"
+
+static const char config_name[] = "config.json";
+static const char weights_name[] = "model.safetensors";
+static const char tokenizer_name[] = "tokenizer.json";
+static const char chat_name[] = "tokenizer_config.json";
+static const char manifest_name[] = "manifest.json";
+static const char staging_name[] = ".saving";
+
+/* "User: ... Assistant: ..." with the end token behind each answer. */
+static const char chat_template[] =
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize }}: {{ message['content'] }} "
+    "{% if message['role'] == 'assistant' %}{{ eos_token }} {% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}";
+
+static moh_status fail_memory(moh_error *err) {
+  return moh__fail(err, MOH_ERR_MEMORY, "out of memory for a model");
+}
+
+/* ---- saving ---- */
+
+static moh__st_item param_item(const moh__param *param) {
+  moh__st_item item = {
+      .name = param->name,
+      .dtype = sizeof(real) == sizeof(float) ? MOH__F32 : MOH__F64,
+      .n_dims = param->n_dims,
+      .data = param->data,
+  };
+  for (int i = 0; i < param->n_dims; i++) item.shape[i] = param->shape[i];
+  return item;
+}
+
+/* The metadata is what other readers of such files look for. */
+static moh_status save_weights(const moh__model *model, const char *path,
+                               moh_error *err) {
+  size_t n = (size_t)model->n_params;
+  moh__st_item *items = calloc(n + 1, sizeof(*items));
+  json_t *metadata = json_pack("{s:s}", "format", "pt");
+  moh_status status = MOH_OK;
+  if (items == NULL || metadata == NULL)
+    status = fail_memory(err);
+  else
+    for (size_t i = 0; i < n; i++) items[i] = param_item(&model->params[i]);
+  if (status == MOH_OK)
+    status = moh__safetensors_write(path, items, n, metadata, err);
+  json_decref(metadata);
+  free(items);
+  return status;
+}
+
+/* config.json, with the end token where other programs expect it. */
+static moh_status save_config(const moh__model *model,
+                              const moh__tokenizer *tokenizer,
+                              const char *path, moh_error *err) {
+  json_t *root = moh__config_to_json(&model->config);
+  if (root == NULL) return fail_memory(err);
+  int32_t end = tokenizer == NULL ? -1 : moh__tokenizer_end(tokenizer);
+  json_t *id = end < 0 ? json_null() : json_integer(end);
+  moh_status status =
+      json_object_set_new(root, "bos_token_id", json_null()) |
+              json_object_set_new(root, "eos_token_id", id)
+          ? fail_memory(err)
+          : moh__json_save(root, path, err);
+  json_decref(root);
+  return status;
+}
+
+/* Adds the text of a token, when there is such a token. */
+static moh_status put_token(json_t *root, const char *key,
+                            const moh__tokenizer *tokenizer, int32_t id,
+                            moh_error *err) {
+  char *text = NULL;
+  if (id < 0) return MOH_OK;
+  MOH_TRY(moh__tokenizer_decode(tokenizer, &id, 1, false, &text, err));
+  int failed = json_object_set_new(root, key, json_string(text));
+  free(text);
+  return failed == 0 ? MOH_OK : fail_memory(err);
+}
+
+static moh_status save_chat(const moh__model *model,
+                            const moh__tokenizer *tokenizer,
+                            const char *path, moh_error *err) {
+  json_t *root = json_pack("{s:s, s:I, s:s}", "tokenizer_class",
+                           "PreTrainedTokenizerFast", "model_max_length",
+                           (json_int_t)model->config.max_seq_len,
+                           "chat_template", chat_template);
+  if (root == NULL) return fail_memory(err);
+  moh_status status = put_token(root, "eos_token", tokenizer,
+                                moh__tokenizer_end(tokenizer), err);
+  if (status == MOH_OK)
+    status = put_token(root, "unk_token", tokenizer,
+                       moh__tokenizer_unknown(tokenizer), err);
+  if (status == MOH_OK) status = moh__json_save(root, path, err);
+  json_decref(root);
+  return status;
+}
+
+/* One file of a model, by its name. */
+static moh_status save_file(const moh__model *model,
+                            const moh__tokenizer *tokenizer,
+                            const char *name, const char *path,
+                            moh_error *err) {
+  if (name == config_name) return save_config(model, tokenizer, path, err);
+  if (name == weights_name) return save_weights(model, path, err);
+  if (name == chat_name) return save_chat(model, tokenizer, path, err);
+  return moh__tokenizer_save(tokenizer, path, err);
+}
+
+static json_t *manifest_fields(const moh__model *model,
+                               const moh__model_note *note) {
+  json_t *fields =
+      json_pack("{s:I}", "parameters", (json_int_t)moh__model_count(model));
+  int failed = 0;
+  if (note != NULL)
+    failed |=
+        json_object_set_new(fields, "steps", json_integer(note->steps));
+  if (note != NULL && note->description != NULL)
+    failed |= json_object_set_new(fields, "description",
+                                  json_string(note->description));
+  if (failed == 0) return fields;
+  json_decref(fields);
+  return NULL;
+}
+
+static moh_status stage(const moh__model *model,
+                        const moh__tokenizer *tokenizer,
+                        const moh__model_note *note, const char *staging,
+                        const char *const *names, moh_error *err) {
+  MOH_TRY(moh__make_dirs(staging, err));
+  for (size_t i = 0; names[i] != NULL; i++) {
+    char *path = moh__path_join(staging, names[i]);
+    if (path == NULL) return fail_memory(err);
+    moh_status status = save_file(model, tokenizer, names[i], path, err);
+    free(path);
+    MOH_TRY(status);
+  }
+  json_t *fields = manifest_fields(model, note);
+  if (fields == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY,
+                     "out of memory, or a description that is not UTF-8");
+  moh_status status = moh__manifest_write(staging, names, fields, err);
+  json_decref(fields);
+  return status;
+}
+
+static moh_status move_one(const char *staging, const char *dir,
+                           const char *name, moh_error *err) {
+  char *from = moh__path_join(staging, name);
+  char *to = moh__path_join(dir, name);
+  moh_status status = from == NULL || to == NULL
+                          ? fail_memory(err)
+                          : moh__move_file(from, to, err);
+  free(from);
+  free(to);
+  return status;
+}
+
+/* From here on the old model is given up. */
+static moh_status publish(const char *staging, const char *dir,
+                          const char *const *names, moh_error *err) {
+  char *old = moh__path_join(dir, manifest_name);
+  if (old == NULL) return fail_memory(err);
+  moh_status status = moh__remove_file(old, err);
+  free(old);
+  for (size_t i = 0; status == MOH_OK && names[i] != NULL; i++)
+    status = move_one(staging, dir, names[i], err);
+  if (status == MOH_OK) status = move_one(staging, dir, manifest_name, err);
+  return status;
+}
+
+/* Removes what is left in the staging directory. */
+static void clean_up(const char *staging, const char *const *names) {
+  for (size_t i = 0; names[i] != NULL; i++) {
+    char *path = moh__path_join(staging, names[i]);
+    if (path != NULL) unlink(path);
+    free(path);
+  }
+  rmdir(staging);
+}
+
+moh_status moh__model_save(const moh__model *model,
+                           const moh__tokenizer *tokenizer, const char *dir,
+                           const moh__model_note *note, moh_error *err) {
+  const char *names[] = {config_name, weights_name, tokenizer_name,
+                         chat_name, NULL};
+  if (tokenizer == NULL) names[2] = NULL;
+  char *staging = moh__path_join(dir, staging_name);
+  if (staging == NULL) return fail_memory(err);
+  moh_status status = stage(model, tokenizer, note, staging, names, err);
+  if (status == MOH_OK) status = publish(staging, dir, names, err);
+  clean_up(staging, names);
+  free(staging);
+  return status;
+}
+
+/* ---- loading ---- */
+
+static float float_of_bf16(uint16_t bits) {
+  uint32_t wide = (uint32_t)bits << 16;
+  float value;
+  memcpy(&value, &wide, sizeof(value));
+  return value;
+}
+
+/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
+static float float_of_f16(uint16_t bits) {
+  int exponent = bits >> 10 & 31;
+  float fraction = (float)(bits & 1023);
+  float size;
+  if (exponent == 31)
+    size = fraction == 0 ? INFINITY : NAN;
+  else if (exponent == 0)
+    size = ldexpf(fraction, -24);
+  else
+    size = ldexpf(1024 + fraction, exponent - 25);
+  return bits >> 15 ? -size : size;
+}
+
+/* Element i as a number; file data may lie at any address. */
+static real element(const moh__st_tensor *tensor, int64_t i) {
+  const unsigned char *at =
+      tensor->data + (size_t)i * moh__dtype_size(tensor->dtype);
+  uint16_t half;
+  float single;
+  double wide;
+  switch (tensor->dtype) {
+    case MOH__F16:
+      memcpy(&half, at, sizeof(half));
+      return (real)float_of_f16(half);
+    case MOH__BF16:
+      memcpy(&half, at, sizeof(half));
+      return (real)float_of_bf16(half);
+    case MOH__F64:
+      memcpy(&wide, at, sizeof(wide));
+      return (real)wide;
+    default:
+      memcpy(&single, at, sizeof(single));
+      return (real)single;
+  }
+}
+
+/* Can be used where it lies. */
+static bool is_ready(const moh__st_tensor *tensor) {
+  return tensor->dtype == MOH__F32 && sizeof(real) == sizeof(float) &&
+         (uintptr_t)tensor->data % sizeof(float) == 0;
+}
+
+static void copy_tensor(moh__param *param, const moh__st_tensor *tensor) {
+  if (is_ready(tensor)) {
+    memcpy(param->data, tensor->data, tensor->n_bytes);
+    return;
+  }
+  for (int64_t i = 0; i < param->n; i++)
+    param->data[i] = element(tensor, i);
+}
+
+static bool same_shape(const moh__param *param,
+                       const moh__st_tensor *tensor) {
+  if (param->n_dims != tensor->n_dims) return false;
+  for (int i = 0; i < param->n_dims; i++)
+    if (param->shape[i] != tensor->shape[i]) return false;
+  return true;
+}
+
+/* "[605, 128]" */
+static void shape_text(char *text, size_t size, int n_dims,
+                       const int64_t *shape) {
+  size_t used = (size_t)snprintf(text, size, "[");
+  for (int i = 0; i < n_dims && used < size; i++)
+    used += (size_t)snprintf(text + used, size - used, "%s%" PRId64,
+                             i == 0 ? "" : ", ", shape[i]);
+  if (used < size) snprintf(text + used, size - used, "]");
+}
+
+static moh_status check_tensor(const moh__param *param,
+                               const moh__st_tensor *tensor,
+                               moh_error *err) {
+  char wanted[96], found[96];
+  if (tensor == NULL)
+    return moh__fail(
+        err, MOH_ERR_FORMAT,
+        "the tensor '%s' is missing, which config.json asks for",
+        param->name);
+  if (tensor->dtype > MOH__BF16)
+    return moh__fail(
+        err, MOH_ERR_FORMAT,
+        "the tensor '%s' has elements of type %s, which are no "
+        "weights",
+        param->name, moh__dtype_name(tensor->dtype));
+  if (same_shape(param, tensor)) return MOH_OK;
+  shape_text(wanted, sizeof(wanted), param->n_dims, param->shape);
+  shape_text(found, sizeof(found), tensor->n_dims, tensor->shape);
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the tensor '%s' has the shape %s, but config.json asks "
+                   "for %s",
+                   param->name, found, wanted);
+}
+
+/* Parameters and tensors are the same set. */
+static moh_status check_tensors(const moh__model *model,
+                                const moh__safetensors *file,
+                                moh_error *err) {
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *param = &model->params[i];
+    MOH_TRY(
+        check_tensor(param, moh__safetensors_find(file, param->name), err));
+  }
+  for (size_t i = 0; i < file->n_tensors; i++)
+    if (moh__model_param(model, file->tensors[i].name) == NULL)
+      return moh__fail(err, MOH_ERR_FORMAT,
+                       "the tensor '%.100s' is unknown to a model as "
+                       "config.json describes it",
+                       file->tensors[i].name);
+  return MOH_OK;
+}
+
+static bool all_ready(const moh__safetensors *file) {
+  for (size_t i = 0; i < file->n_tensors; i++)
+    if (!is_ready(&file->tensors[i])) return false;
+  return true;
+}
+
+static void free_weights(void *owner) { moh__safetensors_close(owner); }
+
+/* Takes over file. The data is only read: the mapping is read-only. */
+static void use_in_place(moh__model *model, moh__safetensors *file) {
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *param = &model->params[i];
+    const moh__st_tensor *tensor = moh__safetensors_find(file, param->name);
+    param->data = (real *)(uintptr_t)tensor->data;
+  }
+  model->owner = file;
+  model->owner_free = free_weights;
+}
+
+static moh_status copy_all(moh__model *model, const moh__safetensors *file,
+                           moh_error *err) {
+  MOH_TRY(moh__model_alloc_data(model, err));
+  for (int i = 0; i < model->n_params; i++)
+    copy_tensor(&model->params[i],
+                moh__safetensors_find(file, model->params[i].name));
+  return MOH_OK;
+}
+
+static moh_status load_weights(moh__model *model, const char *path,
+                               bool writable, moh_error *err) {
+  moh__safetensors *file;
+  MOH_TRY(moh__safetensors_open(&file, path, err));
+  moh_status status = check_tensors(model, file, err);
+  if (status != MOH_OK) {
+    moh__fail_in(err, status, "%s", path);
+  } else if (!writable && all_ready(file)) {
+    use_in_place(model, file);
+    return MOH_OK;
+  } else {
+    status = copy_all(model, file, err);
+  }
+  moh__safetensors_close(file);
+  return status;
+}
+
+static moh_status load_config(moh__config *config, const char *path,
+                              moh_error *err) {
+  json_t *root;
+  MOH_TRY(moh__json_load(&root, path, err));
+  moh_status status = moh__config_from_json(config, root, err);
+  json_decref(root);
+  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
+}
+
+/* The files that the manifest lists are there, and the needed ones listed.
+ */
+static moh_status check_dir(const char *dir, bool verify,
+                            bool *has_tokenizer, moh_error *err) {
+  json_t *manifest;
+  MOH_TRY(moh__manifest_check(dir, verify, &manifest, err));
+  const json_t *files = json_object_get(manifest, "files");
+  bool whole = json_object_get(files, config_name) != NULL &&
+               json_object_get(files, weights_name) != NULL;
+  *has_tokenizer = json_object_get(files, tokenizer_name) != NULL;
+  json_decref(manifest);
+  if (whole) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "%s/%s lists no %s or no %s: it is no model directory",
+                   dir, manifest_name, config_name, weights_name);
+}
+
+/* A tokenizer's ids must be rows of the embedding. */
+static moh_status load_tokenizer(moh__tokenizer **tokenizer,
+                                 const char *path, int64_t vocab_size,
+                                 moh_error *err) {
+  MOH_TRY(moh__tokenizer_load(tokenizer, path, err));
+  int32_t n = moh__tokenizer_size(*tokenizer);
+  if (n <= vocab_size) return MOH_OK;
+  moh__tokenizer_free(*tokenizer);
+  *tokenizer = NULL;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "%s: the tokenizer has %" PRId32
+                   " tokens, but the model's vocab_size is %" PRId64,
+                   path, n, vocab_size);
+}
+
+/* The paths of a directory's files. */
+typedef struct paths {
+  char *config, *weights, *tokenizer;
+} paths;
+
+static void paths_free(paths *p) {
+  free(p->config);
+  free(p->weights);
+  free(p->tokenizer);
+}
+
+static moh_status paths_make(paths *p, const char *dir, moh_error *err) {
+  p->config = moh__path_join(dir, config_name);
+  p->weights = moh__path_join(dir, weights_name);
+  p->tokenizer = moh__path_join(dir, tokenizer_name);
+  if (p->config != NULL && p->weights != NULL && p->tokenizer != NULL)
+    return MOH_OK;
+  paths_free(p);
+  return fail_memory(err);
+}
+
+/* tokenizer is NULL when it is not wanted or not there. On failure what was
+ * made already is left to the caller. */
+static moh_status load_parts(const paths *p, bool writable,
+                             moh__model **model, moh__tokenizer **tokenizer,
+                             moh_error *err) {
+  moh__config config;
+  MOH_TRY(load_config(&config, p->config, err));
+  MOH_TRY(moh__arch_model(model, &config, err));
+  MOH_TRY(load_weights(*model, p->weights, writable, err));
+  if (tokenizer == NULL) return MOH_OK;
+  return load_tokenizer(tokenizer, p->tokenizer, config.vocab_size, err);
+}
+
+moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
+                           const char *dir, moh__load_options options,
+                           moh_error *err) {
+  bool has_tokenizer;
+  paths p;
+  *model = NULL;
+  if (tokenizer != NULL) *tokenizer = NULL;
+  MOH_TRY(check_dir(dir, options.verify, &has_tokenizer, err));
+  MOH_TRY(paths_make(&p, dir, err));
+  moh_status status = load_parts(&p, options.writable, model,
+                                 has_tokenizer ? tokenizer : NULL, err);
+  paths_free(&p);
+  if (status == MOH_OK) return MOH_OK;
+  moh__model_free(*model);
+  *model = NULL;
+  return status;
+}

@@ -1,0 +1,52 @@
+/*
+ * A model directory: config.json, model.safetensors, tokenizer.json,
+ * tokenizer_config.json (chat template) and manifest.json, which names the
+ * format's version and the size and SHA-256 of every other file. It is written
+ * last, so a directory without it was never finished.
+ */
+#ifndef MOH_STORE_MODEL_DIR_H
+#define MOH_STORE_MODEL_DIR_H
+
+#include <stdbool.h>
+
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+enum { MOH__FORMAT_VERSION = 1 };
+
+/* What there is to know of how a model was made; saved in manifest.json. */
+typedef struct moh__model_note {
+  const char *description; /* NULL: none */
+  int64_t steps;           /* optimizer steps behind it */
+} moh__model_note;
+
+/* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every
+ * file is replaced atomically; dir is made when it is missing. */
+moh_status moh__model_save(const moh__model *model,
+                           const moh__tokenizer *tokenizer, const char *dir,
+                           const moh__model_note *note, moh_error *err);
+
+/*
+ * The weights lie in the mapped file; packed weights are not made here. Sizes
+ * are always checked against the manifest, hashes when verify is true. With
+ * writable, the data is copied to memory that can be trained. tokenizer may
+ * be NULL. A tensor that is missing, unknown or of another shape than the
+ * configuration says is refused by name.
+ */
+typedef struct moh__load_options {
+  bool verify;
+  bool writable;
+} moh__load_options;
+moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
+                           const char *dir, moh__load_options options,
+                           moh_error *err);
+
+/* manifest.json of a directory over the named files (NULL-terminated), with
+ * extra fields (borrowed, may be NULL); and its check, with hashes or sizes
+ * only. Also used for checkpoints. */
+moh_status moh__manifest_write(const char *dir, const char *const *files,
+                               const json_t *extra, moh_error *err);
+moh_status moh__manifest_check(const char *dir, bool hashes, json_t **manifest,
+                               moh_error *err);
+
+#endif

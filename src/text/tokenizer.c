@@ -1,0 +1,418 @@
+/*
+ * Encoding and decoding. A text is cut in stages, each handing pieces to the
+ * next: runs of valid UTF-8, added tokens, the steps of the pre-tokenizer;
+ * nothing is copied on the way. Patterns are those of the Rust library
+ * `tokenizers`, whose regular expressions have Ruby's rules: an empty match
+ * right behind a match does not count, ^ and $ stand at every line.
+ */
+#include "text/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "text/tokenizer_internal.h"
+
+void moh__ids_free(moh__ids *ids) {
+  free(ids->ids);
+  *ids = (moh__ids){0};
+}
+
+moh_status moh__ids_push(moh__ids *ids, int32_t id, moh_error *err) {
+  if (ids->n == ids->capacity) {
+    size_t capacity = ids->capacity ? ids->capacity : 64, bytes;
+    int32_t *grown = NULL;
+    if (moh__mul_size(capacity, 2 * sizeof(*grown), &bytes)) {
+      grown = realloc(ids->ids, bytes);
+    }
+    if (grown == NULL) {
+      return moh__fail(err, MOH_ERR_MEMORY,
+                       "no memory for more than %zu tokens", ids->n);
+    }
+    ids->ids = grown;
+    ids->capacity = 2 * capacity;
+  }
+  ids->ids[ids->n++] = id;
+  return MOH_OK;
+}
+
+void moh__tokenizer_free(moh__tokenizer *tokenizer) {
+  if (tokenizer == NULL) return;
+  for (size_t i = 0; i < tokenizer->n_steps; i++) {
+    pcre2_code_free(tokenizer->steps[i].pattern);
+  }
+  free(tokenizer->steps);
+  pcre2_match_context_free(tokenizer->limits);
+  free(tokenizer->added);
+  free(tokenizer->is_special);
+  moh__vocab_free(&tokenizer->vocab);
+  json_decref(tokenizer->document);
+  free(tokenizer);
+}
+
+int32_t moh__tokenizer_size(const moh__tokenizer *tokenizer) {
+  return (int32_t)tokenizer->vocab.n;
+}
+
+int32_t moh__tokenizer_id(const moh__tokenizer *tokenizer,
+                          const char *token) {
+  return moh__vocab_find(&tokenizer->vocab, moh__text_of(token));
+}
+
+int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer) {
+  return tokenizer->end;
+}
+
+int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer) {
+  return tokenizer->unknown;
+}
+
+/* ---- cutting ---------------------------------------------------------- */
+
+typedef struct cutter {
+  const moh__tokenizer *tokenizer;
+  bool specials;
+  moh__piece_fn *fn;
+  void *context;
+  pcre2_match_data **matches; /* [n_steps] */
+  moh_error *err;
+} cutter;
+
+static moh__text part(moh__text text, size_t from, size_t to) {
+  return (moh__text){text.bytes + from, to - from};
+}
+
+/* The White_Space property of Unicode, as Rust's char::is_whitespace. */
+static bool is_blank(uint32_t code) {
+  if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0D);
+  return code == 0x85 || code == 0xA0 || code == 0x1680 ||
+         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+         code == 0x2029 || code == 0x202F || code == 0x205F ||
+         code == 0x3000;
+}
+
+static moh_status cut_step(cutter *cut, size_t step, moh__text text);
+
+static moh_status cut_blanks(cutter *cut, size_t step, moh__text text) {
+  size_t start = 0, at = 0;
+  uint32_t code = 0;
+  while (at < text.n) {
+    size_t n = moh__utf8_next(part(text, at, text.n), &code);
+    if (is_blank(code)) {
+      MOH_TRY(cut_step(cut, step + 1, part(text, start, at)));
+      start = at + n;
+    }
+    at += n;
+  }
+  return cut_step(cut, step + 1, part(text, start, at));
+}
+
+/* The first match at or behind `from`: its place in match[0], match[1].
+ * match[0] is PCRE2_UNSET when there is none. */
+static moh_status find_match(cutter *cut, size_t step, moh__text text,
+                             size_t from, size_t match[2]) {
+  const moh__tokenizer *tokenizer = cut->tokenizer;
+  const pcre2_code *pattern = tokenizer->steps[step].pattern;
+  pcre2_match_data *data = cut->matches[step];
+  PCRE2_SPTR subject = (PCRE2_SPTR)text.bytes;
+  int rc = pcre2_match(pattern, subject, text.n, from, PCRE2_NO_UTF_CHECK,
+                       data, tokenizer->limits);
+  if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+    rc = pcre2_match(pattern, subject, text.n, from,
+                     PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data,
+                     tokenizer->limits);
+  }
+  match[0] = PCRE2_UNSET;
+  if (rc == PCRE2_ERROR_NOMATCH) return MOH_OK;
+  if (rc < 0) {
+    unsigned char reason[128];
+    pcre2_get_error_message(rc, reason, sizeof(reason));
+    return moh__fail(cut->err, MOH_ERR_UNSUPPORTED,
+                     "the pattern of pre-tokenizer step %zu gave up on a "
+                     "text of %zu bytes: %s",
+                     step + 1, text.n, (const char *)reason);
+  }
+  memcpy(match, pcre2_get_ovector_pointer(data), 2 * sizeof(match[0]));
+  if (match[0] < from || match[1] < match[0]) {
+    return moh__fail(cut->err, MOH_ERR_UNSUPPORTED,
+                     "the pattern of pre-tokenizer step %zu moves the start "
+                     "of its match; write it without \\K",
+                     step + 1);
+  }
+  return MOH_OK;
+}
+
+static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
+  bool keep = cut->tokenizer->steps[step].keep;
+  size_t from = 0, done = 0, last = PCRE2_UNSET, match[2];
+  uint32_t code;
+  while (from <= text.n) {
+    MOH_TRY(find_match(cut, step, text, from, match));
+    if (match[0] == PCRE2_UNSET) break;
+    if (match[0] == match[1] && match[1] == last) {
+      if (from == text.n) break;
+      from += moh__utf8_next(part(text, from, text.n), &code);
+      continue;
+    }
+    MOH_TRY(cut_step(cut, step + 1, part(text, done, match[0])));
+    if (keep) {
+      MOH_TRY(cut_step(cut, step + 1, part(text, match[0], match[1])));
+    }
+    from = done = last = match[1];
+  }
+  return cut_step(cut, step + 1, part(text, done, text.n));
+}
+
+/* The pre-tokenizer from one step on; `text` is valid UTF-8. */
+static moh_status cut_step(cutter *cut, size_t step, moh__text text) {
+  if (text.n == 0) return MOH_OK;
+  if (step == cut->tokenizer->n_steps) {
+    moh__piece word = {MOH__PIECE_WORD, text, -1};
+    return cut->fn(cut->context, word, cut->err);
+  }
+  if (cut->tokenizer->steps[step].pattern == NULL) {
+    return cut_blanks(cut, step, text);
+  }
+  return cut_pattern(cut, step, text);
+}
+
+static bool starts_with(moh__text text, moh__text front) {
+  return front.n <= text.n && memcmp(text.bytes, front.bytes, front.n) == 0;
+}
+
+/* The longest added token at the front of a text, or NULL. */
+static const moh__added *added_at(const moh__tokenizer *tokenizer,
+                                  moh__text text, bool normalized) {
+  const moh__added *best = NULL;
+  if (!tokenizer->added_first[(unsigned char)text.bytes[0]]) return NULL;
+  for (size_t i = 0; i < tokenizer->n_added; i++) {
+    const moh__added *added = &tokenizer->added[i];
+    if (added->normalized != normalized) continue;
+    if (best != NULL && added->text.n <= best->text.n) continue;
+    if (starts_with(text, added->text)) best = added;
+  }
+  return best;
+}
+
+/* Added tokens, the ones that are looked for in normalised text last; then
+ * the pre-tokenizer on what lies between them. A special token that is not
+ * wanted is text like the rest, but no other token starts inside it. */
+static moh_status cut_added(cutter *cut, bool normalized, moh__text text) {
+  size_t done = 0;
+  for (size_t at = 0; at <= text.n; at++) {
+    const moh__added *added = NULL;
+    if (at < text.n) {
+      moh__text rest = part(text, at, text.n);
+      added = added_at(cut->tokenizer, rest, normalized);
+      if (added == NULL) continue;
+      if (added->special && !cut->specials) {
+        at += added->text.n - 1;
+        continue;
+      }
+    }
+    moh__text between = part(text, done, at);
+    MOH_TRY(normalized ? cut_step(cut, 0, between)
+                       : cut_added(cut, true, between));
+    if (added == NULL) break;
+    moh__piece piece = {MOH__PIECE_ADDED, added->text, added->id};
+    MOH_TRY(cut->fn(cut->context, piece, cut->err));
+    done = at + added->text.n;
+    at = done - 1;
+  }
+  return MOH_OK;
+}
+
+/* Runs of UTF-8, and between them runs of bytes that are not. */
+static moh_status cut_runs(cutter *cut, moh__text text) {
+  uint32_t code;
+  while (text.n > 0) {
+    size_t n = moh__utf8_valid(text);
+    if (n > 0) MOH_TRY(cut_added(cut, false, part(text, 0, n)));
+    text = part(text, n, text.n);
+    n = 0;
+    while (n < text.n && !moh__utf8_next(part(text, n, text.n), &code)) n++;
+    if (n > 0) {
+      moh__piece piece = {MOH__PIECE_INVALID, part(text, 0, n), -1};
+      MOH_TRY(cut->fn(cut->context, piece, cut->err));
+    }
+    text = part(text, n, text.n);
+  }
+  return MOH_OK;
+}
+
+static void free_matches(cutter *cut) {
+  if (cut->matches == NULL) return;
+  for (size_t i = 0; i < cut->tokenizer->n_steps; i++) {
+    pcre2_match_data_free(cut->matches[i]);
+  }
+  free(cut->matches);
+}
+
+static moh_status make_matches(cutter *cut) {
+  size_t n = cut->tokenizer->n_steps;
+  cut->matches = calloc(n + 1, sizeof(*cut->matches));
+  bool made = cut->matches != NULL;
+  for (size_t i = 0; made && i < n; i++) {
+    cut->matches[i] = pcre2_match_data_create(1, NULL);
+    made = cut->matches[i] != NULL;
+  }
+  if (made) return MOH_OK;
+  return moh__fail(cut->err, MOH_ERR_MEMORY, "no memory to cut a text");
+}
+
+moh_status moh__tokenizer_cut(const moh__tokenizer *tokenizer, moh__text text,
+                              bool specials, moh__piece_fn *fn, void *context,
+                              moh_error *err) {
+  cutter cut = {tokenizer, specials, fn, context, NULL, err};
+  moh_status status = make_matches(&cut);
+  if (status == MOH_OK) status = cut_runs(&cut, text);
+  free_matches(&cut);
+  return status;
+}
+
+/* ---- encoding --------------------------------------------------------- */
+
+typedef struct encoder {
+  const moh__tokenizer *tokenizer;
+  moh__ids *ids;
+} encoder;
+
+/* A word that reads like a special token is not one: text from outside must
+ * not become a control token. */
+static moh_status encode_piece(void *context, moh__piece piece,
+                               moh_error *err) {
+  const encoder *encode = context;
+  const moh__tokenizer *tokenizer = encode->tokenizer;
+  int32_t id = piece.id;
+  if (piece.kind == MOH__PIECE_WORD) {
+    id = moh__vocab_find(&tokenizer->vocab, piece.text);
+    if (id >= 0 && tokenizer->is_special[id]) id = -1;
+  }
+  if (id < 0) id = tokenizer->unknown;
+  if (id >= 0) return moh__ids_push(encode->ids, id, err);
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "the vocabulary lacks \"%.*s\" and has no unknown token",
+                   moh__quoted(piece.text), piece.text.bytes);
+}
+
+moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
+                                 moh__text text, bool specials,
+                                 moh__ids *ids, moh_error *err) {
+  encoder encode = {tokenizer, ids};
+  return moh__tokenizer_cut(tokenizer, text, specials, encode_piece, &encode,
+                            err);
+}
+
+/* ---- decoding --------------------------------------------------------- */
+
+typedef struct joiner {
+  const moh__tokenizer *tokenizer;
+  char *bytes;
+  size_t n, capacity;
+  bool started;    /* a token has come */
+  bool glue_next;  /* no blank before the next token */
+  bool quote_open; /* the next double quote is a closing one */
+} joiner;
+
+static moh_status append(joiner *join, moh__text text, moh_error *err) {
+  size_t needed;
+  bool fits = moh__add_size(join->n, text.n, &needed) &&
+              moh__add_size(needed, 1, &needed);
+  if (fits && needed > join->capacity) {
+    size_t capacity = needed < 128 ? 128 : needed;
+    fits = moh__add_size(capacity, capacity / 2, &capacity);
+    char *grown = fits ? realloc(join->bytes, capacity) : NULL;
+    fits = grown != NULL;
+    if (fits) join->bytes = grown;
+    if (fits) join->capacity = capacity;
+  }
+  if (!fits) {
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a decoded text");
+  }
+  if (text.n > 0) memcpy(join->bytes + join->n, text.bytes, text.n);
+  join->n += text.n;
+  join->bytes[join->n] = '\0';
+  return MOH_OK;
+}
+
+static bool is_one_of(moh__text token, const char *set) {
+  return token.n == 1 && memchr(set, token.bytes[0], strlen(set)) != NULL;
+}
+
+/* Whether a token stands close to what is before it, as in English text. */
+static bool is_glued(joiner *join, moh__text token) {
+  bool glued = join->glue_next || is_one_of(token, ".,!?;:)]}%'-/");
+  join->glue_next = is_one_of(token, "([{'-/");
+  if (is_one_of(token, "\"")) {
+    glued = glued || join->quote_open;
+    join->quote_open = !join->quote_open;
+    join->glue_next = join->quote_open;
+  }
+  return glued;
+}
+
+/* Whether an added token would come about where `token` is put behind the
+ * text, as [PAD] from [, PAD, and ]. */
+static bool makes_added(const joiner *join, moh__text token) {
+  for (size_t i = 0; i < join->tokenizer->n_added; i++) {
+    moh__text added = join->tokenizer->added[i].text;
+    for (size_t k = 1; k < added.n && k <= join->n; k++) {
+      moh__text tail = part(added, k, added.n);
+      const char *behind = join->bytes + join->n - k;
+      if (!starts_with(token, tail)) continue;
+      if (memcmp(behind, added.bytes, k) == 0) return true;
+    }
+  }
+  return false;
+}
+
+static moh_status join_token(joiner *join, moh__text token, bool special,
+                             moh_error *err) {
+  const moh__tokenizer *tokenizer = join->tokenizer;
+  bool glued = !join->started || tokenizer->decoder == MOH__DECODE_FUSE;
+  if (tokenizer->decoder == MOH__DECODE_WORD_PIECE) {
+    if (join->started && starts_with(token, tokenizer->prefix)) {
+      token = part(token, tokenizer->prefix.n, token.n);
+      glued = true;
+      join->glue_next = false;
+    } else if (tokenizer->cleanup && is_glued(join, token)) {
+      glued = glued || !makes_added(join, token);
+    }
+  }
+  if (special) join->quote_open = join->glue_next = false;
+  join->started = true;
+  if (!glued) MOH_TRY(append(join, moh__text_of(" "), err));
+  return append(join, token, err);
+}
+
+static moh_status join_ids(joiner *join, const int32_t *ids, size_t n,
+                           bool skip_special, moh_error *err) {
+  const moh__tokenizer *tokenizer = join->tokenizer;
+  MOH_TRY(append(join, moh__text_of(""), err));
+  for (size_t i = 0; i < n; i++) {
+    if (ids[i] < 0 || ids[i] >= moh__tokenizer_size(tokenizer)) {
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "token %d at place %zu is outside the vocabulary of "
+                       "%d tokens",
+                       ids[i], i, moh__tokenizer_size(tokenizer));
+    }
+    bool special = tokenizer->is_special[ids[i]];
+    if (special && skip_special) continue;
+    MOH_TRY(join_token(join, tokenizer->vocab.words[ids[i]], special, err));
+  }
+  return MOH_OK;
+}
+
+moh_status moh__tokenizer_decode(const moh__tokenizer *tokenizer,
+                                 const int32_t *ids, size_t n,
+                                 bool skip_special, char **text,
+                                 moh_error *err) {
+  joiner join = {.tokenizer = tokenizer};
+  moh_status status = join_ids(&join, ids, n, skip_special, err);
+  if (status != MOH_OK) {
+    free(join.bytes);
+    return status;
+  }
+  *text = join.bytes;
+  return MOH_OK;
+}

@@ -1,0 +1,158 @@
+/* AdamW: moments lie in blocks of the same layout as the gradients. */
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernel/kernel.h"
+
+enum { PIECE = 1 << 14 }; /* elements of a task */
+
+/* A stretch of one trained tensor. */
+typedef struct piece {
+  moh__param *w;
+  int64_t begin, end;
+} piece;
+
+struct moh__optimizer {
+  moh__model *model;
+  real *m, *v; /* laid out as model->grads */
+  piece *pieces;
+  int64_t n_pieces;
+  double *sums; /* [n_pieces] squares */
+  int64_t step;
+  moh__adamw_options options; /* of the step in work */
+  double grad_scale;
+};
+
+static bool is_trained(const moh__param *w) {
+  return w->grad != NULL && (w->flags & MOH__PARAM_FROZEN) == 0;
+}
+
+static int64_t pieces_of(const moh__param *w) {
+  return is_trained(w) ? (w->n + PIECE - 1) / PIECE : 0;
+}
+
+static void cut_pieces(moh__optimizer *o) {
+  piece *next = o->pieces;
+  for (int i = 0; i < o->model->n_params; i++) {
+    moh__param *w = &o->model->params[i];
+    for (int64_t p = 0; p < pieces_of(w); p++, next++) {
+      next->w = w;
+      next->begin = p * PIECE;
+      next->end = next->begin + PIECE < w->n ? next->begin + PIECE : w->n;
+    }
+  }
+}
+
+/* Elements from the first gradient to the end of the last. */
+static size_t block_elements(const moh__model *model) {
+  return (size_t)moh__model_measure(model).grads / sizeof(real);
+}
+
+static moh_status alloc_all(moh__optimizer *o, moh_error *err) {
+  size_t n = block_elements(o->model);
+  for (int i = 0; i < o->model->n_params; i++)
+    o->n_pieces += pieces_of(&o->model->params[i]);
+  o->m = calloc(n, sizeof(real));
+  o->v = calloc(n, sizeof(real));
+  o->pieces = calloc((size_t)o->n_pieces + 1, sizeof(piece));
+  o->sums = calloc((size_t)o->n_pieces + 1, sizeof(double));
+  if (o->m == NULL || o->v == NULL || o->pieces == NULL || o->sums == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY,
+                     "no memory for the optimizer: %zu bytes",
+                     2 * n * sizeof(real));
+  cut_pieces(o);
+  return MOH_OK;
+}
+
+moh_status moh__optimizer_new(moh__optimizer **out, moh__model *model,
+                              moh_error *err) {
+  *out = NULL;
+  moh__optimizer *o = calloc(1, sizeof(*o));
+  if (o == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  o->model = model;
+  moh_status status = alloc_all(o, err);
+  if (status != MOH_OK) {
+    moh__optimizer_free(o);
+    return status;
+  }
+  *out = o;
+  return MOH_OK;
+}
+
+void moh__optimizer_free(moh__optimizer *o) {
+  if (o == NULL) return;
+  free(o->m);
+  free(o->v);
+  free(o->pieces);
+  free(o->sums);
+  free(o);
+}
+
+static void sum_piece(void *context, int64_t task, void *scratch) {
+  (void)scratch;
+  moh__optimizer *o = context;
+  const piece *p = &o->pieces[task];
+  o->sums[task] =
+      moh__kernel()->sum_squares(p->w->grad + p->begin, p->end - p->begin);
+}
+
+moh_status moh__optimizer_norm(moh__optimizer *o, moh__pool *pool,
+                               double *norm, moh_error *err) {
+  moh__pool_run(pool, o->n_pieces, sum_piece, o);
+  double total = 0;
+  for (int64_t i = 0; i < o->n_pieces; i++) {
+    if (!isfinite(o->sums[i]))
+      return moh__fail(err, MOH_ERR_DIVERGED,
+                       "the gradient of %s is not finite; no weight was "
+                       "changed. A lower learning rate or a longer warm-up "
+                       "usually helps",
+                       o->pieces[i].w->name);
+    total += o->sums[i];
+  }
+  *norm = sqrt(total);
+  return MOH_OK;
+}
+
+real *moh__optimizer_m(const moh__optimizer *o, const moh__param *w) {
+  return w->grad == NULL ? NULL : o->m + (w->grad - o->model->grads);
+}
+
+real *moh__optimizer_v(const moh__optimizer *o, const moh__param *w) {
+  return w->grad == NULL ? NULL : o->v + (w->grad - o->model->grads);
+}
+
+static void update_piece(void *context, int64_t task, void *scratch) {
+  (void)scratch;
+  const moh__optimizer *o = context;
+  const moh__adamw_options *x = &o->options;
+  const piece *p = &o->pieces[task];
+  bool router = (p->w->flags & MOH__PARAM_ROUTER) != 0;
+  bool decay = (p->w->flags & MOH__PARAM_DECAY) != 0;
+  moh__adamw a = {
+      .lr = (real)(router ? x->lr * x->router_lr : x->lr),
+      .beta1 = (real)x->beta1,
+      .beta2 = (real)x->beta2,
+      .eps = (real)x->eps,
+      .decay = (real)(decay ? x->weight_decay : 0),
+      .correct1 = (real)(1 - pow(x->beta1, (double)o->step)),
+      .correct2 = (real)(1 - pow(x->beta2, (double)o->step)),
+      .grad_scale = (real)o->grad_scale};
+  moh__kernel()->adamw(&a, p->w->data + p->begin, p->w->grad + p->begin,
+                       moh__optimizer_m(o, p->w) + p->begin,
+                       moh__optimizer_v(o, p->w) + p->begin,
+                       p->end - p->begin);
+}
+
+moh_status moh__optimizer_step(moh__optimizer *o, moh__pool *pool,
+                               const moh__adamw_options *options,
+                               double grad_scale, moh_error *err) {
+  o->step++;
+  o->options = *options;
+  o->grad_scale = grad_scale;
+  moh__pool_run(pool, o->n_pieces, update_piece, o);
+  return moh__model_pack(o->model, pool, err);
+}
+
+int64_t moh__optimizer_steps(const moh__optimizer *o) { return o->step; }

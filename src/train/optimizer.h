@@ -1,0 +1,43 @@
+/*
+ * AdamW over a model's parameters, and the global norm of its gradients. Both
+ * go over fixed pieces of every tensor, so the number of threads changes no
+ * bit.
+ */
+#ifndef MOH_TRAIN_OPTIMIZER_H
+#define MOH_TRAIN_OPTIMIZER_H
+
+#include "base/pool.h"
+#include "model/model.h"
+
+typedef struct moh__optimizer moh__optimizer;
+
+typedef struct moh__adamw_options {
+  double lr;
+  double router_lr; /* factor on lr for parameters flagged ROUTER */
+  double beta1, beta2, eps;
+  double weight_decay; /* for parameters flagged DECAY */
+} moh__adamw_options;
+
+/* The model must have gradients. Moments start at 0. */
+moh_status moh__optimizer_new(moh__optimizer **out, moh__model *model,
+                              moh_error *err);
+void moh__optimizer_free(moh__optimizer *optimizer);
+
+/* Euclidean norm over the gradients of all parameters that are trained. A
+ * gradient that is not finite is MOH_ERR_DIVERGED with the tensor's name. */
+moh_status moh__optimizer_norm(moh__optimizer *optimizer, moh__pool *pool,
+                               double *norm, moh_error *err);
+
+/* One update with the gradients times grad_scale; the packed weights are
+ * renewed. */
+moh_status moh__optimizer_step(moh__optimizer *optimizer, moh__pool *pool,
+                               const moh__adamw_options *options,
+                               double grad_scale, moh_error *err);
+
+int64_t moh__optimizer_steps(const moh__optimizer *optimizer);
+
+/* First and second moments of a parameter, [w->n]; NULL for buffers. */
+real *moh__optimizer_m(const moh__optimizer *optimizer, const moh__param *w);
+real *moh__optimizer_v(const moh__optimizer *optimizer, const moh__param *w);
+
+#endif

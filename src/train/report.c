@@ -1,0 +1,33 @@
+/* A step's report as a line of log.jsonl. */
+#include <math.h>
+
+#include "train/trainer.h"
+
+static json_t *layer_json(const moh__layer_load *layer) {
+  json_t *load = json_array();
+  for (int32_t h = 0; h < layer->n_routed; h++)
+    json_array_append_new(load, json_real((double)layer->load[h]));
+  return json_pack("{s:f, s:f, s:i, s:o}", "balance", layer->balance,
+                   "entropy", layer->entropy, "dead", layer->n_dead, "load",
+                   load);
+}
+
+json_t *moh__step_report_json(const moh__step_report *r) {
+  json_t *json = json_pack(
+      "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
+      (json_int_t)r->step, "epoch", r->epoch, "loss", r->task_loss,
+      "main_loss", r->main_loss, "balance_loss", r->balance_loss,
+      "total_loss", r->total_loss, "grad_norm", r->grad_norm, "lr", r->lr,
+      "tokens", (json_int_t)r->n_tokens, "tokens_per_second",
+      r->seconds > 0 ? (double)r->n_tokens / r->seconds : 0.0);
+  if (json == NULL) return NULL;
+  if (!isnan(r->mix_loss))
+    json_object_set_new(json, "mix_loss", json_real(r->mix_loss));
+  if (r->n_routed_layers == 0) return json;
+  json_object_set_new(json, "z_loss", json_real(r->z_loss));
+  json_t *layers = json_array();
+  for (int32_t i = 0; i < r->n_routed_layers; i++)
+    json_array_append_new(layers, layer_json(&r->layers[i]));
+  json_object_set_new(json, "heads", layers);
+  return json;
+}

@@ -1,0 +1,342 @@
+/* The training step: draw, forward, backward, check, clip, update. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "arch/arch.h"
+#include "route/balance.h"
+#include "train/trainer_internal.h"
+
+void moh__train_options_default(moh__train_options *options) {
+  *options = (moh__train_options){.lr = 1e-3,
+                                  .lr_final = 0.1,
+                                  .warmup = 0.05,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.99,
+                                  .eps = 1e-8,
+                                  .weight_decay = 0.1,
+                                  .clip = 1.0,
+                                  .router_lr = 1.0,
+                                  .steps = 1000,
+                                  .batch = 8,
+                                  .accumulate = 1,
+                                  .context = 64,
+                                  .seed = 1};
+}
+
+/* ---- making ---- */
+
+static int64_t count_steps(const moh__trainer *t) {
+  const moh__train_options *o = &t->options;
+  if (o->epochs == 0) return o->steps;
+  int64_t sequences = o->epochs * moh__batcher_epoch(&t->batcher);
+  int64_t per_step = (int64_t)o->batch * o->accumulate;
+  return (sequences + per_step - 1) / per_step;
+}
+
+static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
+  const moh__config *c = &t->model->config;
+  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  size_t n = (size_t)c->n_layers;
+  size_t routed = (size_t)(c->n_heads - c->n_shared);
+  t->n_routed_layers = (int32_t)n;
+  t->layers = calloc(n, sizeof(*t->layers));
+  t->loads = calloc(n * routed + 1, sizeof(real));
+  if (t->layers == NULL || t->loads == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for the report");
+  for (size_t i = 0; i < n; i++) {
+    t->layers[i].n_shared = (int32_t)c->n_shared;
+    t->layers[i].n_routed = (int32_t)routed;
+    t->layers[i].load = t->loads + i * routed;
+  }
+  return MOH_OK;
+}
+
+static moh_status check_options(const moh__model *model,
+                                const moh__train_options *o,
+                                moh_error *err) {
+  if (o->batch < 1 || o->accumulate < 1 || o->context < 1)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "batch, accumulate and context must be at least 1");
+  if (o->epochs < 0 || o->steps < 0 || (o->epochs == 0 && o->steps == 0))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "there is nothing to do: no epochs and no steps");
+  if (o->context > model->config.max_seq_len)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a context of %d is longer than the model's %lld",
+                     o->context, (long long)model->config.max_seq_len);
+  if (!(o->lr > 0) || !isfinite(o->lr) || !(o->clip >= 0))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the learning rate must be positive and clip not "
+                     "negative");
+  return MOH_OK;
+}
+
+static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
+                               const moh__dataset *mix, moh_error *err) {
+  const moh__train_options *o = &t->options;
+  MOH_TRY(moh__batcher_init(&t->batcher, main, mix, o->mix_share,
+                            o->context, o->seed, err));
+  t->n_steps = count_steps(t);
+  size_t spans = (size_t)o->batch * (size_t)o->accumulate;
+  t->spans = calloc(spans, sizeof(moh__span));
+  if (t->spans == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
+  MOH_TRY(alloc_loads(t, err));
+  MOH_TRY(moh__model_alloc_grads(t->model, err));
+  MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, err));
+  MOH_TRY(moh__model_pack(t->model, t->pool, err));
+  size_t bytes = 0;
+  MOH_TRY(moh__arch_arena_bytes(t->model, o->batch, o->context, true,
+                                &bytes, err));
+  MOH_TRY(moh__arena_init(&t->arena, bytes, err));
+  return moh__tape_init(&t->tape, &t->arena, t->pool, err);
+}
+
+moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
+                            moh__pool *pool,
+                            const moh__train_options *options,
+                            const moh__dataset *main,
+                            const moh__dataset *mix, moh_error *err) {
+  *out = NULL;
+  MOH_TRY(check_options(model, options, err));
+  moh__trainer *t = calloc(1, sizeof(*t));
+  if (t == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  t->model = model;
+  t->pool = pool;
+  t->options = *options;
+  moh_status status = open_trainer(t, main, mix, err);
+  if (status != MOH_OK) {
+    moh__trainer_free(t);
+    return status;
+  }
+  *out = t;
+  return MOH_OK;
+}
+
+void moh__trainer_free(moh__trainer *t) {
+  if (t == NULL) return;
+  moh__batcher_free(&t->batcher);
+  moh__micro_batch_free(&t->micro);
+  moh__optimizer_free(t->optimizer);
+  moh__tape_free(&t->tape);
+  moh__arena_free(&t->arena);
+  free(t->spans);
+  free(t->layers);
+  free(t->loads);
+  free(t);
+}
+
+int64_t moh__trainer_n_steps(const moh__trainer *t) { return t->n_steps; }
+
+int64_t moh__trainer_step_number(const moh__trainer *t) {
+  return moh__optimizer_steps(t->optimizer);
+}
+
+/* ---- a step ---- */
+
+/* Linear from 0 over the warm-up, then a cosine down to lr_final. */
+static double learning_rate(const moh__trainer *t, int64_t step) {
+  const moh__train_options *o = &t->options;
+  double warmup = ceil(o->warmup * (double)t->n_steps);
+  if ((double)step <= warmup) return o->lr * (double)step / warmup;
+  double rest = (double)t->n_steps - warmup;
+  double done = rest > 0 ? ((double)step - warmup) / rest : 1;
+  double wave = 0.5 * (1 + cos(3.141592653589793 * done));
+  return o->lr * (o->lr_final + (1 - o->lr_final) * wave);
+}
+
+/* Sums over a step, in the order of the data. */
+typedef struct step_sums {
+  double main_loss, mix_loss;
+  int64_t n_main, n_mix;
+  double balance, z; /* sums over micro-batches of the mean over layers */
+} step_sums;
+
+static int64_t draw_spans(moh__trainer *t) {
+  int64_t n_tokens = 0;
+  int32_t n = t->options.batch * t->options.accumulate;
+  for (int32_t i = 0; i < n; i++) {
+    t->spans[i] = moh__batcher_draw(&t->batcher);
+    n_tokens += t->spans[i].n_inputs;
+  }
+  return n_tokens;
+}
+
+static void add_losses(const moh__trainer *t, const moh__span *spans,
+                       step_sums *sums) {
+  int32_t row = 0;
+  for (int32_t s = 0; s < t->options.batch; s++) {
+    double loss = 0;
+    for (int32_t i = 0; i < spans[s].n_inputs; i++)
+      loss += (double)t->micro.loss[row++];
+    if (spans[s].mixed) {
+      sums->mix_loss += loss;
+      sums->n_mix += spans[s].n_inputs;
+    } else {
+      sums->main_loss += loss;
+      sums->n_main += spans[s].n_inputs;
+    }
+  }
+}
+
+/* Head use of the micro-batch joins the step's means. */
+static void add_use(moh__trainer *t, step_sums *sums) {
+  double share = 1.0 / t->options.accumulate;
+  double per_layer = share / (t->n_routed_layers + 1e-300);
+  moh__layer_load *layer = t->layers;
+  for (const moh__head_use *u = t->tape.use; u != NULL; u = u->next) {
+    real *load = t->loads + (layer - t->layers) * layer->n_routed;
+    for (int32_t h = 0; h < u->n_routed; h++)
+      load[h] += (real)share * u->load[h];
+    layer->balance += share * (double)u->balance;
+    sums->balance += per_layer * (double)u->balance;
+    sums->z += per_layer * (double)u->z;
+    layer++;
+  }
+}
+
+static void finish_use(moh__trainer *t) {
+  for (int32_t i = 0; i < t->n_routed_layers; i++) {
+    moh__layer_load *layer = &t->layers[i];
+    layer->entropy =
+        (double)moh__load_entropy(layer->load, layer->n_routed);
+    for (int32_t h = 0; h < layer->n_routed; h++)
+      layer->n_dead += layer->load[h] == 0;
+  }
+}
+
+static void clear_use(moh__trainer *t) {
+  for (int32_t i = 0; i < t->n_routed_layers; i++) {
+    moh__layer_load *layer = &t->layers[i];
+    size_t n = (size_t)layer->n_routed;
+    memset(t->loads + (size_t)i * n, 0, n * sizeof(real));
+    layer->balance = 0;
+    layer->n_dead = 0;
+  }
+}
+
+static void run_micro_batch(moh__trainer *t, int32_t number, real weight,
+                            step_sums *sums) {
+  const moh__span *spans = t->spans + number * t->options.batch;
+  moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight);
+  moh__tape_reset(&t->tape, true);
+  t->tape.aux_scale = (real)(1.0 / t->options.accumulate);
+  moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
+                 t->micro.weights, t->micro.loss);
+  moh__tape_backward(&t->tape);
+  add_losses(t, spans, sums);
+  add_use(t, sums);
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void fill_report(const moh__trainer *t, const step_sums *sums,
+                        moh__step_report *r) {
+  const moh__config *c = &t->model->config;
+  const moh__batcher *b = &t->batcher;
+  r->n_steps = t->n_steps;
+  r->epoch = (double)b->n_drawn / (double)moh__batcher_epoch(b);
+  r->n_tokens = sums->n_main + sums->n_mix;
+  r->task_loss =
+      (sums->main_loss + sums->mix_loss) / (double)r->n_tokens;
+  r->main_loss = sums->main_loss / (double)sums->n_main;
+  r->mix_loss =
+      sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;
+  r->balance_loss = sums->balance;
+  r->z_loss = sums->z;
+  r->total_loss = r->task_loss + c->balance_weight * sums->balance +
+                  c->z_weight * sums->z;
+  r->n_routed_layers = t->n_routed_layers;
+  r->layers = t->layers;
+}
+
+/* Clips and updates; nothing has changed before this returns MOH_OK. */
+static moh_status update(moh__trainer *t, moh__step_report *r,
+                         moh_error *err) {
+  const moh__train_options *o = &t->options;
+  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
+  double scale = 1;
+  if (o->clip > 0 && r->grad_norm > o->clip) scale = o->clip / r->grad_norm;
+  moh__adamw_options adamw = {.lr = r->lr,
+                              .router_lr = o->router_lr,
+                              .beta1 = o->beta1,
+                              .beta2 = o->beta2,
+                              .eps = o->eps,
+                              .weight_decay = o->weight_decay};
+  return moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err);
+}
+
+moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
+                             moh_error *err) {
+  double start = now();
+  memset(r, 0, sizeof(*r));
+  r->step = moh__trainer_step_number(t) + 1;
+  r->lr = learning_rate(t, r->step);
+  step_sums sums = {0};
+  real weight = (real)(1.0 / (double)draw_spans(t));
+  clear_use(t);
+  moh__model_zero_grads(t->model, t->pool);
+  for (int32_t i = 0; i < t->options.accumulate; i++)
+    run_micro_batch(t, i, weight, &sums);
+  finish_use(t);
+  fill_report(t, &sums, r);
+  if (!isfinite(r->total_loss))
+    return moh__fail(err, MOH_ERR_DIVERGED,
+                     "the loss of step %lld is not finite; no weight was "
+                     "changed. A lower learning rate or a longer warm-up "
+                     "usually helps",
+                     (long long)r->step);
+  MOH_TRY(update(t, r, err));
+  r->seconds = now() - start;
+  return MOH_OK;
+}
+
+/* ---- evaluation ---- */
+
+static void add_evaluation(const moh__micro_batch *m, moh__eval_result *r) {
+  for (int32_t s = 0; s < m->batch.n_seq; s++) {
+    int32_t first = m->seq_start[s];
+    int32_t n = m->seq_start[s + 1] - first;
+    double loss = 0;
+    for (int32_t i = 0; i < n; i++) loss += (double)m->loss[first + i];
+    r->n_tokens += n;
+    r->loss += loss;
+    r->sequence_loss += loss / n;
+  }
+}
+
+moh_status moh__trainer_evaluate(moh__trainer *t,
+                                 const moh__dataset *dataset,
+                                 moh__eval_result *r, moh_error *err) {
+  memset(r, 0, sizeof(*r));
+  int64_t n_spans = 0;
+  moh__span *spans = t->spans; /* a micro-batch's worth is there */
+  for (bool more = true; more;) {
+    int32_t n = 0;
+    while (n < t->options.batch &&
+           (more = moh__dataset_span(dataset, n_spans, t->options.context,
+                                     &spans[n]))) {
+      n++;
+      n_spans++;
+    }
+    if (n == 0) break;
+    moh__micro_batch_fill(&t->micro, spans, n, 0);
+    moh__tape_reset(&t->tape, false);
+    moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
+                   t->micro.weights, t->micro.loss);
+    add_evaluation(&t->micro, r);
+  }
+  if (n_spans == 0)
+    return moh__fail(err, MOH_ERR_FORMAT, "there is nothing to evaluate");
+  r->loss /= (double)r->n_tokens;
+  r->sequence_loss /= (double)n_spans;
+  return MOH_OK;
+}

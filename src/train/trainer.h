@@ -1,0 +1,105 @@
+/*
+ * Training: batches from one or two datasets, AdamW with warm-up and cosine,
+ * global-norm clipping, gradient accumulation. The loss is
+ *   L = task + balance_weight * mean over layers of L_b
+ *            + z_weight * mean over layers of the z-loss,
+ * task = mean over the predicted tokens of a step of their cross entropy.
+ * Auxiliary losses are per micro-batch, averaged. The same seed gives the same
+ * bits whatever the number of threads.
+ */
+#ifndef MOH_TRAIN_TRAINER_H
+#define MOH_TRAIN_TRAINER_H
+
+#include "base/pool.h"
+#include "model/model.h"
+#include "text/dataset.h"
+#include "text/tokenizer.h"
+
+typedef struct moh__train_options {
+  double lr;       /* peak learning rate */
+  double lr_final; /* at the end of the cosine, as a share of lr */
+  double warmup;   /* share of all steps, linear from 0 */
+  double beta1, beta2, eps;
+  double weight_decay; /* decoupled; matrices only */
+  double clip;         /* global gradient norm; 0: off */
+  double router_lr;    /* factor on lr for routers */
+  int64_t epochs;      /* over the examples; 0: by steps */
+  int64_t steps;       /* optimizer steps; with epochs 0 */
+  int32_t batch;       /* sequences of a micro-batch */
+  int32_t accumulate;  /* micro-batches of a step */
+  int32_t context;     /* tokens that a sequence predicts, at most */
+  double mix_share;    /* of the sequences, from the second dataset */
+  uint64_t seed;
+} moh__train_options;
+
+void moh__train_options_default(moh__train_options *options);
+
+/* One routed layer over a step (mean over micro-batches). */
+typedef struct moh__layer_load {
+  int32_t n_shared, n_routed;
+  const real *load; /* [n_routed] fraction of tokens that used the head */
+  double balance;   /* L_b */
+  double entropy;   /* of the load, nats */
+  int32_t n_dead;   /* routed heads that no token used */
+} moh__layer_load;
+
+/* What one optimizer step did. */
+typedef struct moh__step_report {
+  int64_t step;    /* from 1 */
+  int64_t n_steps; /* in all */
+  double epoch;    /* passes over the main dataset so far */
+  double task_loss;
+  double mix_loss; /* task loss of the mixed-in sequences; NaN: none */
+  double main_loss; /* task loss of the main dataset's sequences */
+  double balance_loss; /* mean over layers of L_b; 0 without routers */
+  double z_loss;
+  double total_loss;
+  double grad_norm; /* before clipping */
+  double lr;
+  int64_t n_tokens; /* predicted in this step */
+  double seconds;   /* of this step */
+  int32_t n_routed_layers;
+  const moh__layer_load *layers; /* holds until the next step */
+} moh__step_report;
+
+typedef struct moh__eval_result {
+  int64_t n_tokens;
+  double loss;          /* mean over predicted tokens, nats */
+  double sequence_loss; /* mean over sequences of their mean */
+} moh__eval_result;
+
+typedef struct moh__trainer moh__trainer;
+
+/* The model must be writable; gradients and moments are allocated here.
+ * mix may be NULL. All that is passed must outlive the trainer. */
+moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
+                            moh__pool *pool,
+                            const moh__train_options *options,
+                            const moh__dataset *main, const moh__dataset *mix,
+                            moh_error *err);
+void moh__trainer_free(moh__trainer *trainer);
+
+int64_t moh__trainer_n_steps(const moh__trainer *trainer);
+int64_t moh__trainer_step_number(const moh__trainer *trainer);
+
+/* One optimizer step. A loss or gradient that is not finite is
+ * MOH_ERR_DIVERGED with the tensor's name; no weight has changed then. */
+moh_status moh__trainer_step(moh__trainer *trainer, moh__step_report *report,
+                             moh_error *err);
+
+/* Mean loss over a whole dataset: examples each once; a stream in
+ * non-overlapping windows of the context. */
+moh_status moh__trainer_evaluate(moh__trainer *trainer,
+                                 const moh__dataset *dataset,
+                                 moh__eval_result *result, moh_error *err);
+
+/* The whole state (weights, moments, step, options, data position) into a
+ * directory: a model directory plus optimizer.safetensors and state.json. */
+moh_status moh__trainer_checkpoint(const moh__trainer *trainer,
+                                   const moh__tokenizer *tokenizer,
+                                   const char *dir, moh_error *err);
+
+/* log.jsonl: one line of a step's report, and of an evaluation. */
+json_t *moh__step_report_json(const moh__step_report *report);
+
+#endif

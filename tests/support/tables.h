@@ -1,0 +1,58 @@
+/* The kernel tables that this processor can run, and test data for them. */
+#ifndef MOH_TESTS_TABLES_H
+#define MOH_TESTS_TABLES_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "kernel/kernel.h"
+#include "support/check.h"
+
+/* Calls check for every table here but the reference. */
+static inline void for_each_table(
+    void (*check)(const moh__kernels *table)) {
+  static const char *const names[] = {"base", "avx2", "avx512"};
+  for (int i = 0; i < 3; i++) {
+    const moh__kernels *table = moh__kernel_named(names[i]);
+    if (table != NULL)
+      check(table);
+    else
+      printf("no kernel table \"%s\" on this machine: left out\n",
+             names[i]);
+  }
+}
+
+/* n normal numbers; exactly that much memory, so that reads past the end
+ * are seen by the address sanitizer. */
+static inline real *random_reals(moh__rng *rng, int64_t n, double std) {
+  real *x = malloc((size_t)(n > 0 ? n : 1) * sizeof(real));
+  assert_non_null(x);
+  for (int64_t i = 0; i < n; i++) x[i] = (real)(std * moh__rng_normal(rng));
+  return x;
+}
+
+static inline real *copied_reals(const real *from, int64_t n) {
+  real *x = malloc((size_t)(n > 0 ? n : 1) * sizeof(real));
+  assert_non_null(x);
+  for (int64_t i = 0; i < n; i++) x[i] = from[i];
+  return x;
+}
+
+static inline real largest_of(const real *x, int64_t n) {
+  real largest = 0;
+  for (int64_t i = 0; i < n; i++)
+    if (!(moh__fabs(x[i]) <= largest)) largest = moh__fabs(x[i]);
+  return largest;
+}
+
+static inline real largest_difference(const real *x, const real *y,
+                                      int64_t n) {
+  real largest = 0;
+  for (int64_t i = 0; i < n; i++)
+    if (!(moh__fabs(x[i] - y[i]) <= largest))
+      largest = moh__fabs(x[i] - y[i]); /* NaN too */
+  return largest;
+}
+
+#endif

@@ -1,0 +1,518 @@
+/* Configurations: every field round-trips, every invalid one is named. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "model/config.h"
+#include "support/check.h"
+
+static moh__config preset(const char *name) {
+  moh__config config;
+  moh_error err;
+  if (moh__config_preset(&config, name, &err) != MOH_OK)
+    fail_msg("%s", err.message);
+  if (config.vocab_size == 0) config.vocab_size = 100;
+  return config;
+}
+
+/* ---- the same configuration ---- */
+
+#define ASSERT_SAME(member) assert_true(a->member == b->member)
+
+/* Field by field: what a choice makes meaningless is compared only where it
+ * has a meaning. */
+static void assert_same(const moh__config *a, const moh__config *b) {
+  ASSERT_SAME(architecture);
+  ASSERT_SAME(vocab_size);
+  ASSERT_SAME(d_model);
+  ASSERT_SAME(d_ff);
+  ASSERT_SAME(n_layers);
+  ASSERT_SAME(n_heads);
+  ASSERT_SAME(n_kv_heads);
+  ASSERT_SAME(d_head);
+  ASSERT_SAME(max_seq_len);
+  ASSERT_SAME(norm);
+  ASSERT_SAME(norm_eps);
+  ASSERT_SAME(pre_norm);
+  ASSERT_SAME(final_norm);
+  ASSERT_SAME(ffn);
+  ASSERT_SAME(position);
+  ASSERT_SAME(tied);
+  ASSERT_SAME(output_projection);
+  ASSERT_SAME(heads);
+  ASSERT_SAME(n_shared);
+  ASSERT_SAME(k);
+  ASSERT_SAME(n_static);
+  ASSERT_SAME(init_std);
+  if (a->position == MOH__POSITION_ROPE) ASSERT_SAME(rope_theta);
+  if (a->position == MOH__POSITION_COPE) ASSERT_SAME(cope_positions);
+  if (a->heads != MOH__HEADS_MOH) return;
+  ASSERT_SAME(gate_scale);
+  ASSERT_SAME(balance_weight);
+  ASSERT_SAME(z_weight);
+  ASSERT_SAME(router_init_std);
+}
+
+/* Through the text of config.json. */
+static void assert_round_trip(const moh__config *config) {
+  moh__config back;
+  moh_error err = {0};
+  json_t *json = moh__config_to_json(config), *parsed;
+  char *text = json_dumps(json, JSON_REAL_PRECISION(17));
+  assert_non_null(text);
+  moh_status status =
+      moh__json_parse(&parsed, text, strlen(text), "config.json", &err);
+  if (status == MOH_OK) {
+    status = moh__config_from_json(&back, parsed, &err);
+    json_decref(parsed);
+  }
+  free(text);
+  json_decref(json);
+  if (status != MOH_OK) fail_msg("%s", err.message);
+  assert_same(config, &back);
+}
+
+static void presets_round_trip(void **state) {
+  (void)state;
+  for (const char *const *name = moh__config_preset_names(); *name;
+       name++) {
+    moh__config config = preset(*name);
+    assert_int_equal(moh__config_check(&config, NULL), MOH_OK);
+    assert_round_trip(&config);
+  }
+}
+
+/* Every field in turn takes a value that is not the default. */
+static void every_field_round_trips(void **state) {
+  (void)state;
+  moh__config config = preset("seed");
+#define ROUND_TRIP(member, value) \
+  do {                            \
+    moh__config old = config;     \
+    config.member = (value);      \
+    assert_round_trip(&config);   \
+    config = old;                 \
+  } while (0)
+  config.output_projection = true; /* frees d_model from n_heads * d_head */
+  ROUND_TRIP(output_projection, false);
+  ROUND_TRIP(vocab_size, 7);
+  ROUND_TRIP(d_model, 96);
+  ROUND_TRIP(d_ff, 1);
+  ROUND_TRIP(n_layers, 5);
+  ROUND_TRIP(n_heads, 12);
+  ROUND_TRIP(n_kv_heads, 2);
+  ROUND_TRIP(d_head, 256);
+  ROUND_TRIP(max_seq_len, 1);
+  ROUND_TRIP(norm, MOH__NORM_LAYER);
+  ROUND_TRIP(norm_eps, 1.0 / 3e5);
+  ROUND_TRIP(pre_norm, true);
+  ROUND_TRIP(final_norm, true);
+  ROUND_TRIP(ffn, MOH__FFN_RELU);
+  ROUND_TRIP(tied, true);
+  ROUND_TRIP(cope_positions, 2);
+  ROUND_TRIP(n_shared, 0);
+  ROUND_TRIP(k, 0);
+  ROUND_TRIP(gate_scale, MOH__GATE_PAPER);
+  ROUND_TRIP(gate_scale, MOH__GATE_ONE);
+  ROUND_TRIP(balance_weight, 0);
+  ROUND_TRIP(z_weight, 1e-3);
+  ROUND_TRIP(init_std, 0.1 / 3);
+  ROUND_TRIP(router_init_std, 0);
+  ROUND_TRIP(position, MOH__POSITION_LEARNED);
+  ROUND_TRIP(position, MOH__POSITION_NONE);
+  config.position = MOH__POSITION_ROPE;
+  ROUND_TRIP(rope_theta, 500000);
+#undef ROUND_TRIP
+}
+
+static void every_strategy_round_trips(void **state) {
+  (void)state;
+  static const char *const texts[] = {"all",     "moh:0+1",  "moh:8+0",
+                                      "moh:3+5", "static:1", "static:8"};
+  for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    char text[64];
+    moh__config config = preset("seed");
+    assert_int_equal(moh__config_set_heads(&config, texts[i], NULL),
+                     MOH_OK);
+    assert_round_trip(&config);
+    moh__config_heads_text(&config, text, sizeof(text));
+    assert_string_equal(text, texts[i]);
+  }
+}
+
+/* ---- what common tools read ---- */
+
+static void assert_type(const moh__config *config, const char *type,
+                        const char *class) {
+  json_t *json = moh__config_to_json(config);
+  const json_t *classes = json_object_get(json, "architectures");
+  assert_string_equal(
+      json_string_value(json_object_get(json, "model_type")), type);
+  assert_string_equal(json_string_value(json_array_get(classes, 0)), class);
+  assert_int_equal(json_object_get(json, "moh") != NULL,
+                   strcmp(type, "moh") == 0);
+  json_decref(json);
+}
+
+/* One choice away from LLaMA is no LLaMA any more. */
+static void only_a_llama_is_written_as_one(void **state) {
+  (void)state;
+  moh__config llama, other;
+  moh__config_default(&llama);
+  llama.vocab_size = 100;
+  assert_type(&llama, "llama", "LlamaForCausalLM");
+#define ASSERT_OTHER(member, value)               \
+  do {                                            \
+    other = llama;                                \
+    other.member = (value);                       \
+    assert_type(&other, "moh", "MohForCausalLM"); \
+  } while (0)
+  ASSERT_OTHER(norm, MOH__NORM_LAYER);
+  ASSERT_OTHER(pre_norm, false);
+  ASSERT_OTHER(final_norm, false);
+  ASSERT_OTHER(ffn, MOH__FFN_RELU);
+  ASSERT_OTHER(position, MOH__POSITION_NONE);
+  ASSERT_OTHER(output_projection, false);
+  ASSERT_OTHER(heads, MOH__HEADS_MOH);
+  ASSERT_OTHER(heads, MOH__HEADS_STATIC);
+#undef ASSERT_OTHER
+}
+
+static void llama_fields_have_their_names(void **state) {
+  (void)state;
+  moh__config config;
+  moh__config_default(&config);
+  config.vocab_size = 11;
+  json_t *json = moh__config_to_json(&config);
+  static const char expected[] =
+      "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
+      "\"vocab_size\":11,\"hidden_size\":128,\"intermediate_size\":344,"
+      "\"num_hidden_layers\":4,\"num_attention_heads\":4,"
+      "\"num_key_value_heads\":4,\"head_dim\":32,"
+      "\"max_position_embeddings\":256,\"hidden_act\":\"silu\","
+      "\"rms_norm_eps\":1e-6,\"initializer_range\":0.02,"
+      "\"tie_word_embeddings\":false,\"torch_dtype\":\"float32\","
+      "\"rope_theta\":10000.0}";
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+  assert_string_equal(text, expected);
+  free(text);
+  json_decref(json);
+}
+
+/* ---- what is refused ---- */
+
+static void assert_invalid(const moh__config *config, const char *name) {
+  moh_error err = {0};
+  assert_int_equal(moh__config_check(config, &err), MOH_ERR_CONFIG);
+  if (strncmp(err.message, name, strlen(name)) != 0)
+    fail_msg("'%s' does not name '%s'", err.message, name);
+}
+
+#define ASSERT_INVALID(base, member, value, name) \
+  do {                                            \
+    moh__config changed = (base);                 \
+    changed.member = (value);                     \
+    assert_invalid(&changed, name);               \
+  } while (0)
+
+#define ASSERT_VALID(base, member, value)                        \
+  do {                                                           \
+    moh__config changed = (base);                                \
+    changed.member = (value);                                    \
+    assert_int_equal(moh__config_check(&changed, NULL), MOH_OK); \
+  } while (0)
+
+static void sizes_have_limits(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+  ASSERT_INVALID(c, vocab_size, 0, "vocab_size");
+  ASSERT_INVALID(c, vocab_size, (1 << 24) + 1, "vocab_size");
+  ASSERT_VALID(c, vocab_size, 1 << 24);
+  ASSERT_INVALID(c, d_model, 0, "hidden_size");
+  ASSERT_INVALID(c, d_model, INT64_MAX, "hidden_size");
+  ASSERT_INVALID(c, d_ff, -1, "intermediate_size");
+  ASSERT_INVALID(c, d_ff, INT64_MAX, "intermediate_size");
+  ASSERT_INVALID(c, n_layers, 0, "num_hidden_layers");
+  ASSERT_INVALID(c, n_layers, INT64_MAX, "num_hidden_layers");
+  ASSERT_INVALID(c, n_heads, 0, "num_attention_heads");
+  ASSERT_INVALID(c, n_heads, INT64_MAX, "num_attention_heads");
+  ASSERT_INVALID(c, n_kv_heads, 0, "num_key_value_heads");
+  ASSERT_INVALID(c, d_head, 0, "head_dim");
+  ASSERT_INVALID(c, d_head, 258, "head_dim");
+  ASSERT_VALID(c, d_head, 256);
+  ASSERT_INVALID(c, max_seq_len, 0, "max_position_embeddings");
+  ASSERT_INVALID(c, max_seq_len, INT64_MAX, "max_position_embeddings");
+  ASSERT_VALID(c, max_seq_len, 1 << 20);
+  c.n_heads = c.n_kv_heads = 2048; /* 2^11 * 2^20 = 2^31 */
+  ASSERT_VALID(c, max_seq_len, (1 << 20) - 1);
+  ASSERT_INVALID(c, max_seq_len, 1 << 20, "max_position_embeddings");
+}
+
+static void sizes_must_fit_together(void **state) {
+  (void)state;
+  moh__config c = preset("seed");
+  ASSERT_INVALID(c, n_kv_heads, 3, "num_key_value_heads");
+  ASSERT_INVALID(c, n_kv_heads, 16, "num_key_value_heads");
+  ASSERT_INVALID(c, d_head, 32, "output_projection");
+  ASSERT_INVALID(c, cope_positions, 1, "cope_positions");
+  ASSERT_INVALID(c, cope_positions, INT64_MAX, "cope_positions");
+  c.output_projection = true;
+  ASSERT_VALID(c, d_head, 15);
+  c.position = MOH__POSITION_ROPE;
+  ASSERT_VALID(c, cope_positions, 0);
+  ASSERT_VALID(c, d_head, 32);
+  ASSERT_INVALID(c, d_head, 15, "head_dim");
+}
+
+static void numbers_must_be_finite_and_sensible(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+  const double bad[] = {NAN, INFINITY, -INFINITY, -1};
+  for (int i = 0; i < 4; i++) {
+    ASSERT_INVALID(c, norm_eps, bad[i], "rms_norm_eps");
+    ASSERT_INVALID(c, rope_theta, bad[i], "rope_theta");
+    ASSERT_INVALID(c, balance_weight, bad[i], "balance_weight");
+    ASSERT_INVALID(c, z_weight, bad[i], "z_weight");
+    ASSERT_INVALID(c, init_std, bad[i], "initializer_range");
+    ASSERT_INVALID(c, router_init_std, bad[i], "router_init_std");
+  }
+  ASSERT_INVALID(c, norm_eps, 0, "rms_norm_eps");
+  ASSERT_INVALID(c, rope_theta, 0, "rope_theta");
+  ASSERT_INVALID(c, init_std, 0, "initializer_range");
+  ASSERT_VALID(c, balance_weight, 0);
+  ASSERT_VALID(c, z_weight, 0);
+  ASSERT_VALID(c, router_init_std, 0);
+}
+
+static void choices_must_exist(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+  ASSERT_INVALID(c, architecture, (moh__architecture)1, "architecture");
+  ASSERT_INVALID(c, norm, (moh__norm_kind)2, "norm");
+  ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
+  ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
+  ASSERT_INVALID(c, heads, (moh__head_strategy)3, "strategy");
+  ASSERT_INVALID(c, gate_scale, (moh__gate_scale)3, "gate_scale");
+}
+
+static void heads_must_exist(void **state) {
+  (void)state;
+  moh__config c = preset("seed"); /* 8 heads, 2 + 4 */
+  ASSERT_INVALID(c, n_shared, -1, "n_shared");
+  ASSERT_INVALID(c, n_shared, 9, "n_shared");
+  ASSERT_INVALID(c, n_shared, INT64_MAX, "n_shared");
+  ASSERT_INVALID(c, k, -1, "k");
+  ASSERT_INVALID(c, k, 7, "k");
+  ASSERT_INVALID(c, k, INT64_MAX, "k");
+  ASSERT_VALID(c, k, 6);
+  ASSERT_VALID(c, k, 0);
+  ASSERT_VALID(c, n_shared, 0);
+  ASSERT_VALID(c, n_shared, 4);
+  ASSERT_INVALID(c, n_shared, 5, "k");
+  c.n_shared = 0;
+  ASSERT_INVALID(c, k, 0, "n_shared and k");
+  ASSERT_VALID(c, k, 8);
+  c.n_shared = 8;
+  ASSERT_VALID(c, k, 0);
+  ASSERT_INVALID(c, k, 1, "k");
+  c.heads = MOH__HEADS_STATIC;
+  ASSERT_INVALID(c, n_static, 0, "n_static");
+  ASSERT_INVALID(c, n_static, 9, "n_static");
+  ASSERT_VALID(c, n_static, 8);
+  ASSERT_VALID(c, n_static, 1);
+}
+
+/* ---- reading ---- */
+
+/* Sets a field to a JSON text (NULL: removes it), reads, and expects a
+ * message with a part. path: "heads" and "moh" lead into those objects. */
+static void assert_unreadable(const char *object, const char *key,
+                              const char *value, const char *part) {
+  moh__config config = preset("seed"), read = config;
+  moh_error err = {0};
+  json_t *root = moh__config_to_json(&config), *moh, *target = root;
+  moh = json_object_get(root, "moh");
+  if (strcmp(object, "moh") == 0) target = moh;
+  if (strcmp(object, "heads") == 0) target = json_object_get(moh, "heads");
+  if (value == NULL)
+    assert_int_equal(json_object_del(target, key), 0);
+  else
+    json_object_set_new(target, key, json_loads(value, JSON_DECODE_ANY, 0));
+  assert_int_not_equal(moh__config_from_json(&read, root, &err), MOH_OK);
+  json_decref(root);
+  if (strstr(err.message, part) == NULL)
+    fail_msg("%s %s: '%s' lacks '%s'", object, key, err.message, part);
+  assert_memory_equal(&read, &config, sizeof(read)); /* left alone */
+}
+
+static void missing_fields_are_named(void **state) {
+  (void)state;
+  static const char *const root[] = {"architectures",
+                                     "model_type",
+                                     "vocab_size",
+                                     "hidden_size",
+                                     "intermediate_size",
+                                     "num_hidden_layers",
+                                     "num_attention_heads",
+                                     "num_key_value_heads",
+                                     "head_dim",
+                                     "max_position_embeddings",
+                                     "hidden_act",
+                                     "rms_norm_eps",
+                                     "initializer_range",
+                                     "tie_word_embeddings",
+                                     "moh"};
+  static const char *const moh[] = {
+      "architecture", "norm",     "pre_norm",       "final_norm",
+      "ffn",          "position", "cope_positions", "output_projection",
+      "heads"};
+  static const char *const heads[] = {
+      "strategy", "n_shared",       "k", "gate_scale", "balance_weight",
+      "z_weight", "router_init_std"};
+  for (size_t i = 0; i < sizeof(root) / sizeof(root[0]); i++)
+    assert_unreadable("root", root[i], NULL, root[i]);
+  for (size_t i = 0; i < sizeof(moh) / sizeof(moh[0]); i++)
+    assert_unreadable("moh", moh[i], NULL, moh[i]);
+  for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+    assert_unreadable("heads", heads[i], NULL, heads[i]);
+}
+
+static void wrong_fields_are_named(void **state) {
+  (void)state;
+  assert_unreadable("root", "vocab_size", "\"605\"", "vocab_size");
+  assert_unreadable("root", "vocab_size", "605.0", "vocab_size");
+  assert_unreadable("root", "vocab_size", "-1", "vocab_size");
+  assert_unreadable("root", "tie_word_embeddings", "1",
+                    "tie_word_embeddings");
+  assert_unreadable("root", "model_type", "\"gpt2\"", "gpt2");
+  assert_unreadable("root", "model_type", "\"llama\"", "architectures");
+  assert_unreadable("root", "architectures", "[]", "architectures");
+  assert_unreadable("root", "hidden_act", "\"gelu\"", "hidden_act");
+  assert_unreadable("root", "hidden_act", "\"relu\"", "hidden_act");
+  assert_unreadable("root", "moh", "[]", "moh");
+  assert_unreadable("root", "moh", "null", "moh");
+  assert_unreadable("moh", "position", "\"rope\"", "cope_positions");
+  assert_unreadable("moh", "position", "\"alibi\"", "alibi");
+  assert_unreadable("moh", "window", "4096", "window");
+  assert_unreadable("moh", "heads", "\"moh\"", "heads");
+  assert_unreadable("heads", "k", "7", "k is 7");
+  assert_unreadable("heads", "n_static", "7", "n_static");
+  assert_unreadable("heads", "strategy", "\"all\"", "not known");
+  assert_unreadable("heads", "strategy", "\"static\"", "not known");
+}
+
+/* Ignored, these would give a model that runs and is wrong. */
+static void unknown_arithmetic_is_refused(void **state) {
+  (void)state;
+  assert_unreadable("root", "rope_scaling", "{\"type\": \"linear\"}",
+                    "rope_scaling");
+  assert_unreadable("root", "attention_bias", "true", "attention_bias");
+  assert_unreadable("root", "mlp_bias", "true", "mlp_bias");
+  assert_unreadable("root", "sliding_window", "4096", "sliding_window");
+}
+
+static void harmless_fields_are_ignored(void **state) {
+  (void)state;
+  moh__config config = preset("seed"), back;
+  json_t *root = moh__config_to_json(&config);
+  json_object_set_new(root, "use_cache", json_true());
+  json_object_set_new(root, "rope_scaling", json_null());
+  json_object_set_new(root, "attention_bias", json_false());
+  assert_int_equal(moh__config_from_json(&back, root, NULL), MOH_OK);
+  assert_same(&config, &back);
+  json_decref(root);
+}
+
+static void what_is_no_object_is_refused(void **state) {
+  (void)state;
+  moh__config config;
+  json_t *array = json_array();
+  assert_int_equal(moh__config_from_json(&config, array, NULL),
+                   MOH_ERR_FORMAT);
+  json_decref(array);
+}
+
+/* ---- heads as text ---- */
+
+static void wrong_spellings_are_refused(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"",
+                                      "ALL",
+                                      "all ",
+                                      "moh",
+                                      "moh:",
+                                      "moh:2",
+                                      "moh:2+",
+                                      "moh:+4",
+                                      "moh:2+4 ",
+                                      "moh: 2+4",
+                                      "moh:2+4x",
+                                      "moh:-1+4",
+                                      "static",
+                                      "static:",
+                                      "static:x",
+                                      "static:4.5",
+                                      "moh:2+99999999999",
+                                      "moh:0x2+4"};
+  for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+    moh__config config = preset("seed"), old = config;
+    assert_int_equal(moh__config_set_heads(&config, wrong[i], NULL),
+                     MOH_ERR_ARGUMENT);
+    assert_memory_equal(&config, &old, sizeof(config));
+  }
+}
+
+static void heads_in_use(void **state) {
+  (void)state;
+  moh__config config = preset("seed");
+  moh__router_shape shape = moh__config_router_shape(&config);
+  assert_int_equal(moh__config_active_heads(&config), 6);
+  assert_int_equal(shape.n_shared, 2);
+  assert_int_equal(shape.n_routed, 6);
+  assert_int_equal(shape.k, 4);
+  assert_int_equal(shape.scale, MOH__GATE_UNIT);
+  moh__config_set_heads(&config, "static:3", NULL);
+  shape = moh__config_router_shape(&config);
+  assert_int_equal(moh__config_active_heads(&config), 3);
+  assert_false(moh__router_has_shared(&shape));
+  assert_false(moh__router_has_mix(&shape));
+  assert_false(moh__router_has_routed(&shape));
+  moh__config_set_heads(&config, "all", NULL);
+  assert_int_equal(moh__config_active_heads(&config), 8);
+}
+
+static void unknown_presets_are_refused(void **state) {
+  (void)state;
+  moh__config config;
+  moh_error err = {0};
+  assert_int_equal(moh__config_preset(&config, "huge", &err),
+                   MOH_ERR_ARGUMENT);
+  for (const char *const *name = moh__config_preset_names(); *name; name++)
+    assert_non_null(strstr(err.message, *name));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(presets_round_trip),
+      cmocka_unit_test(every_field_round_trips),
+      cmocka_unit_test(every_strategy_round_trips),
+      cmocka_unit_test(only_a_llama_is_written_as_one),
+      cmocka_unit_test(llama_fields_have_their_names),
+      cmocka_unit_test(sizes_have_limits),
+      cmocka_unit_test(sizes_must_fit_together),
+      cmocka_unit_test(numbers_must_be_finite_and_sensible),
+      cmocka_unit_test(choices_must_exist),
+      cmocka_unit_test(heads_must_exist),
+      cmocka_unit_test(missing_fields_are_named),
+      cmocka_unit_test(wrong_fields_are_named),
+      cmocka_unit_test(unknown_arithmetic_is_refused),
+      cmocka_unit_test(harmless_fields_are_ignored),
+      cmocka_unit_test(what_is_no_object_is_refused),
+      cmocka_unit_test(wrong_spellings_are_refused),
+      cmocka_unit_test(heads_in_use),
+      cmocka_unit_test(unknown_presets_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

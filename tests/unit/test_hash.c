@@ -1,0 +1,66 @@
+/* SHA-256: the examples of FIPS 180-4 and lengths around a block's end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "support/check.h"
+
+static void assert_hash(const void *bytes, size_t n, const char *expected) {
+  char hex[MOH__SHA256_HEX];
+  assert_int_equal(moh__sha256(bytes, n, hex, NULL), MOH_OK);
+  assert_string_equal(hex, expected);
+}
+
+/* NIST's example values for SHA-256: one block, two blocks, and the empty
+ * message and the million letters of its validation set. */
+static void fips_180_4(void **state) {
+  (void)state;
+  static const char two_blocks[] =
+      "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+  assert_hash("abc", 3,
+              "ba7816bf8f01cfea414140de5dae2223"
+              "b00361a396177a9cb410ff61f20015ad");
+  assert_hash(two_blocks, strlen(two_blocks),
+              "248d6a61d20638b8e5c026930c3e6039"
+              "a33ce45964ff2167f6ecedd419db06c1");
+  assert_hash(NULL, 0,
+              "e3b0c44298fc1c149afbf4c8996fb924"
+              "27ae41e4649b934ca495991b7852b855");
+}
+
+static void a_million_letters(void **state) {
+  (void)state;
+  enum { MILLION = 1000000 };
+  char *letters = malloc(MILLION);
+  assert_non_null(letters);
+  memset(letters, 'a', MILLION);
+  assert_hash(letters, MILLION,
+              "cdc76e5c9914fb9281a1c7e284d73e67"
+              "f1809a48a497200e046d39ccc7112cd0");
+  free(letters);
+}
+
+/* 55 bytes are the most that fit into one padded block. */
+static void around_a_block(void **state) {
+  (void)state;
+  char letters[64];
+  memset(letters, 'a', sizeof(letters));
+  assert_hash(letters, 55,
+              "9f4390f8d30c2dd92ec9f095b65e2b9a"
+              "e9b0a925a5258e241c9f1e910f734318");
+  assert_hash(letters, 56,
+              "b35439a4ac6f0948b6d6f9e3c6af0f5f"
+              "590ce20f1bde7090ef7970686ec6738a");
+  assert_hash(letters, 64,
+              "ffe054fe7ae0cb6dc65c3af9b61d5209"
+              "f439851db43d0ba5997337df154668eb");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(fips_180_4),
+      cmocka_unit_test(a_million_letters),
+      cmocka_unit_test(around_a_block),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
