@@ -1,8 +1,8 @@
 /*
  * moh chat: one question, one answer, as in the dialogues that such models
  * learn from: "User: <question> Assistant:" is continued up to `</s>`. What
- * the user types is never read as special tokens. Ctrl-C stops an answer, or
- * at the prompt the program.
+ * the user types is never read as special tokens. Ctrl-C stops an answer,
+ * or at the prompt the program.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "infer/generate.h"
 #include "interrupt.h"
 #include "load.h"
 #include "stream.h"
@@ -61,15 +60,6 @@ static moh_status encode_question(const chat *c, const char *question,
   return add_text(c, " Assistant:", ids, err);
 }
 
-/* Says on stderr how many words the model has never seen. */
-static void tell_unknown(const chat *c, const moh__ids *ids) {
-  int32_t unknown = moh__tokenizer_unknown(c->runner.tokenizer);
-  int n = 0;
-  for (size_t i = 0; i < ids->n; i++) n += ids->ids[i] == unknown;
-  if (n == 1) fputs("(one word is not in the vocabulary)\n", stderr);
-  if (n > 1) fprintf(stderr, "(%d words are not in the vocabulary)\n", n);
-}
-
 static moh_status generate(chat *c, const moh__ids *ids, moh_error *err) {
   moh__finish finish;
   int32_t most = moh__session_max_length(c->session);
@@ -94,7 +84,7 @@ static moh_status answer(chat *c, const char *question, moh_error *err) {
   moh__stream_init(&c->stream, c->runner.tokenizer, stdout);
   moh_status status = encode_question(c, question, &ids, err);
   if (status == MOH_OK) {
-    tell_unknown(c, &ids);
+    moh__runner_tell_unknown(&c->runner, &ids);
     status = generate(c, &ids, err);
   }
   moh__stream_free(&c->stream);
@@ -158,11 +148,7 @@ static moh_status loop(chat *c, moh_error *err) {
 static moh_status open_chat(chat *c, const moh__runner_values *v,
                             moh_error *err) {
   MOH_TRY(moh__runner_open(&c->runner, v, err));
-  c->options = (moh__generate_options){
-      .sampling = {moh__real_or(v->temperature, 0),
-                   (uint64_t)moh__int_or(v->seed, 1)},
-      .max_tokens = (int32_t)moh__int_or(v->max_tokens, INT32_MAX),
-      .end_token = moh__tokenizer_end(c->runner.tokenizer)};
+  c->options = moh__runner_generation(&c->runner, v);
   return moh__session_new(&c->session, c->runner.model, c->runner.pool, 0,
                           err);
 }
@@ -185,7 +171,8 @@ const moh__command moh__command_chat = {
     .summary = "questions and answers with a tuned model",
     .usage = "--model DIR [OPTION]...",
     .description =
-        "Reads a question a line and writes the model's answer, in the form "
+        "Reads a question a line and writes the model's answer, in the "
+        "form "
         "of the dialogues that it was tuned on. exit, /exit or the end of "
         "the input end it; /help explains.",
     .examples = "  moh chat --model run2\n",

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "commands.h"
-#include "infer/generate.h"
 #include "interrupt.h"
 #include "load.h"
 #include "numbers.h"
@@ -20,8 +19,8 @@ typedef struct values {
 static const moh__option output_options[] = {
     {"echo", 0, MOH__OPTION_FLAG, NULL, "write the prompt before the text",
      NULL, .offset = offsetof(values, echo)},
-    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout", NULL,
-     .offset = offsetof(values, json)},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
+     NULL, .offset = offsetof(values, json)},
     {.name = NULL},
 };
 
@@ -43,7 +42,8 @@ static moh_status read_stdin(char **text, size_t *n, moh_error *err) {
     char *grown = realloc(*text, capacity);
     if (grown == NULL || capacity > PROMPT_MAX) {
       free(grown != NULL ? grown : *text);
-      return moh__fail(err, MOH_ERR_MEMORY, "the prompt on stdin is too long");
+      return moh__fail(err, MOH_ERR_MEMORY,
+                       "the prompt on stdin is too long");
     }
     *text = grown;
     *n += fread(*text + *n, 1, capacity - *n, stdin);
@@ -85,23 +85,20 @@ static moh_status encode_prompt(generation *g, moh__text text,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the prompt has %zu tokens, the model holds %d",
                      g->prompt.n, moh__session_max_length(g->session));
+  moh__runner_tell_unknown(&g->runner, &g->prompt);
   return MOH_OK;
 }
 
 static moh_status generate(generation *g, moh_error *err) {
   moh__finish finish;
-  const moh__runner_values *v = &g->v->runner;
-  moh__generate_options options = {
-      .sampling = {moh__real_or(v->temperature, 0),
-                   (uint64_t)moh__int_or(v->seed, 1)},
-      .max_tokens = (int32_t)moh__int_or(v->max_tokens, INT32_MAX),
-      .end_token = moh__tokenizer_end(g->runner.tokenizer)};
+  moh__generate_options options =
+      moh__runner_generation(&g->runner, &g->v->runner);
   if (g->v->echo)
     MOH_TRY(moh__stream_add(&g->stream, g->prompt.ids, g->prompt.n, err));
   double start = moh__now();
   moh_status status =
-      moh__generate(g->session, &options, g->prompt.ids, (int32_t)g->prompt.n,
-                    on_token, g, &finish, err);
+      moh__generate(g->session, &options, g->prompt.ids,
+                    (int32_t)g->prompt.n, on_token, g, &finish, err);
   g->seconds = moh__now() - start;
   moh__stream_finish(&g->stream);
   MOH_TRY(status);
@@ -178,8 +175,9 @@ const moh__command moh__command_generate = {
         "Continues a prompt until the model ends its text, or a limit is "
         "reached. PROMPT '-' is read from stdin. Equal seeds give equal "
         "texts, whatever the number of threads.",
-    .examples = "  moh generate --model run \"The sun rises\"\n"
-                "  moh generate --model run -T 0.8 -s 7 -n 500 \"ROMEO:\"\n",
+    .examples =
+        "  moh generate --model run \"The sun rises\"\n"
+        "  moh generate --model run -T 0.8 -s 7 -n 500 \"ROMEO:\"\n",
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1,

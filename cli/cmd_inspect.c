@@ -22,7 +22,8 @@ typedef struct values {
 
 static const moh__option source_options[] = {
     {"model", 'm', MOH__OPTION_STRING, "DIR",
-     "a model's directory, or a run's", NULL, .offset = offsetof(values, path)},
+     "a model's directory, or a run's", NULL,
+     .offset = offsetof(values, path)},
     {"verify", 0, MOH__OPTION_FLAG, NULL,
      "check the SHA-256 of every file of the model", NULL,
      .offset = offsetof(values, verify)},
@@ -37,9 +38,8 @@ static const moh__option output_options[] = {
      "sequences of a micro-batch, for the memory of training", "1",
      .offset = offsetof(values, batch), .min = 1, .max = 65536},
     {"context", 'c', MOH__OPTION_INT, "N",
-     "tokens of a sequence, for the memory",
-     "the model's longest sequence", .offset = offsetof(values, context),
-     .min = 1, .max = 1 << 24},
+     "tokens of a sequence, for the memory", "the model's longest sequence",
+     .offset = offsetof(values, context), .min = 1, .max = 1 << 24},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
      .offset = offsetof(values, json)},
     {.name = NULL},
@@ -71,7 +71,8 @@ typedef struct costs {
 static void fill_contexts(costs *c, int64_t longest) {
   c->n_contexts = 0;
   if (longest > 1) c->contexts[c->n_contexts++] = 1;
-  for (int64_t n = 256; n < longest; n *= 4) c->contexts[c->n_contexts++] = n;
+  for (int64_t n = 256; n < longest; n *= 4)
+    c->contexts[c->n_contexts++] = n;
   c->contexts[c->n_contexts++] = longest;
 }
 
@@ -82,14 +83,16 @@ static moh_status find_costs(const values *v, const moh__model *model,
   c->context = moh__int_or(v->context, longest);
   if (c->context > longest)
     return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--context %" PRId64 " is longer than the model's "
+                     "--context %" PRId64
+                     " is longer than the model's "
                      "longest sequence, %" PRId64,
                      c->context, longest);
   fill_contexts(c, longest);
   c->model = moh__model_measure(model);
-  MOH_TRY(moh__session_measure(model, (int32_t)c->context, &c->session, err));
-  return moh__arch_arena_bytes(model, (int32_t)c->batch, (int32_t)c->context,
-                               true, &c->arena, err);
+  MOH_TRY(
+      moh__session_measure(model, (int32_t)c->context, &c->session, err));
+  return moh__arch_arena_bytes(model, (int32_t)c->batch,
+                               (int32_t)c->context, true, &c->arena, err);
 }
 
 static int64_t inference_bytes(const costs *c) {
@@ -98,8 +101,8 @@ static int64_t inference_bytes(const costs *c) {
 }
 
 static int64_t training_bytes(const costs *c) {
-  return c->model.data + c->model.packed + c->model.grads + c->model.moments +
-         (int64_t)c->arena;
+  return c->model.data + c->model.packed + c->model.grads +
+         c->model.moments + (int64_t)c->arena;
 }
 
 /* Share of the multiply-adds that skipping heads saves, in %. */
@@ -141,8 +144,8 @@ static void print_memory(const moh__box *box, const costs *c) {
   print_bytes(box, "working memory", (int64_t)c->session.work);
   print_bytes(box, "total", inference_bytes(c));
   snprintf(title, sizeof title,
-           "memory for training, %" PRId64 " x %" PRId64 " tokens", c->batch,
-           c->context);
+           "memory for training, %" PRId64 " x %" PRId64 " tokens",
+           c->batch, c->context);
   moh__box_section(box, title);
   print_bytes(box, "weights", c->model.data + c->model.packed);
   print_bytes(box, "gradients", c->model.grads);
@@ -167,11 +170,11 @@ static json_t *macs_json(const moh__model *model, const costs *c) {
   for (int i = 0; i < c->n_contexts; i++) {
     moh__macs m = moh__arch_macs(&model->config, c->contexts[i]);
     json_array_append_new(
-        array, json_pack("{s:I, s:I, s:I, s:I, s:f}", "context",
-                         (json_int_t)c->contexts[i], "dense",
-                         (json_int_t)m.dense, "active", (json_int_t)m.active,
-                         "router", (json_int_t)m.router, "saving_percent",
-                         saving(&m)));
+        array,
+        json_pack("{s:I, s:I, s:I, s:I, s:f}", "context",
+                  (json_int_t)c->contexts[i], "dense", (json_int_t)m.dense,
+                  "active", (json_int_t)m.active, "router",
+                  (json_int_t)m.router, "saving_percent", saving(&m)));
   }
   return array;
 }
@@ -193,7 +196,8 @@ static moh_status print_json(const moh__model *model,
                              const moh__summary *summary, const costs *c,
                              moh_error *err) {
   json_t *object = moh__summary_json(model, summary);
-  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (object == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   json_object_set_new(object, "multiply_adds", macs_json(model, c));
   json_object_set_new(object, "bytes", memory_json(c));
   json_dumpf(object, stdout, JSON_INDENT(2));
@@ -210,10 +214,11 @@ static moh_status model_of_preset(const values *v, moh__model **model,
   MOH_TRY(moh__model_options_config(&v->model, NULL, &config, err));
   config.vocab_size = moh__int_or(v->vocabulary, config.vocab_size);
   if (config.vocab_size == 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the preset %s takes its vocabulary from the data; give "
-                     "its size with --vocab N",
-                     v->model.preset);
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "the preset %s takes its vocabulary from the data; give "
+        "its size with --vocab N",
+        v->model.preset);
   MOH_TRY(moh__model_options_check(&config, err));
   return moh__arch_model(model, &config, err);
 }
@@ -254,11 +259,13 @@ const moh__command moh__command_inspect = {
     .summary = "what a model is: layers, parameters, multiply-adds, memory",
     .usage = "(--model DIR | --preset NAME) [OPTION]...",
     .description =
-        "Shows what a model is made of, what a token costs by the length of "
+        "Shows what a model is made of, what a token costs by the length "
+        "of "
         "its context, with all heads and with those in use, and the memory "
         "that running and training take. All figures are counted.",
-    .examples = "  moh inspect --model run\n"
-                "  moh inspect --preset moh-s --heads moh:3+3 --json\n",
+    .examples =
+        "  moh inspect --model run\n"
+        "  moh inspect --preset moh-s --heads moh:3+3 --json\n",
     .groups = groups,
     .values_size = sizeof(values),
     .run = run_inspect,

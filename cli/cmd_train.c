@@ -1,6 +1,7 @@
 /*
- * moh train: texts -> tokenizer -> dataset -> a new model, trained. The order
- * is such that every mistake in options or files shows before long work.
+ * moh train: texts -> tokenizer -> dataset -> a new model, trained. The
+ * order is such that every mistake in options or files shows before long
+ * work.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -77,7 +78,8 @@ static moh_status corpus_load(corpus *c, const values *v, moh_error *err) {
 }
 
 static moh_status make_tokenizer(const values *v, const corpus *c,
-                                 moh__tokenizer **tokenizer, moh_error *err) {
+                                 moh__tokenizer **tokenizer,
+                                 moh_error *err) {
   const char *kind = v->tokenizer;
   if (kind == NULL) kind = c->parts[0].examples ? "words" : "chars";
   if (strcmp(kind, "words") == 0)
@@ -85,8 +87,9 @@ static moh_status make_tokenizer(const values *v, const corpus *c,
   if (strcmp(kind, "chars") == 0)
     return moh__tokenizer_train_chars(tokenizer, c->texts, c->n, err);
   if (v->extra_vocab.n > 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--extra-vocab cannot add to the vocabulary of a file");
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "--extra-vocab cannot add to the vocabulary of a file");
   return moh__tokenizer_load(tokenizer, kind, err);
 }
 
@@ -102,9 +105,10 @@ static moh_status make_config(const values *v, const char *preset,
   config->vocab_size = moh__tokenizer_size(run->tokenizer);
   if (run->options.context > config->max_seq_len) {
     if (moh__is_set_int(v->model.max_seq_len))
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "--context %d does not fit into --max-seq-len %" PRId64,
-                       run->options.context, config->max_seq_len);
+      return moh__fail(
+          err, MOH_ERR_ARGUMENT,
+          "--context %d does not fit into --max-seq-len %" PRId64,
+          run->options.context, config->max_seq_len);
     config->max_seq_len = run->options.context;
   }
   return moh__model_options_check(config, err);
@@ -122,8 +126,8 @@ static moh_status prepare(moh__run *run, const values *v, const corpus *c,
   const moh__texts *texts = &c->parts[0];
   run->origin = preset_name(v, c);
   const moh__training_defaults *d = moh__training_defaults_of(run->origin);
-  MOH_TRY(moh__training_fill(&v->training, d, texts->examples, &run->options,
-                             err));
+  MOH_TRY(moh__training_fill(&v->training, d, texts->examples,
+                             &run->options, err));
   MOH_TRY(make_tokenizer(v, c, &run->tokenizer, err));
   MOH_TRY(make_config(v, run->origin, run, &config, err));
   MOH_TRY(moh__run_encode(run, v->training.data, texts, &run->main, err));
@@ -154,9 +158,11 @@ const moh__command moh__command_train = {
     .summary = "texts -> a new model",
     .usage = "--data FILE --out DIR [OPTION]...",
     .description =
-        "Trains a new model. Examples (a JSON array of strings) are learned "
+        "Trains a new model. Examples (a JSON array of strings) are "
+        "learned "
         "one by one with the preset seed-train, plain text in windows with "
-        "the preset nano, if no other is named. Ctrl-C saves the whole state "
+        "the preset nano, if no other is named. Ctrl-C saves the whole "
+        "state "
         "and ends.",
     .examples =
         "  moh train --data facts.json --out run\n"

@@ -1,7 +1,7 @@
 /*
- * moh tune: goes on from a model on other data, with its vocabulary. A share
- * of the sequences may come from a second file (the first training's data),
- * against forgetting; its loss is shown beside the main one.
+ * moh tune: goes on from a model on other data, with its vocabulary. A
+ * share of the sequences may come from a second file (the first training's
+ * data), against forgetting; its loss is shown beside the main one.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -41,26 +41,28 @@ static moh_status parse_mix(const char *text, char **path, double *share,
   char *end = NULL;
   if (colon != NULL) *share = strtod(colon + 1, &end);
   if (colon == NULL || colon == text || end == colon + 1 || *end != '\0')
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--mix must be FILE:SHARE, such as facts.json:0.3, not "
-                     "'%s'",
-                     text);
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "--mix must be FILE:SHARE, such as facts.json:0.3, not "
+        "'%s'",
+        text);
   if (!(*share > 0 && *share < 1))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the share of --mix must lie between 0 and 1, not '%s'",
-                     colon + 1);
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "the share of --mix must lie between 0 and 1, not '%s'", colon + 1);
   *path = strndup(text, (size_t)(colon - text));
   if (*path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   return MOH_OK;
 }
 
 /* The context is the model's longest sequence at most. */
-static moh_status fill_options(moh__run *run, const values *v, bool examples,
-                               moh_error *err) {
+static moh_status fill_options(moh__run *run, const values *v,
+                               bool examples, moh_error *err) {
   const moh__training_defaults *d = moh__training_defaults_of("tune");
   int64_t longest = run->model->config.max_seq_len;
   double share = run->options.mix_share;
-  MOH_TRY(moh__training_fill(&v->training, d, examples, &run->options, err));
+  MOH_TRY(
+      moh__training_fill(&v->training, d, examples, &run->options, err));
   run->options.mix_share = share;
   if (run->options.context <= longest) return MOH_OK;
   if (moh__is_set_int(v->training.context))
@@ -81,7 +83,8 @@ static moh_status encode_main(moh__run *run, const values *v,
   return moh__run_split(run, share, err);
 }
 
-static moh_status load_main(moh__run *run, const values *v, moh_error *err) {
+static moh_status load_main(moh__run *run, const values *v,
+                            moh_error *err) {
   moh__texts texts;
   MOH_TRY(moh__texts_load(&texts, v->training.data, err));
   moh_status status = encode_main(run, v, &texts, err);
@@ -89,7 +92,8 @@ static moh_status load_main(moh__run *run, const values *v, moh_error *err) {
   return status;
 }
 
-static moh_status load_mix(moh__run *run, const char *path, moh_error *err) {
+static moh_status load_mix(moh__run *run, const char *path,
+                           moh_error *err) {
   moh__texts texts;
   if (path == NULL) return MOH_OK;
   MOH_TRY(moh__texts_load(&texts, path, err));
@@ -118,7 +122,8 @@ static moh_status run_tune(const moh__call *call, moh_error *err) {
     MOH_TRY(parse_mix(v->mix, &mix, &run.options.mix_share, err));
   MOH_TRY_GOTO(
       status,
-      moh__run_dir_check(v->training.out, v->training.overwrite, err), done);
+      moh__run_dir_check(v->training.out, v->training.overwrite, err),
+      done);
   MOH_TRY_GOTO(status, prepare(&run, v, mix, err), done);
   status = moh__run_execute(&run, err);
 done:
@@ -132,11 +137,13 @@ const moh__command moh__command_tune = {
     .summary = "a model -> one that also knows other data",
     .usage = "--model DIR --data FILE --out DIR [OPTION]...",
     .description =
-        "Goes on training a model on other data, with the vocabulary it has; "
+        "Goes on training a model on other data, with the vocabulary it "
+        "has; "
         "words outside of it are counted. --mix keeps showing it earlier "
         "data, so that it does not forget.",
-    .examples = "  moh tune --model run --data dialogues.json "
-                "--mix facts.json:0.3 --out run2\n",
+    .examples =
+        "  moh tune --model run --data dialogues.json "
+        "--mix facts.json:0.3 --out run2\n",
     .groups = groups,
     .values_size = sizeof(values),
     .run = run_tune,

@@ -1,5 +1,5 @@
-/* SIGINT and SIGTERM as a request to stop at the next good place. The second
- * one ends the program at once. */
+/* SIGINT and SIGTERM as a request to stop at the next good place. The
+ * second one ends the program at once. */
 #ifndef MOH_CLI_INTERRUPT_H
 #define MOH_CLI_INTERRUPT_H
 

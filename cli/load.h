@@ -4,6 +4,7 @@
 #define MOH_CLI_LOAD_H
 
 #include "base/pool.h"
+#include "infer/generate.h"
 #include "options.h"
 #include "store/model_dir.h"
 
@@ -33,7 +34,16 @@ typedef struct moh__runner {
 } moh__runner;
 
 moh_status moh__runner_open(moh__runner *runner,
-                            const moh__runner_values *values, moh_error *err);
+                            const moh__runner_values *values,
+                            moh_error *err);
 void moh__runner_close(moh__runner *runner);
+
+/* How to generate, as the options say. */
+moh__generate_options moh__runner_generation(
+    const moh__runner *runner, const moh__runner_values *values);
+
+/* Says on stderr how many tokens of a prompt are not in the vocabulary. */
+void moh__runner_tell_unknown(const moh__runner *runner,
+                              const moh__ids *prompt);
 
 #endif

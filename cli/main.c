@@ -1,6 +1,6 @@
 /*
- * moh COMMAND ...: finds the command, parses its options, runs it, and turns
- * its status into one line on stderr and an exit code.
+ * moh COMMAND ...: finds the command, parses its options, runs it, and
+ * turns its status into one line on stderr and an exit code.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -30,10 +30,11 @@ static const char overview[] =
     "130 interrupted.\n";
 
 static void write_overview(FILE *out) {
-  fputs("Usage: moh COMMAND [OPTION]...\n\n"
-        "Trains, runs and shows transformer language models with\n"
-        "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
-        out);
+  fputs(
+      "Usage: moh COMMAND [OPTION]...\n\n"
+      "Trains, runs and shows transformer language models with\n"
+      "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
+      out);
   for (int i = 0; i < N_COMMANDS; i++)
     fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
   fputs(overview, out);
@@ -60,12 +61,17 @@ static int unknown_command(const char *word) {
 
 static int exit_code(moh_status status) {
   switch (status) {
-    case MOH_OK: return EXIT_DONE;
-    case MOH_ERR_ARGUMENT: return EXIT_USAGE;
+    case MOH_OK:
+      return EXIT_DONE;
+    case MOH_ERR_ARGUMENT:
+      return EXIT_USAGE;
     case MOH_ERR_CONFIG:
-    case MOH_ERR_FORMAT: return EXIT_BAD_FILE;
-    case MOH_ERR_INTERRUPTED: return EXIT_INTERRUPTED;
-    default: return EXIT_FAILED;
+    case MOH_ERR_FORMAT:
+      return EXIT_BAD_FILE;
+    case MOH_ERR_INTERRUPTED:
+      return EXIT_INTERRUPTED;
+    default:
+      return EXIT_FAILED;
   }
 }
 
@@ -82,7 +88,8 @@ static void report(const moh__command *command, moh_status status,
 /* Output that could not be written is a failure, too. */
 static int close_output(int code) {
   if (fflush(stdout) == 0 && !ferror(stdout)) return code;
-  fputs("moh: the output could not be written; is the disk full?\n", stderr);
+  fputs("moh: the output could not be written; is the disk full?\n",
+        stderr);
   return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 

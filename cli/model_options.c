@@ -1,8 +1,8 @@
 /*
- * The table of model options, and how they change a preset. What follows from
- * a change is changed with it, unless it was given, too: the width of a head
- * from d_model and n_heads, KV heads in the preset's ratio, the final norm
- * with pre-norm.
+ * The table of model options, and how they change a preset. What follows
+ * from a change is changed with it, unless it was given, too: the width of
+ * a head from d_model and n_heads, KV heads in the preset's ratio, the
+ * final norm with pre-norm.
  */
 #include "model_options.h"
 
@@ -35,10 +35,10 @@ const moh__option moh__model_options[] = {
      FIELD(n_layers), SIZE(4096)},
     {"d-model", 0, MOH__OPTION_INT, "N", "width of the hidden states", NULL,
      FIELD(d_model), SIZE(1 << 20)},
-    {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part", NULL,
-     FIELD(d_ff), SIZE(1 << 22)},
-    {"n-heads", 0, MOH__OPTION_INT, "N", "query heads", NULL, FIELD(n_heads),
-     SIZE(4096)},
+    {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part",
+     NULL, FIELD(d_ff), SIZE(1 << 22)},
+    {"n-heads", 0, MOH__OPTION_INT, "N", "query heads", NULL,
+     FIELD(n_heads), SIZE(4096)},
     {"kv-heads", 0, MOH__OPTION_INT, "N", "key and value heads",
      "in the preset's ratio", FIELD(n_kv_heads), SIZE(4096)},
     {"d-head", 0, MOH__OPTION_INT, "N", "width of a head",
@@ -57,10 +57,10 @@ const moh__option moh__model_options[] = {
      FIELD(ffn), .choices = ffns},
     {"position", 0, MOH__OPTION_CHOICE, NULL, "positional encoding", NULL,
      FIELD(position), .choices = positions},
-    {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions", NULL,
-     FIELD(rope_theta), .min = 1, .max = 1e12},
-    {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions", NULL,
-     FIELD(cope_positions), SIZE(1 << 20)},
+    {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions",
+     NULL, FIELD(rope_theta), .min = 1, .max = 1e12},
+    {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions",
+     NULL, FIELD(cope_positions), SIZE(1 << 20)},
     {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
      "the matrix W_O behind the heads", NULL, FIELD(output_projection),
      .choices = switches},
@@ -94,8 +94,9 @@ static void set_heads(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_int(v->n_kv_heads))
     c->n_kv_heads = v->n_kv_heads;
   else if (moh__is_set_int(v->n_heads))
-    c->n_kv_heads =
-        group > 0 && c->n_heads % group == 0 ? c->n_heads / group : c->n_heads;
+    c->n_kv_heads = group > 0 && c->n_heads % group == 0
+                        ? c->n_heads / group
+                        : c->n_heads;
   if (moh__is_set_int(v->d_head))
     c->d_head = v->d_head;
   else if (derived && c->d_model % c->n_heads == 0)
@@ -123,7 +124,8 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_choice(v->position)) c->position = position[v->position];
   if (c->position == MOH__POSITION_COPE && c->cope_positions == 0)
     c->cope_positions = COPE_POSITIONS;
-  if (moh__is_set_choice(v->gate_scale)) c->gate_scale = scale[v->gate_scale];
+  if (moh__is_set_choice(v->gate_scale))
+    c->gate_scale = scale[v->gate_scale];
   if (moh__is_set_choice(v->output_projection))
     c->output_projection = v->output_projection == 1;
   if (v->tied || v->untied) c->tied = v->tied;

@@ -40,23 +40,41 @@ static void *walk_field(const walk *w, const void *values) {
 
 static void clear_field(const moh__option *option, void *field) {
   switch (option->kind) {
-    case MOH__OPTION_FLAG: *(bool *)field = false; break;
-    case MOH__OPTION_INT: *(int64_t *)field = MOH__UNSET_INT; break;
-    case MOH__OPTION_REAL: *(double *)field = NAN; break;
-    case MOH__OPTION_STRING: *(const char **)field = NULL; break;
-    case MOH__OPTION_CHOICE: *(int *)field = MOH__UNSET_CHOICE; break;
-    case MOH__OPTION_LIST: ((moh__list *)field)->n = 0; break;
+    case MOH__OPTION_FLAG:
+      *(bool *)field = false;
+      break;
+    case MOH__OPTION_INT:
+      *(int64_t *)field = MOH__UNSET_INT;
+      break;
+    case MOH__OPTION_REAL:
+      *(double *)field = NAN;
+      break;
+    case MOH__OPTION_STRING:
+      *(const char **)field = NULL;
+      break;
+    case MOH__OPTION_CHOICE:
+      *(int *)field = MOH__UNSET_CHOICE;
+      break;
+    case MOH__OPTION_LIST:
+      ((moh__list *)field)->n = 0;
+      break;
   }
 }
 
 static bool field_is_set(const moh__option *option, const void *field) {
   switch (option->kind) {
-    case MOH__OPTION_FLAG: return *(const bool *)field;
-    case MOH__OPTION_INT: return moh__is_set_int(*(const int64_t *)field);
-    case MOH__OPTION_REAL: return moh__is_set_real(*(const double *)field);
-    case MOH__OPTION_STRING: return *(const char *const *)field != NULL;
-    case MOH__OPTION_CHOICE: return moh__is_set_choice(*(const int *)field);
-    case MOH__OPTION_LIST: return ((const moh__list *)field)->n > 0;
+    case MOH__OPTION_FLAG:
+      return *(const bool *)field;
+    case MOH__OPTION_INT:
+      return moh__is_set_int(*(const int64_t *)field);
+    case MOH__OPTION_REAL:
+      return moh__is_set_real(*(const double *)field);
+    case MOH__OPTION_STRING:
+      return *(const char *const *)field != NULL;
+    case MOH__OPTION_CHOICE:
+      return moh__is_set_choice(*(const int *)field);
+    case MOH__OPTION_LIST:
+      return ((const moh__list *)field)->n > 0;
   }
   return false;
 }
@@ -91,15 +109,16 @@ static moh_status store_real(const moh__option *option, const char *text,
   char *end;
   double value = strtod(text, &end);
   if (end == text || *end != '\0' || isnan(value))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--%s needs a number, not '%s'", option->name, text);
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--%s needs a number, not '%s'",
+                     option->name, text);
   if (value < option->min || value > option->max)
     return out_of_range(option, text, err);
   *field = value;
   return MOH_OK;
 }
 
-static void join_choices(const moh__option *option, char *text, size_t size) {
+static void join_choices(const moh__option *option, char *text,
+                         size_t size) {
   size_t used = 0;
   text[0] = '\0';
   for (int i = 0; option->choices[i] != NULL && used < size; i++)
@@ -118,8 +137,8 @@ static moh_status store_choice(const moh__option *option, const char *text,
   char choices[128];
   join_choices(option, choices, sizeof choices);
   return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "--%s must be one of %s, not '%s'", option->name, choices,
-                   text);
+                   "--%s must be one of %s, not '%s'", option->name,
+                   choices, text);
 }
 
 /* Cuts the text at its commas, in place; empty parts are refused. */
@@ -142,12 +161,20 @@ static moh_status store_list(const moh__option *option, char *text,
 
 static moh_status store(found f, char *text, moh_error *err) {
   switch (f.option->kind) {
-    case MOH__OPTION_FLAG: *(bool *)f.field = true; return MOH_OK;
-    case MOH__OPTION_INT: return store_int(f.option, text, f.field, err);
-    case MOH__OPTION_REAL: return store_real(f.option, text, f.field, err);
-    case MOH__OPTION_STRING: *(const char **)f.field = text; return MOH_OK;
-    case MOH__OPTION_CHOICE: return store_choice(f.option, text, f.field, err);
-    case MOH__OPTION_LIST: return store_list(f.option, text, f.field, err);
+    case MOH__OPTION_FLAG:
+      *(bool *)f.field = true;
+      return MOH_OK;
+    case MOH__OPTION_INT:
+      return store_int(f.option, text, f.field, err);
+    case MOH__OPTION_REAL:
+      return store_real(f.option, text, f.field, err);
+    case MOH__OPTION_STRING:
+      *(const char **)f.field = text;
+      return MOH_OK;
+    case MOH__OPTION_CHOICE:
+      return store_choice(f.option, text, f.field, err);
+    case MOH__OPTION_LIST:
+      return store_list(f.option, text, f.field, err);
   }
   return MOH_OK;
 }
@@ -178,8 +205,8 @@ static found find_letter(const parser *p, char letter) {
 
 enum { MAX_OPTIONS = 128 };
 
-static moh_status unknown_option(const parser *p, const char *name, size_t n,
-                                 moh_error *err) {
+static moh_status unknown_option(const parser *p, const char *name,
+                                 size_t n, moh_error *err) {
   const char *names[MAX_OPTIONS] = {"help"};
   int n_names = 1;
   for (walk w = {0}; n_names < MAX_OPTIONS && walk_next(&w, p->command);)
@@ -236,7 +263,8 @@ static moh_status parse_letter(parser *p, char *word, moh_error *err) {
                      word[1]);
   if (f.option->kind == MOH__OPTION_FLAG) {
     if (word[2] != '\0')
-      return moh__fail(err, MOH_ERR_ARGUMENT, "-%c takes no value", word[1]);
+      return moh__fail(err, MOH_ERR_ARGUMENT, "-%c takes no value",
+                       word[1]);
     return store(f, NULL, err);
   }
   char *text = word + 2;
@@ -247,8 +275,8 @@ static moh_status parse_letter(parser *p, char *word, moh_error *err) {
 static moh_status add_argument(parser *p, char *word, moh_error *err) {
   moh__call *call = p->call;
   if (call->n_arguments == p->command->max_arguments)
-    return moh__fail(err, MOH_ERR_ARGUMENT, "there is one word too many: '%s'",
-                     word);
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "there is one word too many: '%s'", word);
   call->arguments[call->n_arguments++] = word;
   return MOH_OK;
 }
@@ -301,13 +329,18 @@ static json_t *list_json(const moh__list *list) {
 
 static json_t *field_json(const moh__option *option, const void *field) {
   switch (option->kind) {
-    case MOH__OPTION_FLAG: return json_true();
-    case MOH__OPTION_INT: return json_integer(*(const int64_t *)field);
-    case MOH__OPTION_REAL: return json_real(*(const double *)field);
-    case MOH__OPTION_STRING: return json_string(*(const char *const *)field);
+    case MOH__OPTION_FLAG:
+      return json_true();
+    case MOH__OPTION_INT:
+      return json_integer(*(const int64_t *)field);
+    case MOH__OPTION_REAL:
+      return json_real(*(const double *)field);
+    case MOH__OPTION_STRING:
+      return json_string(*(const char *const *)field);
     case MOH__OPTION_CHOICE:
       return json_string(option->choices[*(const int *)field]);
-    case MOH__OPTION_LIST: return list_json(field);
+    case MOH__OPTION_LIST:
+      return list_json(field);
   }
   return NULL;
 }
@@ -355,8 +388,8 @@ const char *moh__nearest(const char *word, const char *const *names,
   int best_distance = 3; /* further away it is no slip of the finger */
   for (int i = 0; i < n_names; i++) {
     int distance = edit_distance(word, names[i]);
-    bool starts = strlen(word) >= 3 &&
-                  strncmp(word, names[i], strlen(word)) == 0;
+    bool starts =
+        strlen(word) >= 3 && strncmp(word, names[i], strlen(word)) == 0;
     if (starts && distance > 1) distance = 1;
     if (distance < best_distance) {
       best = names[i];

@@ -1,7 +1,8 @@
 /*
  * Command-line options from tables. A command is one table of groups of
- * options; the same table makes the parser, --help and the record of a run's
- * options, and knows the field of the command's values that an option fills.
+ * options; the same table makes the parser, --help and the record of a
+ * run's options, and knows the field of the command's values that an option
+ * fills.
  */
 #ifndef MOH_CLI_OPTIONS_H
 #define MOH_CLI_OPTIONS_H
@@ -38,17 +39,17 @@ typedef struct moh__option {
   const char *name; /* without dashes; NULL ends a table */
   char letter;      /* 0: none */
   moh__option_kind kind;
-  const char *metavar;  /* NULL for flags and choices */
-  const char *help;     /* without final stop */
-  const char *fallback; /* the default, as shown; NULL: none */
-  size_t offset;        /* of the field in the group's values */
-  double min, max;      /* of numbers, both ends allowed */
+  const char *metavar;        /* NULL for flags and choices */
+  const char *help;           /* without final stop */
+  const char *fallback;       /* the default, as shown; NULL: none */
+  size_t offset;              /* of the field in the group's values */
+  double min, max;            /* of numbers, both ends allowed */
   const char *const *choices; /* NULL-terminated */
   bool required;
 } moh__option;
 
 typedef struct moh__option_group {
-  const char *title; /* heading in --help */
+  const char *title;          /* heading in --help */
   const moh__option *options; /* NULL ends the groups */
   size_t offset; /* of the group's values in the command's values */
 } moh__option_group;
@@ -98,18 +99,19 @@ static inline int moh__choice_or(int value, int fallback) {
 
 /*
  * Fills values (values_size bytes) and call from the n words after the
- * command's name. The words are reordered, and lists are cut at their commas,
- * in place. Wrong usage is MOH_ERR_ARGUMENT.
+ * command's name. The words are reordered, and lists are cut at their
+ * commas, in place. Wrong usage is MOH_ERR_ARGUMENT.
  */
 moh_status moh__options_parse(const moh__command *command, int n,
                               char **words, void *values, moh__call *call,
                               moh_error *err);
 
-/* The options that were given, by name: a new reference, NULL when memory ran
- * out. */
+/* The options that were given, by name: a new reference, NULL when memory
+ * ran out. */
 json_t *moh__options_json(const moh__call *call);
 
-/* Of n_names names the one that was probably meant, NULL when none is near. */
+/* Of n_names names the one that was probably meant, NULL when none is near.
+ */
 const char *moh__nearest(const char *word, const char *const *names,
                          int n_names);
 

@@ -13,8 +13,9 @@
 #include "numbers.h"
 
 enum {
-  N_SHARES = 20,    /* plain lines: one for each 5 % ... */
-  BAR_MAX = 24,     /* columns */
+  N_SHARES = 20, /* plain lines: one for each 5 % ... */
+  BAR_MIN = 6,   /* columns */
+  BAR_MAX = 24,
   LINE_SIZE = 256, /* bytes */
   DEFAULT_WIDTH = 80
 };
@@ -62,7 +63,8 @@ static void average(double *mean, double value) {
 static void take_in(moh__progress *p, const moh__step_report *report) {
   average(&p->main_loss, report->main_loss);
   average(&p->mix_loss, report->mix_loss);
-  if (report->n_routed_layers > 0) average(&p->balance, report->balance_loss);
+  if (report->n_routed_layers > 0)
+    average(&p->balance, report->balance_loss);
   p->tokens = keep * p->tokens + (double)report->n_tokens;
   p->seconds = keep * p->seconds + report->seconds;
 }
@@ -101,10 +103,14 @@ static void add_figures(line *l, const moh__progress *p, int64_t step) {
     add(l, ", %s left", moh__number_duration(&left, rest));
 }
 
-static void add_bar(line *l, const moh__progress *p, int64_t step) {
-  int full = (int)(BAR_MAX * step / p->n_steps);
+/* "[====>   ] "; nothing where it would be too short to tell anything. */
+static void add_bar(line *l, const moh__progress *p, int64_t step,
+                    int columns) {
+  int n = columns < BAR_MAX ? columns : BAR_MAX;
+  int full = (int)(n * step / p->n_steps);
+  if (n < BAR_MIN) return;
   add(l, "[");
-  for (int i = 0; i < BAR_MAX; i++)
+  for (int i = 0; i < n; i++)
     add(l, "%c", i < full ? '=' : i == full ? '>' : ' ');
   add(l, "] ");
 }
@@ -116,13 +122,15 @@ static void clear_line(const moh__progress *p) {
 }
 
 /* "[====>   ] 12%  loss ...": cut at the terminal's width, so that the line
- * never wraps and can be drawn over. */
+ * never wraps and can be drawn over. The bar takes what the figures leave.
+ */
 static void draw_bar(const moh__progress *p, int64_t step) {
-  line l = {.n = 0};
+  line figures = {.n = 0}, l = {.n = 0};
   int width = terminal_width() - 1;
-  if (width >= 72 + BAR_MAX) add_bar(&l, p, step);
-  add(&l, "%3.0f%%  ", 100.0 * (double)step / (double)p->n_steps);
-  add_figures(&l, p, step);
+  add(&figures, "%3.0f%%  ", 100.0 * (double)step / (double)p->n_steps);
+  add_figures(&figures, p, step);
+  add_bar(&l, p, step, width - (int)figures.n - 3);
+  add(&l, "%s", figures.text);
   clear_line(p);
   if (p->color) fputs("\033[36m", stderr);
   fprintf(stderr, "%.*s", width, l.text);

@@ -1,7 +1,7 @@
 /*
  * How far a training run is, on stderr: a bar that is redrawn at most ten
- * times a second on a terminal, plain lines elsewhere. Losses and speeds are
- * moving averages.
+ * times a second on a terminal, plain lines elsewhere. Losses and speeds
+ * are moving averages.
  */
 #ifndef MOH_CLI_PROGRESS_H
 #define MOH_CLI_PROGRESS_H

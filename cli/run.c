@@ -1,7 +1,7 @@
 /*
  * The loop of a training run: steps, the log, evaluations on held-out data,
- * checkpoints, and the end. A signal stops it after the step it is in, with a
- * checkpoint.
+ * checkpoints, and the end. A signal stops it after the step it is in, with
+ * a checkpoint.
  */
 #include "run.h"
 
@@ -14,8 +14,8 @@
 #include "store/model_dir.h"
 
 enum {
-  EVALUATIONS = 20,     /* of a run, when --eval-every is not given */
-  EVAL_TOKENS = 20000,  /* of an evaluation during the run */
+  EVALUATIONS = 20,    /* of a run, when --eval-every is not given */
+  EVAL_TOKENS = 20000, /* of an evaluation during the run */
   KEEP_CHECKPOINTS = 2
 };
 
@@ -26,8 +26,8 @@ moh_status moh__run_encode(const moh__run *run, const char *path,
                            moh_error *err) {
   data->path = path;
   int64_t max_len = (int64_t)run->options.context + 1;
-  moh_status status = moh__dataset_make(&data->all, texts, run->tokenizer,
-                                        max_len, err);
+  moh_status status =
+      moh__dataset_make(&data->all, texts, run->tokenizer, max_len, err);
   return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
 }
 
@@ -42,8 +42,8 @@ static moh_status log_eval(moh__run *run, const char *data,
                            const moh__eval_result *result, moh_error *err) {
   json_t *body = moh__eval_json(result);
   json_object_set_new(body, "data", json_string(data));
-  json_object_set_new(
-      body, "step", json_integer(moh__trainer_step_number(run->trainer)));
+  json_object_set_new(body, "step",
+                      json_integer(moh__trainer_step_number(run->trainer)));
   json_t *line = json_object();
   json_object_set_new(line, "eval", body);
   return moh__run_dir_log(&run->dir, line, err);
@@ -58,8 +58,8 @@ static moh_status evaluate(moh__run *run, const moh__dataset *dataset,
   return log_eval(run, name, result, err);
 }
 
-/* The first tokens of a dataset, whole examples, at most `most` of them (but
- * one example at least). start: [2], used for a stream. */
+/* The first tokens of a dataset, whole examples, at most `most` of them
+ * (but one example at least). start: [2], used for a stream. */
 static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
                                  int64_t *start) {
   moh__dataset part = *dataset;
@@ -115,8 +115,8 @@ static moh_status save_checkpoint(moh__run *run, moh_error *err) {
 
 /* The new one first: an old one goes only when the new one is whole. */
 static moh_status checkpoint(moh__run *run, int64_t every, moh_error *err) {
-  int64_t keep = moh__int_or(run->values->keep_checkpoints,
-                             KEEP_CHECKPOINTS);
+  int64_t keep =
+      moh__int_or(run->values->keep_checkpoints, KEEP_CHECKPOINTS);
   int64_t old = moh__trainer_step_number(run->trainer) - keep * every;
   MOH_TRY(save_checkpoint(run, err));
   if (old <= 0) return MOH_OK;
@@ -156,7 +156,8 @@ static moh_status train(moh__run *run, moh_error *err) {
     status = moh__trainer_step(run->trainer, &report, err);
     if (status != MOH_OK) break;
     step = report.step;
-    status = moh__run_dir_log(&run->dir, moh__step_report_json(&report), err);
+    status =
+        moh__run_dir_log(&run->dir, moh__step_report_json(&report), err);
     if (status != MOH_OK) break;
     moh__progress_step(&run->progress, &report);
     status = after_step(run, step, n_steps, err);
@@ -171,7 +172,8 @@ static moh_status start(moh__run *run, moh_error *err) {
   MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
                            &run->options, run->train, run->mix.all, err));
   json_t *record = moh__run_record(run);
-  if (record == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (record == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   moh_status status =
       moh__run_dir_open(&run->dir, run->values->out, record, err);
   json_decref(record);

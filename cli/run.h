@@ -1,6 +1,7 @@
 /*
- * A training run: data, model and trainer together with the run's directory,
- * from the first step to the saved model. Used by train and tune.
+ * A training run: data, model and trainer together with the run's
+ * directory, from the first step to the saved model. Used by train and
+ * tune.
  */
 #ifndef MOH_CLI_RUN_H
 #define MOH_CLI_RUN_H
@@ -28,8 +29,8 @@ typedef struct moh__run {
   moh__trainer *trainer;
   moh__run_dir dir;
   moh__progress progress;
-  double seconds;            /* of the whole run */
-  double best_loss;          /* on held-out data; NaN: none yet */
+  double seconds;   /* of the whole run */
+  double best_loss; /* on held-out data; NaN: none yet */
   int64_t best_step;
 } moh__run;
 
@@ -60,8 +61,8 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err);
 /* run.json: a new reference, NULL when memory ran out. */
 json_t *moh__run_record(const moh__run *run);
 /* The losses on stdout, as text or JSON. */
-moh_status moh__run_report(const moh__run *run, const moh__run_result *result,
-                           moh_error *err);
+moh_status moh__run_report(const moh__run *run,
+                           const moh__run_result *result, moh_error *err);
 /* {"tokens", "loss", "sequence_loss"} */
 json_t *moh__eval_json(const moh__eval_result *result);
 

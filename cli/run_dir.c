@@ -17,7 +17,11 @@
 
 static const char *const run_files[] = {"log.jsonl", "checkpoints", "best",
                                         "final", "run.json"};
-enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0], OPEN_DIRS = 8 };
+enum {
+  N_RUN_FILES = sizeof run_files / sizeof run_files[0],
+  OPEN_DIRS = 8, /* while removing */
+  LOG_DIGITS = 7 /* of reals: those that a float has */
+};
 
 static moh_status out_of_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -131,7 +135,10 @@ void moh__run_dir_close(moh__run_dir *dir) {
 
 moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line,
                             moh_error *err) {
-  char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+  char *text =
+      line != NULL
+          ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(LOG_DIGITS))
+          : NULL;
   json_decref(line);
   if (text == NULL) return out_of_memory(err);
   bool written =

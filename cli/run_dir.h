@@ -30,7 +30,8 @@ moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
 void moh__run_dir_close(moh__run_dir *dir);
 
 /* Appends a line to the log; takes the reference. NULL is out of memory. */
-moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line, moh_error *err);
+moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line,
+                            moh_error *err);
 
 /* "DIR/name", to be freed; NULL when memory ran out. */
 char *moh__run_dir_path(const moh__run_dir *dir, const char *name);
@@ -39,7 +40,7 @@ char *moh__run_dir_path(const moh__run_dir *dir, const char *name);
 char *moh__run_dir_checkpoint(const moh__run_dir *dir, int64_t step);
 
 /* Removes a checkpoint, if it exists. */
-moh_status moh__run_dir_drop_checkpoint(const moh__run_dir *dir, int64_t step,
-                                        moh_error *err);
+moh_status moh__run_dir_drop_checkpoint(const moh__run_dir *dir,
+                                        int64_t step, moh_error *err);
 
 #endif

@@ -15,7 +15,8 @@ static void forecast_data(const char *label, const moh__run_data *data) {
   const moh__dataset *d = data->all;
   fprintf(stderr, "%-9s %s: ", label, data->path);
   if (d->examples)
-    fprintf(stderr, "%s examples, ", moh__number_grouped(&a, d->n_sequences));
+    fprintf(stderr, "%s examples, ",
+            moh__number_grouped(&a, d->n_sequences));
   fprintf(stderr, "%s tokens",
           moh__number_grouped(&b, d->start[d->n_sequences]));
   if (d->n_unknown > 0)
@@ -33,7 +34,8 @@ static void forecast_model(const moh__run *run) {
   const moh__config *config = &run->model->config;
   moh__config_heads_text(config, heads, sizeof heads);
   fprintf(stderr,
-          "%-9s %s: %s parameters, vocabulary %s, heads %s of %" PRId64 "\n",
+          "%-9s %s: %s parameters, vocabulary %s, heads %s of %" PRId64
+          "\n",
           "model", run->origin,
           moh__number_grouped(&count, moh__model_count(run->model)),
           moh__number_grouped(&vocabulary, config->vocab_size), heads,
@@ -57,11 +59,13 @@ static moh_status forecast_memory(const moh__run *run, moh_error *err) {
 static void forecast_steps(const moh__run *run) {
   moh__number steps;
   const moh__train_options *o = &run->options;
+  int threads = moh__pool_threads(run->pool);
   fprintf(stderr, "%-9s %s steps", "training",
           moh__number_grouped(&steps, moh__trainer_n_steps(run->trainer)));
   if (o->epochs > 0) fprintf(stderr, " (%" PRId64 " epochs)", o->epochs);
-  fprintf(stderr, " of %d sequences of up to %d tokens, %d threads\n",
-          o->batch * o->accumulate, o->context, moh__pool_threads(run->pool));
+  fprintf(stderr, " of %d sequences of up to %d tokens, %d thread%s\n",
+          o->batch * o->accumulate, o->context, threads,
+          threads == 1 ? "" : "s");
 }
 
 moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
@@ -82,28 +86,28 @@ static json_t *training_json(const moh__train_options *o) {
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
-      (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch", o->batch,
-      "accumulate", o->accumulate, "context", o->context, "mix_share",
-      o->mix_share, "seed", (json_int_t)o->seed);
+      (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
+      o->batch, "accumulate", o->accumulate, "context", o->context,
+      "mix_share", o->mix_share, "seed", (json_int_t)o->seed);
 }
 
 json_t *moh__run_record(const moh__run *run) {
-  return json_pack(
-      "{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "moh_version",
-      moh_version(), "command", run->call->command->name, "origin",
-      run->origin, "options", moh__options_json(run->call), "training",
-      training_json(&run->options), "n_steps",
-      (json_int_t)moh__trainer_n_steps(run->trainer), "parameters",
-      (json_int_t)moh__model_count(run->model), "model",
-      moh__config_to_json(&run->model->config));
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}",
+                   "moh_version", moh_version(), "command",
+                   run->call->command->name, "origin", run->origin,
+                   "options", moh__options_json(run->call), "training",
+                   training_json(&run->options), "n_steps",
+                   (json_int_t)moh__trainer_n_steps(run->trainer),
+                   "parameters", (json_int_t)moh__model_count(run->model),
+                   "model", moh__config_to_json(&run->model->config));
 }
 
 /* ---- after ---- */
 
 json_t *moh__eval_json(const moh__eval_result *result) {
-  return json_pack("{s:I, s:f, s:f}", "tokens", (json_int_t)result->n_tokens,
-                   "loss", result->loss, "sequence_loss",
-                   result->sequence_loss);
+  return json_pack("{s:I, s:f, s:f}", "tokens",
+                   (json_int_t)result->n_tokens, "loss", result->loss,
+                   "sequence_loss", result->sequence_loss);
 }
 
 static void print_eval(const char *label, const moh__eval_result *result) {
@@ -137,29 +141,30 @@ static json_t *result_json(const moh__run *run,
                            const moh__run_result *result) {
   json_t *object = json_pack(
       "{s:s, s:I, s:f, s:I, s:I, s:I}", "out", run->dir.path, "steps",
-      (json_int_t)moh__trainer_n_steps(run->trainer), "seconds", run->seconds,
-      "parameters", (json_int_t)moh__model_count(run->model), "unknown_tokens",
-      (json_int_t)run->main.all->n_unknown, "cut_examples",
-      (json_int_t)run->main.all->n_cut);
+      (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
+      run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
+      "unknown_tokens", (json_int_t)run->main.all->n_unknown,
+      "cut_examples", (json_int_t)run->main.all->n_cut);
   set_eval(object, "train", &result->train);
   set_eval(object, "held_out", &result->held_out);
   set_eval(object, "mix", &result->mix);
   if (!isnan(run->best_loss))
-    json_object_set_new(object, "best",
-                        json_pack("{s:I, s:f}", "step",
-                                  (json_int_t)run->best_step, "loss",
-                                  run->best_loss));
+    json_object_set_new(
+        object, "best",
+        json_pack("{s:I, s:f}", "step", (json_int_t)run->best_step, "loss",
+                  run->best_loss));
   return object;
 }
 
-moh_status moh__run_report(const moh__run *run, const moh__run_result *result,
-                           moh_error *err) {
+moh_status moh__run_report(const moh__run *run,
+                           const moh__run_result *result, moh_error *err) {
   if (!run->values->json) {
     print_text(run, result);
     return MOH_OK;
   }
   json_t *object = result_json(run, result);
-  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (object == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   json_dumpf(object, stdout, JSON_INDENT(2));
   fputc('\n', stdout);
   json_decref(object);

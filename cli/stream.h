@@ -13,9 +13,9 @@
 
 typedef struct moh__stream {
   const moh__tokenizer *tokenizer;
-  FILE *out;     /* NULL: the text is only collected */
-  moh__ids ids;  /* all tokens so far */
-  char *text;    /* their decoding, NULL before the first */
+  FILE *out;      /* NULL: the text is only collected */
+  moh__ids ids;   /* all tokens so far */
+  char *text;     /* their decoding, NULL before the first */
   size_t written; /* bytes of text that are out */
 } moh__stream;
 
@@ -27,8 +27,8 @@ void moh__stream_free(moh__stream *stream);
 moh_status moh__stream_add(moh__stream *stream, const int32_t *tokens,
                            size_t n, moh_error *err);
 
-/* Writes the rest. The whole text stays in stream->text (NULL when there were
- * no tokens). */
+/* Writes the rest. The whole text stays in stream->text (NULL when there
+ * were no tokens). */
 void moh__stream_finish(moh__stream *stream);
 
 #endif

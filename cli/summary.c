@@ -50,12 +50,12 @@ static int64_t rows_of(const moh__param *w) {
 }
 
 static void read_heads(const moh__model *model, moh__summary *s) {
-  const moh__param *q = moh__model_layer_param(model, 0,
-                                               "self_attn.q_proj.weight");
-  const moh__param *k = moh__model_layer_param(model, 0,
-                                               "self_attn.k_proj.weight");
-  const moh__param *routed = moh__model_layer_param(model, 0,
-                                                    "self_attn.wg.weight");
+  const moh__param *q =
+      moh__model_layer_param(model, 0, "self_attn.q_proj.weight");
+  const moh__param *k =
+      moh__model_layer_param(model, 0, "self_attn.k_proj.weight");
+  const moh__param *routed =
+      moh__model_layer_param(model, 0, "self_attn.wg.weight");
   s->n_heads = q == NULL ? 0 : q->n_groups;
   s->d_head = s->n_heads == 0 ? 0 : q->shape[0] / s->n_heads;
   s->n_kv_heads = s->d_head == 0 ? 0 : rows_of(k) / s->d_head;
@@ -66,8 +66,8 @@ static void read_heads(const moh__model *model, moh__summary *s) {
 }
 
 static void read_positions(const moh__model *model, moh__summary *s) {
-  const moh__param *cope = moh__model_layer_param(model, 0,
-                                                  "self_attn.cope.weight");
+  const moh__param *cope =
+      moh__model_layer_param(model, 0, "self_attn.cope.weight");
   const moh__param *table =
       moh__model_param(model, "model.embed_positions.weight");
   s->rope = model->rope_angles != NULL;

@@ -11,17 +11,17 @@
 #include "model/model.h"
 
 /* One list makes the kinds, their names in text and in JSON. */
-#define MOH__PART_MAP(X)                                  \
-  X(EMBEDDING, "embedding", "embedding")                  \
-  X(OUTPUT, "output", "output matrix")                    \
-  X(QUERY, "attention_q", "attention Q")                  \
-  X(KEY, "attention_k", "attention K")                    \
-  X(VALUE, "attention_v", "attention V")                  \
-  X(PROJECTION, "attention_o", "attention O")             \
-  X(ROUTER, "router", "routers")                          \
-  X(POSITION, "position", "positions")                    \
-  X(NORM, "norm", "norms")                                \
-  X(FEED_FORWARD, "feed_forward", "feed-forward")         \
+#define MOH__PART_MAP(X)                          \
+  X(EMBEDDING, "embedding", "embedding")          \
+  X(OUTPUT, "output", "output matrix")            \
+  X(QUERY, "attention_q", "attention Q")          \
+  X(KEY, "attention_k", "attention K")            \
+  X(VALUE, "attention_v", "attention V")          \
+  X(PROJECTION, "attention_o", "attention O")     \
+  X(ROUTER, "router", "routers")                  \
+  X(POSITION, "position", "positions")            \
+  X(NORM, "norm", "norms")                        \
+  X(FEED_FORWARD, "feed_forward", "feed-forward") \
   X(OTHER, "other", "other")
 
 typedef enum moh__part {

@@ -57,8 +57,9 @@ static void print_base(const moh__box *box, const moh__model *model,
   moh__number vocabulary;
   moh__box_field(box, "vocabulary", "%s tokens",
                  moh__number_grouped(&vocabulary, s->vocabulary));
-  moh__box_field(box, "width", "%" PRId64 ", feed-forward %" PRId64
-                 ", heads of %" PRId64, s->d_model, s->d_ff, s->d_head);
+  moh__box_field(box, "width",
+                 "%" PRId64 ", feed-forward %" PRId64 ", heads of %" PRId64,
+                 s->d_model, s->d_ff, s->d_head);
   moh__box_field(box, "layers", "%" PRId64, s->n_layers);
   moh__box_field(box, "longest sequence", "%" PRId64 " tokens",
                  model->config.max_seq_len);
@@ -189,9 +190,10 @@ json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
   return json_pack(
       "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "config",
       moh__config_to_json(&model->config), "norm", norm_name(s),
-      "feed_forward", ffn_name(s), "position", position_name(s), "attention",
-      attention_name(s), "layers", (json_int_t)s->n_layers, "heads",
-      (json_int_t)s->n_heads, "kv_heads", (json_int_t)s->n_kv_heads,
-      "active_heads", (json_int_t)s->active, "shared_heads",
-      (json_int_t)s->n_shared, "parameters", counts_json(s));
+      "feed_forward", ffn_name(s), "position", position_name(s),
+      "attention", attention_name(s), "layers", (json_int_t)s->n_layers,
+      "heads", (json_int_t)s->n_heads, "kv_heads",
+      (json_int_t)s->n_kv_heads, "active_heads", (json_int_t)s->active,
+      "shared_heads", (json_int_t)s->n_shared, "parameters",
+      counts_json(s));
 }

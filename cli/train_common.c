@@ -10,32 +10,24 @@
 #define COUNT(most) .min = 1, .max = (most)
 
 /* How long and how fast each preset trains. */
+/* clang-format off */
 static const moh__training_defaults defaults_table[] = {
-    {.name = "nano", .epochs = 20, .steps = 2000, .batch = 12,
-     .accumulate = 1, .context = 64, .lr = 1e-3, .lr_final = 0.1,
-     .warmup = 0.05, .weight_decay = 0.1, .clip = 1, .beta2 = 0.99,
-     .router_lr = 1, .held_out = 0.1},
-    {.name = "seed-train", .epochs = 100, .steps = 2000, .batch = 4,
-     .accumulate = 1, .context = 80, .lr = 1e-3, .lr_final = 0.1,
-     .warmup = 0.05, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
-     .router_lr = 1, .held_out = 0.1},
-    {.name = "seed", .epochs = 100, .steps = 2000, .batch = 4,
-     .accumulate = 1, .context = 80, .lr = 5e-4, .lr_final = 0.1,
-     .warmup = 0.1, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
-     .router_lr = 1, .held_out = 0.1},
-    {.name = "moh-s", .epochs = 1, .steps = 10000, .batch = 4,
-     .accumulate = 8, .context = 512, .lr = 6e-4, .lr_final = 0.1,
-     .warmup = 0.02, .weight_decay = 0.1, .clip = 1, .beta2 = 0.95,
-     .router_lr = 1, .held_out = 0.01},
-    {.name = "moh-b", .epochs = 1, .steps = 10000, .batch = 2,
-     .accumulate = 16, .context = 512, .lr = 3e-4, .lr_final = 0.1,
-     .warmup = 0.02, .weight_decay = 0.1, .clip = 1, .beta2 = 0.95,
-     .router_lr = 1, .held_out = 0.01},
-    {.name = "tune", .epochs = 100, .steps = 500, .batch = 4,
-     .accumulate = 1, .context = 80, .lr = 5e-4, .lr_final = 0.1,
-     .warmup = 0.05, .weight_decay = 0.01, .clip = 1, .beta2 = 0.999,
-     .router_lr = 1, .held_out = 0.1},
+    /* name         epochs steps batch acc. context  lr    lr_final warmup
+       weight_decay clip beta2 router_lr held_out */
+    {"nano",          20,  2000, 12,   1,   64,      1e-3, 0.1,     0.05,
+     0.1,           1,   0.99,  1,        0.1},
+    {"seed-train",   100,  2000, 4,    1,   80,      1e-3, 0.1,     0.05,
+     0.01,          1,   0.999, 1,        0.1},
+    {"seed",         100,  2000, 4,    1,   80,      5e-4, 0.1,     0.1,
+     0.01,          1,   0.999, 1,        0.1},
+    {"moh-s",          1, 10000, 4,    8,   512,     6e-4, 0.1,     0.02,
+     0.1,           1,   0.95,  1,        0.01},
+    {"moh-b",          1, 10000, 2,    16,  512,     3e-4, 0.1,     0.02,
+     0.1,           1,   0.95,  1,        0.01},
+    {"tune",         100,   500, 4,    1,   80,      5e-4, 0.1,     0.05,
+     0.01,          1,   0.999, 1,        0.1},
 };
+/* clang-format on */
 enum { N_DEFAULTS = sizeof defaults_table / sizeof defaults_table[0] };
 
 const moh__option moh__data_options[] = {
@@ -43,7 +35,8 @@ const moh__option moh__data_options[] = {
      "what to learn: a JSON array of strings (.json), or plain text", NULL,
      FIELD(data), .required = true},
     {"out", 'o', MOH__OPTION_STRING, "DIR",
-     "the run's directory: run.json, log.jsonl, checkpoints/, best/, final/",
+     "the run's directory: run.json, log.jsonl, checkpoints/, best/, "
+     "final/",
      NULL, FIELD(out), .required = true},
     {"overwrite", 0, MOH__OPTION_FLAG, NULL,
      "replace an earlier run in that directory", NULL, FIELD(overwrite)},
@@ -64,10 +57,10 @@ const moh__option moh__training_options[] = {
     {"accumulate", 0, MOH__OPTION_INT, "N", "micro-batches of a step",
      "by preset", FIELD(accumulate), COUNT(65536)},
     {"context", 'c', MOH__OPTION_INT, "N",
-     "tokens that a sequence predicts, at most", "by preset", FIELD(context),
-     COUNT(1 << 20)},
+     "tokens that a sequence predicts, at most", "by preset",
+     FIELD(context), COUNT(1 << 20)},
     {"lr", 0, MOH__OPTION_REAL, "X", "learning rate after the warm-up",
-     "by preset", FIELD(lr), .min = 0, .max = 100},
+     "by preset", FIELD(lr), .min = 1e-12, .max = 100},
     {"lr-final", 0, MOH__OPTION_REAL, "SHARE",
      "learning rate at the end of the cosine, as a share of --lr", "0.1",
      FIELD(lr_final), .min = 0, .max = 1},
@@ -111,22 +104,25 @@ const moh__option moh__run_options[] = {
      COUNT(1e6)},
     {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
      "all processors", FIELD(threads), COUNT(1024)},
-    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout", NULL,
-     FIELD(json)},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
+     NULL, FIELD(json)},
     {.name = NULL},
 };
 
 const moh__training_defaults *moh__training_defaults_of(const char *name) {
   for (int i = 0; i < N_DEFAULTS; i++)
-    if (strcmp(defaults_table[i].name, name) == 0) return &defaults_table[i];
+    if (strcmp(defaults_table[i].name, name) == 0)
+      return &defaults_table[i];
   return &defaults_table[0];
 }
 
 /* Epochs for examples, steps for plain text, unless one was given. */
 static moh_status fill_length(const moh__training_values *v,
-                              const moh__training_defaults *d, bool examples,
-                              moh__train_options *options, moh_error *err) {
-  bool epochs = moh__is_set_int(v->epochs), steps = moh__is_set_int(v->steps);
+                              const moh__training_defaults *d,
+                              bool examples, moh__train_options *options,
+                              moh_error *err) {
+  bool epochs = moh__is_set_int(v->epochs),
+       steps = moh__is_set_int(v->steps);
   if (epochs && steps)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--epochs and --steps exclude each other");
@@ -137,8 +133,9 @@ static moh_status fill_length(const moh__training_values *v,
 }
 
 moh_status moh__training_fill(const moh__training_values *v,
-                              const moh__training_defaults *d, bool examples,
-                              moh__train_options *options, moh_error *err) {
+                              const moh__training_defaults *d,
+                              bool examples, moh__train_options *options,
+                              moh_error *err) {
   moh__train_options_default(options);
   options->lr = moh__real_or(v->lr, d->lr);
   options->lr_final = moh__real_or(v->lr_final, d->lr_final);

@@ -4,14 +4,14 @@
 
 enum { TILE = 16 }; /* rows of the source that are turned together */
 
-/* Columns [j, j + TILE) of a panel, those from n on as zeros. */
+/* TILE columns of a panel; zeros from column n on. */
 static void pack_columns(real *panel, int64_t width, const real *src,
                          int64_t ld, int64_t k, int64_t n) {
-  for (int64_t i = 0; i < k; i++) {
-    real *row = panel + i * width;
+  for (int64_t i = 0; n >= TILE && i < k; i++)
+    for (int64_t j = 0; j < TILE; j++) panel[i * width + j] = src[j * ld + i];
+  for (int64_t i = 0; n < TILE && i < k; i++)
     for (int64_t j = 0; j < TILE; j++)
-      row[j] = j < n ? src[j * ld + i] : 0;
-  }
+      panel[i * width + j] = j < n ? src[j * ld + i] : 0;
 }
 
 void moh__pack_transposed(real *dst, const real *src, int64_t ld, int64_t k,

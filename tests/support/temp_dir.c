@@ -11,6 +11,12 @@
 
 #include "support/check.h"
 
+enum { MAX_PATHS = 256 };
+
+/* Given out by temp_path in the running test. */
+static char *paths[MAX_PATHS];
+static int n_paths;
+
 int temp_dir_setup(void **state) {
   const char *root = getenv("TMPDIR");
   char *path = malloc(TEMP_PATH);
@@ -32,13 +38,15 @@ static int remove_entry(const char *path, const struct stat *info, int type,
 int temp_dir_teardown(void **state) {
   int failed = nftw(*state, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
   free(*state);
+  while (n_paths > 0) free(paths[--n_paths]);
   return failed;
 }
 
 const char *temp_path(void **state, const char *name) {
-  static char buffers[8][TEMP_PATH];
-  static int next;
-  char *path = buffers[next++ % 8];
+  char *path = malloc(TEMP_PATH);
+  assert_non_null(path);
+  assert_true(n_paths < MAX_PATHS);
+  paths[n_paths++] = path;
   int n = snprintf(path, TEMP_PATH, "%s/%s", (char *)*state, name);
   assert_true(n > 0 && n < TEMP_PATH);
   return path;

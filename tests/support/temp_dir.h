@@ -11,7 +11,7 @@ enum { TEMP_PATH = 512 };
 int temp_dir_setup(void **state);
 int temp_dir_teardown(void **state); /* removes it with all it holds */
 
-/* dir/name, in one of eight buffers that are used in turn. */
+/* dir/name; holds until the end of the test. */
 const char *temp_path(void **state, const char *name);
 
 void temp_write(const char *path, const void *bytes, size_t n);

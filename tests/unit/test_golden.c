@@ -1,8 +1,9 @@
 /*
  * The whole model against an independent one: tests/golden holds, for small
  * configurations that together use every option, what scripts/golden.py
- * computed with PyTorch in double. Logits, losses and every gradient must
- * agree with this library built in double.
+ * computed with PyTorch in double. Logits, losses, every gradient and the
+ * parameters after ten steps of AdamW must agree with this library built in
+ * double.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,9 +19,12 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "format/safetensors.h"
+#include "train/optimizer.h"
 
-/* Allowed difference, relative to the largest value of the tensor. */
+/* Allowed difference, relative to the largest value of the tensor; after
+ * training, which divides small gradients by their own size, a larger one. */
 static const double TOLERANCE = 1e-9;
+static const double TRAINED_TOLERANCE = 1e-7;
 
 static char *const names[] = {"llama",      "original",  "seed",
                               "moh-paper",  "moh-one",   "moh-routed",
@@ -259,6 +263,36 @@ static void test_masked(void **state) {
   golden_free(g);
 }
 
+/* Ten steps on the same batch, as scripts/golden.py makes them. */
+static void test_training(void **state) {
+  enum { N_STEPS = 10 };
+  static const double clip = 1.0;
+  static const moh__adamw_options options = {.lr = 1e-2,
+                                             .router_lr = 1,
+                                             .beta1 = 0.9,
+                                             .beta2 = 0.95,
+                                             .eps = 1e-8,
+                                             .weight_decay = 0.1};
+  golden *g = golden_new(*state);
+  moh_error err;
+  moh__optimizer *optimizer;
+  must(moh__optimizer_new(&optimizer, g->model, &err), &err);
+  for (int step = 0; step < N_STEPS; step++) {
+    double norm;
+    forward_and_backward(g);
+    must(moh__optimizer_norm(optimizer, g->pool, &norm, &err), &err);
+    double scale = norm > clip ? clip / norm : 1.0;
+    must(moh__optimizer_step(optimizer, g->pool, &options, scale, &err),
+         &err);
+  }
+  for (int i = 0; i < g->model->n_params; i++) {
+    const moh__param *w = &g->model->params[i];
+    compare(g, "after.", w->name, w->data, w->n, TRAINED_TOLERANCE);
+  }
+  moh__optimizer_free(optimizer);
+  golden_free(g);
+}
+
 int main(void) {
   static const struct {
     const char *what;
@@ -266,7 +300,8 @@ int main(void) {
   } checks[] = {{"logits", test_logits},
                 {"losses", test_losses},
                 {"gradients", test_gradients},
-                {"masked", test_masked}};
+                {"masked", test_masked},
+                {"training", test_training}};
   enum { N_CHECKS = sizeof checks / sizeof checks[0] };
   static char labels[N_NAMES * N_CHECKS][64];
   struct CMUnitTest tests[N_NAMES * N_CHECKS] = {0};

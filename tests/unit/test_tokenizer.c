@@ -2,14 +2,13 @@
  * Tokenizers: vocabularies made from texts, cutting, decoding, and what
  * tokenizer.json files may and may not say. The ids expected of patterns and
  * added tokens were compared with those of the Python package `tokenizers`
- * 0.23.
+ * 0.23; one differs on purpose: a word that reads like a special token.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/rng.h"
 #include "support/check.h"
 #include "text/tokenizer.h"

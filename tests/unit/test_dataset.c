@@ -1,0 +1,441 @@
+/*
+ * Texts and datasets: what files may hold, cutting, counting, splitting; and
+ * the numbers of the original project's two files, where they are at hand.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/check.h"
+#include "text/dataset.h"
+
+static moh_error err;
+
+static moh__texts parsed(const char *bytes, bool json) {
+  moh__texts texts;
+  moh_status status = moh__texts_parse(&texts, bytes, strlen(bytes), json,
+                                       "t.json", &err);
+  if (status != MOH_OK) fail_msg("%s", err.message);
+  return texts;
+}
+
+static moh__dataset *made(const moh__texts *texts,
+                          const moh__tokenizer *tokenizer, int64_t max_len) {
+  moh__dataset *dataset;
+  moh_status status =
+      moh__dataset_make(&dataset, texts, tokenizer, max_len, &err);
+  if (status != MOH_OK) fail_msg("%s", err.message);
+  return dataset;
+}
+
+static moh__tokenizer *words_of(const moh__texts *texts) {
+  moh__tokenizer *tokenizer;
+  assert_int_equal(moh__tokenizer_train_words(&tokenizer, texts->texts,
+                                              texts->n, &err),
+                   MOH_OK);
+  return tokenizer;
+}
+
+/* Words of `bytes`, made into a dataset with its own vocabulary. */
+static moh__dataset *dataset_of(const char *bytes, bool json,
+                                int64_t max_len) {
+  moh__texts texts = parsed(bytes, json);
+  moh__tokenizer *tokenizer = words_of(&texts);
+  moh__dataset *dataset = made(&texts, tokenizer, max_len);
+  moh__tokenizer_free(tokenizer);
+  moh__texts_free(&texts);
+  return dataset;
+}
+
+static void assert_sequences(const moh__dataset *dataset, int64_t n,
+                             const int64_t *start, const int32_t *ids) {
+  assert_int_equal(dataset->n_sequences, n);
+  assert_memory_equal(dataset->start, start,
+                      (size_t)(n + 1) * sizeof(*start));
+  assert_memory_equal(dataset->ids, ids, (size_t)start[n] * sizeof(*ids));
+}
+
+/* ---- texts ------------------------------------------------------------ */
+
+static void json_holds_examples(void **state) {
+  (void)state;
+  moh__texts texts = parsed("\xEF\xBB\xBF[\"a\\u00e9\", \"\",\n\"b\"]", true);
+  assert_true(texts.examples);
+  assert_int_equal(texts.n, 3);
+  assert_int_equal(texts.texts[0].n, 3);
+  assert_memory_equal(texts.texts[0].bytes, "a\xC3\xA9", 3);
+  assert_int_equal(texts.texts[1].n, 0);
+  assert_memory_equal(texts.texts[2].bytes, "b", 1);
+  moh__texts_free(&texts);
+  assert_int_equal(texts.n, 0);
+  moh__texts_free(&texts);
+}
+
+static void other_files_are_one_text(void **state) {
+  (void)state;
+  moh__texts texts = parsed("\xEF\xBB\xBF[\"a\"]\n", false);
+  assert_false(texts.examples);
+  assert_int_equal(texts.n, 1);
+  assert_int_equal(texts.texts[0].n, 6);
+  assert_memory_equal(texts.texts[0].bytes, "[\"a\"]\n", 6);
+  moh__texts_free(&texts);
+}
+
+static void assert_refused(const char *bytes, size_t n, bool json,
+                           const char *part) {
+  moh__texts texts;
+  moh_status status =
+      moh__texts_parse(&texts, bytes, n, json, "t.json", &err);
+  if (status != MOH_ERR_FORMAT || strstr(err.message, part) == NULL) {
+    fail_msg("%s instead of \"%s\": %s", moh_status_name(status), part,
+             err.message);
+  }
+  assert_null(texts.texts);
+  assert_null(texts.owner);
+  assert_memory_equal(err.message, "t.json", 6);
+}
+
+static void wrong_files_are_refused_with_their_place(void **state) {
+  (void)state;
+  const char *cases[][2] = {
+      {"", "empty"},
+      {"\xEF\xBB\xBF", "empty"},
+      {"[]", "empty"},
+      {"{}", "not an array of strings"},
+      {"\"a\"", "line 1"},
+      {"[\"a\",\n\"b", "line 2"},
+      {"[\"a\",\n\"b\"", "line 2"},
+      {"[\"a\",\n,\"b\"]", "line 2"},
+      {"[\"a\"]\n]", "line 2"},
+      {"[\"a\", 3]", "element 1 (counted from 0) is a number"},
+      {"[\"a\", 0.5]", "element 1 (counted from 0) is a number"},
+      {"[[\"a\"]]", "element 0 (counted from 0) is an array"},
+      {"[{\"text\": \"a\"}]", "element 0 (counted from 0) is an object"},
+      {"[\"a\", \"b\", null]", "element 2 (counted from 0) is null"},
+      {"[true]", "is true"},
+      {"[false]", "is false"},
+      {"[\"\\ud83d\"]", "line 1"},
+      {"[\"\\ude00\\ud83d\"]", "line 1"},
+      {"[\"a\\u0000b\"]", "line 1"},
+      {"[\"\n\"]", "line"},
+      {"[\n\"\xC3\"]", "line 2"},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    assert_refused(cases[i][0], strlen(cases[i][0]), true, cases[i][1]);
+  }
+  assert_refused("[\"a\0b\"]", 7, true, "line 1");
+  char deep[20000];
+  memset(deep, '[', sizeof(deep));
+  assert_refused(deep, sizeof(deep), true, "line 1");
+}
+
+static void plain_text_must_be_utf8(void **state) {
+  (void)state;
+  assert_refused("", 0, false, "empty");
+  assert_refused("a\nb\xC3\nc", 6, false, "line 2, byte 3");
+  assert_refused("\xED\xA0\x80", 3, false, "line 1, byte 0");
+  moh__texts texts;
+  assert_int_equal(
+      moh__texts_parse(&texts, "a\0b", 3, false, "t.txt", &err), MOH_OK);
+  assert_int_equal(texts.texts[0].n, 3);
+  moh__texts_free(&texts);
+}
+
+/* A file of n bytes, all NUL, with the given ending; path holds its name. */
+static void make_file(char path[64], const char *ending, const char *bytes,
+                      size_t n) {
+  snprintf(path, 64, "/tmp/moh_texts_XXXXXX%s", ending);
+  int file = mkstemps(path, (int)strlen(ending));
+  assert_true(file >= 0);
+  if (bytes != NULL) assert_int_equal(write(file, bytes, n), n);
+  if (bytes == NULL) assert_int_equal(ftruncate(file, (off_t)n), 0);
+  close(file);
+}
+
+static void the_ending_tells_the_kind(void **state) {
+  (void)state;
+  char path[64];
+  moh__texts texts;
+  make_file(path, ".JSON", "[\"a\", \"b\"]", 10);
+  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
+  assert_int_equal(texts.n, 2);
+  moh__texts_free(&texts);
+  unlink(path);
+  make_file(path, ".txt", "[\"a\", \"b\"]", 10);
+  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
+  assert_int_equal(texts.n, 1);
+  moh__texts_free(&texts);
+  unlink(path);
+  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_ERR_IO);
+  assert_null(texts.texts);
+}
+
+static void huge_files_are_refused(void **state) {
+  (void)state;
+  char path[64];
+  moh__texts texts;
+  make_file(path, ".txt", NULL, (size_t)MOH__TEXT_FILE_MAX + 1);
+  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_ERR_FORMAT);
+  assert_non_null(strstr(err.message, path));
+  assert_non_null(strstr(err.message, "104857601 bytes"));
+  assert_int_equal(truncate(path, MOH__TEXT_FILE_MAX), 0);
+  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
+  moh__texts_free(&texts);
+  unlink(path);
+}
+
+/* ---- datasets --------------------------------------------------------- */
+
+static void examples_are_cut_and_counted(void **state) {
+  (void)state;
+  /* </s> 0, a 1, b 2, c 3 */
+  moh__dataset *dataset = dataset_of(
+      "[\"a b c </s>\", \"a\", \"a b c\", \"\", \"c </s>\"]", true, 3);
+  assert_true(dataset->examples);
+  assert_sequences(dataset, 3, (const int64_t[]){0, 3, 6, 8},
+                   (const int32_t[]){1, 2, 3, 1, 2, 3, 3, 0});
+  assert_int_equal(dataset->n_cut, 1);
+  assert_int_equal(dataset->n_unknown, 0);
+  moh__dataset_free(dataset);
+}
+
+static void a_stream_is_one_sequence(void **state) {
+  (void)state;
+  moh__dataset *dataset = dataset_of("a b c </s> a\n\nb", false, 3);
+  assert_false(dataset->examples);
+  assert_sequences(dataset, 1, (const int64_t[]){0, 6},
+                   (const int32_t[]){1, 2, 3, 0, 1, 2});
+  assert_int_equal(dataset->n_cut, 0);
+  moh__dataset_free(dataset);
+}
+
+static void unknown_words_are_counted(void **state) {
+  (void)state;
+  moh__texts known = parsed("[\"a b\"]", true);
+  moh__texts texts = parsed("[\"a x b y\", \"z a\", \"x\"]", true);
+  moh__tokenizer *tokenizer = words_of(&known);
+  moh__dataset *dataset = made(&texts, tokenizer, 3);
+  assert_sequences(dataset, 2, (const int64_t[]){0, 3, 5},
+                   (const int32_t[]){1, 3, 2, 3, 1});
+  assert_int_equal(dataset->n_unknown, 2); /* of what was kept */
+  moh__dataset_free(dataset);
+  moh__tokenizer_free(tokenizer);
+  moh__texts_free(&texts);
+  moh__texts_free(&known);
+}
+
+/* Every length of a cut text is whole characters of it. */
+static void a_cut_is_between_characters(void **state) {
+  (void)state;
+  const char *json = "[\"\u00E9\U0001F600e\u0301\u2019\u65E5\"]";
+  const char *text = "\u00E9\U0001F600e\u0301\u2019\u65E5";
+  const size_t ends[] = {0, 2, 6, 7, 9, 12, 15};
+  moh__texts texts = parsed(json, true);
+  moh__tokenizer *tokenizer;
+  assert_int_equal(
+      moh__tokenizer_train_chars(&tokenizer, texts.texts, 1, &err), MOH_OK);
+  for (int64_t n = 2; n <= 6; n++) {
+    moh__dataset *dataset = made(&texts, tokenizer, n);
+    assert_int_equal(dataset->start[1], n);
+    assert_int_equal(dataset->n_cut, n < 6);
+    char *decoded;
+    assert_int_equal(moh__tokenizer_decode(tokenizer, dataset->ids, (size_t)n,
+                                           false, &decoded, &err),
+                     MOH_OK);
+    assert_int_equal(strlen(decoded), ends[n]);
+    assert_memory_equal(decoded, text, ends[n]);
+    free(decoded);
+    moh__dataset_free(dataset);
+  }
+  moh__tokenizer_free(tokenizer);
+  moh__texts_free(&texts);
+}
+
+static void nothing_to_learn_is_refused(void **state) {
+  (void)state;
+  moh__texts texts = parsed("[\"a\", \"\"]", true);
+  moh__tokenizer *tokenizer = words_of(&texts);
+  moh__dataset *dataset;
+  assert_int_equal(moh__dataset_make(&dataset, &texts, tokenizer, 8, &err),
+                   MOH_ERR_FORMAT);
+  assert_null(dataset);
+  assert_int_equal(moh__dataset_make(&dataset, &texts, tokenizer, 1, &err),
+                   MOH_ERR_ARGUMENT);
+  assert_string_equal(err.message, "sequences of 1 tokens; 2 is the least");
+  moh__tokenizer_free(tokenizer);
+  moh__texts_free(&texts);
+}
+
+/* ---- splitting -------------------------------------------------------- */
+
+/* Twenty examples; the i-th is twice the number i. */
+static moh__dataset *twenty_examples(void) {
+  char json[256] = "[\"10 10\"";
+  for (int i = 11; i < 30; i++) {
+    char one[16];
+    snprintf(one, sizeof(one), ", \"%d %d\"", i, i);
+    strcat(json, one);
+  }
+  strcat(json, "]");
+  return dataset_of(json, true, 8);
+}
+
+static void every_tenth_example_is_held_out(void **state) {
+  (void)state;
+  moh__dataset *dataset = twenty_examples(), *train, *held_out;
+  dataset->n_cut = 7;
+  dataset->n_unknown = 9;
+  assert_int_equal(
+      moh__dataset_split(dataset, 0.1, &train, &held_out, &err), MOH_OK);
+  assert_int_equal(train->n_sequences, 18);
+  assert_true(train->examples);
+  assert_true(held_out->examples);
+  assert_int_equal(held_out->n_cut, 7);
+  assert_int_equal(train->n_unknown, 9);
+  /* Words "10".."29" have the ids 0..19. */
+  assert_sequences(held_out, 2, (const int64_t[]){0, 2, 4},
+                   (const int32_t[]){9, 9, 19, 19});
+  assert_int_equal(train->ids[2 * 9], 10);
+  assert_int_equal(train->start[18], 36);
+  assert_int_equal(dataset->n_sequences, 20);
+  moh__dataset_free(train);
+  moh__dataset_free(held_out);
+  moh__dataset_free(dataset);
+}
+
+static void the_end_of_a_stream_is_held_out(void **state) {
+  (void)state;
+  moh__dataset *dataset = dataset_of("a b c d e f g h i j", false, 8);
+  moh__dataset *train, *held_out;
+  assert_int_equal(
+      moh__dataset_split(dataset, 0.3, &train, &held_out, &err), MOH_OK);
+  assert_sequences(train, 1, (const int64_t[]){0, 7},
+                   (const int32_t[]){1, 2, 3, 4, 5, 6, 7});
+  assert_sequences(held_out, 1, (const int64_t[]){0, 3},
+                   (const int32_t[]){8, 9, 10});
+  assert_false(held_out->examples);
+  moh__dataset_free(train);
+  moh__dataset_free(held_out);
+  moh__dataset_free(dataset);
+}
+
+static void a_share_of_zero_copies(void **state) {
+  (void)state;
+  moh__dataset *dataset = twenty_examples(), *train, *held_out;
+  assert_int_equal(moh__dataset_split(dataset, 0, &train, &held_out, &err),
+                   MOH_OK);
+  assert_null(held_out);
+  assert_true(train->ids != dataset->ids);
+  assert_sequences(train, 20, dataset->start, dataset->ids);
+  moh__dataset_free(train);
+  moh__dataset_free(dataset);
+}
+
+static void shares_that_leave_nothing_are_refused(void **state) {
+  (void)state;
+  moh__dataset *dataset = twenty_examples(), *train, *held_out;
+  const double shares[] = {-0.1, 1, 2, 0.04, 0.0 / 0.0, 1e-300};
+  for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+    assert_int_equal(
+        moh__dataset_split(dataset, shares[i], &train, &held_out, &err),
+        MOH_ERR_ARGUMENT);
+    assert_null(train);
+    assert_null(held_out);
+  }
+  moh__dataset_free(dataset);
+  dataset = dataset_of("a b c d", false, 8);
+  assert_int_equal(
+      moh__dataset_split(dataset, 0.25, &train, &held_out, &err),
+      MOH_ERR_ARGUMENT);
+  assert_int_equal(
+      moh__dataset_split(dataset, 0.75, &train, &held_out, &err),
+      MOH_ERR_ARGUMENT);
+  moh__dataset_free(dataset);
+}
+
+/* ---- the original project's data -------------------------------------- */
+
+/* False, with a message, where the file is not at hand. */
+static bool load_seed(moh__texts *texts, const char *name) {
+  const char *shared = getenv("MOH_SHARED");
+  char path[1024];
+  snprintf(path, sizeof(path), "%s/data/seed/%s",
+           shared ? shared : MOH_SOURCE_DIR "/../shared", name);
+  if (access(path, R_OK) != 0) {
+    print_message("no %s; set MOH_SHARED to the folder of data/\n", path);
+    return false;
+  }
+  assert_int_equal(moh__texts_load(texts, path, &err), MOH_OK);
+  return true;
+}
+
+/* Words of both texts; 1,518 and <unk>. */
+static moh__tokenizer *seed_words(const moh__texts *facts,
+                                  const moh__texts *chat) {
+  moh__text *all = calloc(facts->n + chat->n, sizeof(*all));
+  memcpy(all, facts->texts, facts->n * sizeof(*all));
+  memcpy(all + facts->n, chat->texts, chat->n * sizeof(*all));
+  moh__texts both = {all, facts->n + chat->n, true, NULL};
+  moh__tokenizer *tokenizer = words_of(&both);
+  free(all);
+  return tokenizer;
+}
+
+static void assert_lengths(const moh__texts *texts,
+                           const moh__tokenizer *tokenizer, int64_t n,
+                           int64_t n_tokens, int64_t least, int64_t most) {
+  moh__dataset *dataset = made(texts, tokenizer, 80);
+  int64_t shortest = INT64_MAX, longest = 0;
+  assert_int_equal(dataset->n_sequences, n);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t length = dataset->start[i + 1] - dataset->start[i];
+    shortest = length < shortest ? length : shortest;
+    longest = length > longest ? length : longest;
+    assert_int_equal(dataset->ids[dataset->start[i + 1] - 1],
+                     moh__tokenizer_end(tokenizer));
+  }
+  assert_int_equal(dataset->start[n], n_tokens);
+  assert_int_equal(shortest, least);
+  assert_int_equal(longest, most);
+  assert_int_equal(dataset->n_unknown, 0);
+  assert_int_equal(dataset->n_cut, 0);
+  moh__dataset_free(dataset);
+}
+
+static void the_seed_has_its_known_counts(void **state) {
+  (void)state;
+  moh__texts facts, chat;
+  if (!load_seed(&facts, "pretraining_data.json")) skip();
+  if (!load_seed(&chat, "chat_training_data.json")) skip();
+  moh__tokenizer *tokenizer = seed_words(&facts, &chat);
+  assert_int_equal(moh__tokenizer_size(tokenizer), 1518 + 1);
+  /* Predicted positions: 2,966 - 317 = 2,649 and 1,269 - 53 = 1,216. */
+  assert_lengths(&facts, tokenizer, 317, 2966, 5, 20);
+  assert_lengths(&chat, tokenizer, 53, 1269, 16, 29);
+  moh__tokenizer_free(tokenizer);
+  moh__texts_free(&facts);
+  moh__texts_free(&chat);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(json_holds_examples),
+      cmocka_unit_test(other_files_are_one_text),
+      cmocka_unit_test(wrong_files_are_refused_with_their_place),
+      cmocka_unit_test(plain_text_must_be_utf8),
+      cmocka_unit_test(the_ending_tells_the_kind),
+      cmocka_unit_test(huge_files_are_refused),
+      cmocka_unit_test(examples_are_cut_and_counted),
+      cmocka_unit_test(a_stream_is_one_sequence),
+      cmocka_unit_test(unknown_words_are_counted),
+      cmocka_unit_test(a_cut_is_between_characters),
+      cmocka_unit_test(nothing_to_learn_is_refused),
+      cmocka_unit_test(every_tenth_example_is_held_out),
+      cmocka_unit_test(the_end_of_a_stream_is_held_out),
+      cmocka_unit_test(a_share_of_zero_copies),
+      cmocka_unit_test(shares_that_leave_nothing_are_refused),
+      cmocka_unit_test(the_seed_has_its_known_counts),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
