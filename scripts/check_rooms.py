@@ -93,7 +93,8 @@ def files_of(root):
     except (OSError, subprocess.CalledProcessError):
         names = [str(path.relative_to(root)) for path in root.rglob("*")]
     paths = sorted(set(pathlib.Path(name) for name in names))
-    return [p for p in paths if (root / p).is_file()]
+    return [path for path in paths
+            if (root / path).is_file() and path.parts[0] != "build"]
 
 
 def check(root):

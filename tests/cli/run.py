@@ -1,0 +1,570 @@
+"""Tests of the moh program: help, exit codes, exact messages, and a small
+round trip train -> generate -> chat -> tune -> inspect in a temporary folder.
+
+Usage: run.py PATH_OF_MOH [--update]; --update rewrites expected/*.txt.
+Needs nothing but the standard library.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+MOH = ""
+UPDATE = False
+COMMANDS = ["train", "tune", "generate", "chat", "inspect"]
+TINY = (
+    "--layers 1 --d-model 16 --d-ff 16 --n-heads 2 --kv-heads 1 "
+    "--heads moh:1+1 --threads 1"
+).split()
+FACTS = ["the sun is hot </s>", "ice is cold </s>", "the sea is wet </s>"]
+TALK = ["User: is ice hot? Assistant: ice is cold </s>",
+        "User: is the sea wet? Assistant: the sea is wet </s>"]
+
+
+def moh(*words, stdin="", **more):
+    """Runs moh; gives (exit code, stdout, stderr)."""
+    env = {**os.environ, "LC_ALL": "C", **more.pop("env", {})}
+    done = subprocess.run([MOH, *map(str, words)], input=stdin.encode(),
+                          capture_output=True, env=env, timeout=300, **more)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Case(unittest.TestCase):
+    """A temporary folder with data, shared by the tests of a class."""
+
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="moh-cli-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.facts = cls.write("facts.json", json.dumps(FACTS))
+        cls.talk = cls.write("talk.json", json.dumps(TALK))
+
+    @classmethod
+    def write(cls, name, content):
+        path = cls.folder / name
+        if isinstance(content, str):
+            content = content.encode()
+        path.write_bytes(content)
+        return path
+
+    def run_in(self, *words, **more):
+        return moh(*words, cwd=self.folder, **more)
+
+    def assert_fails(self, words, code, message):
+        """The exit code, the whole of stderr, and nothing on stdout."""
+        words = words.split() if isinstance(words, str) else words
+        got, out, err = self.run_in(*words)
+        self.assertEqual((got, out, err), (code, "", message + "\n"))
+
+    def assert_text(self, name, text):
+        path = HERE / "expected" / name
+        if UPDATE:
+            path.write_text(text)
+        self.assertEqual(path.read_text(), text)
+
+
+class Help(Case):
+    def test_overview(self):
+        code, out, err = moh("--help")
+        self.assertEqual((code, err), (0, ""))
+        self.assert_text("help.txt", out)
+        self.assertEqual(moh("help"), (0, out, ""))
+        self.assertEqual(moh("-h"), (0, out, ""))
+
+    def test_commands(self):
+        for name in COMMANDS:
+            code, out, err = moh("help", name)
+            self.assertEqual((code, err), (0, ""))
+            self.assert_text(f"help-{name}.txt", out)
+            self.assertEqual(moh(name, "--help"), (0, out, ""))
+            self.assertEqual(moh(name, "-h"), (0, out, ""))
+            longest = max(map(len, out.splitlines()))
+            self.assertLessEqual(longest, 79, name)
+
+    def test_version(self):
+        code, out, err = moh("--version")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"^moh \d+\.\d+\.\d+\n$")
+
+
+class Usage(Case):
+    def test_commands(self):
+        self.assert_fails("", 2,
+                          "moh: a command is missing (see 'moh --help')")
+        self.assert_fails(
+            "trian", 2, "moh: there is no command 'trian'; did you mean "
+            "'train'? (see 'moh --help')")
+        self.assert_fails(
+            "xyz", 2, "moh: there is no command 'xyz' (see 'moh --help')")
+        self.assert_fails(
+            "--vresion", 2, "moh: there is no option '--vresion'; did you "
+            "mean '--version'? (see 'moh --help')")
+
+    def test_options(self):
+        for words, message in [
+            ("--bath 3", "there is no option '--bath'; did you mean "
+             "'--batch'?"),
+            ("--zzzzzzzz", "there is no option '--zzzzzzzz'"),
+            ("-Z", "there is no option '-Z'"),
+            ("--data", "--data needs a value"),
+            ("--data --out x", "--data needs a value"),
+            ("--overwrite=yes", "--overwrite takes no value"),
+            ("--lr x", "--lr needs a number, not 'x'"),
+            ("--lr nan", "--lr needs a number, not 'nan'"),
+            ("--lr -1", "--lr must lie between 1e-12 and 100, not '-1'"),
+            ("--batch 1.5", "--batch needs a whole number, not '1.5'"),
+            ("--batch=0", "--batch must lie between 1 and 65536, not '0'"),
+            ("-b 65537", "--batch must lie between 1 and 65536, not "
+             "'65537'"),
+            ("--steps 99999999999999999999", "--steps must lie between 1 "
+             "and 1e+12, not '99999999999999999999'"),
+            ("--norm=batch", "--norm must be one of rms, layer, not "
+             "'batch'"),
+            ("--extra-vocab a,,b", "--extra-vocab has an empty item in its "
+             "list"),
+            ("more", "there is one word too many: 'more'"),
+            ("--out x", "--data FILE is missing"),
+            ("--data facts.json", "--out DIR is missing"),
+        ]:
+            self.assert_fails(f"train {words}", 2,
+                              f"moh train: {message} (see 'moh train "
+                              "--help')")
+
+    def test_models(self):
+        for words, message in [
+            ("", "either --model DIR or --preset NAME is needed"),
+            ("--preset sead", "there is no preset 'sead': choose seed, "
+             "seed-train, nano, moh-s or moh-b"),
+            ("--preset nano", "the preset nano takes its vocabulary from "
+             "the data; give its size with --vocab N"),
+            ("--preset seed --tied --untied",
+             "--tied and --untied exclude each other"),
+            ("--preset seed --context 81", "--context 81 is longer than "
+             "the model's longest sequence, 80"),
+            ("--preset seed --kv-heads 3", "num_key_value_heads is 3, it "
+             "must divide num_attention_heads, 8"),
+        ]:
+            self.assert_fails(f"inspect {words}", 2,
+                              f"moh inspect: {message} (see 'moh inspect "
+                              "--help')")
+
+    def test_training(self):
+        self.write("full/file", "x")
+        tail = " (see 'moh train --help')"
+        start = "train --data facts.json --out run "
+        self.assert_fails(start + "--epochs 2 --steps 3", 2, "moh train: "
+                          "--epochs and --steps exclude each other" + tail)
+        self.assert_fails(start + "--context 9 --max-seq-len 8", 2,
+                          "moh train: --context 9 does not fit into "
+                          "--max-seq-len 8" + tail)
+        self.assert_fails("train --data facts.json --out full --overwrite",
+                          2, "moh train: full is not empty and holds no "
+                          "run; name another --out" + tail)
+        self.assertFalse((self.folder / "run").exists())
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (cls.folder / "full").mkdir()
+
+    def test_prompts(self):
+        tail = " (see 'moh generate --help')"
+        self.assert_fails("generate --model x", 2, "moh generate: the prompt "
+                          "is missing; '-' reads it from stdin" + tail)
+        tail = " (see 'moh tune --help')"
+        start = "tune --model x --data facts.json --out y --mix "
+        self.assert_fails(start + "facts.json", 2, "moh tune: --mix must be "
+                          "FILE:SHARE, such as facts.json:0.3, not "
+                          "'facts.json'" + tail)
+        self.assert_fails(start + "facts.json:1", 2, "moh tune: the share of "
+                          "--mix must lie between 0 and 1, not '1'" + tail)
+
+
+class BadFiles(Case):
+    """Broken data is exit code 3, a missing file 1; nothing is written."""
+
+    def test_data(self):
+        for name, content, message in [
+            ("number.json", '["a b", 3]', "number.json: element 1 (counted "
+             "from 0) is a number; every element must be a string"),
+            ("object.json", "{}", 'object.json: not an array of strings, or '
+             'an empty one; write ["first text", "second text"]'),
+            ("empty.txt", "", "empty.txt: the file is empty"),
+            ("latin.txt", b"ab\xe9", "latin.txt, line 1, byte 2 of the "
+             "file: not UTF-8; convert the file, for example with iconv"),
+            ("cut.json", '["a b",\n "c', "cut.json, line 2, column 3: not "
+             "valid JSON: premature end of input near '\"c'"),
+            ("short.json", '["a"]', "short.json: no text of 2 tokens or "
+             "more to learn from"),
+        ]:
+            self.write(name, content)
+            self.assert_fails(f"train --data {name} --out run", 3,
+                              f"moh train: {message}")
+            self.assertFalse((self.folder / "run").exists())
+
+    def test_missing(self):
+        reason = "No such file or directory"
+        self.assert_fails("train --data none.json --out run", 1, "moh train: "
+                          f"cannot open 'none.json': {reason}")
+        self.assert_fails("generate --model none hi", 1, "moh generate: not "
+                          "a model directory, or never finished: cannot "
+                          f"open 'none/manifest.json': {reason}")
+
+
+class Inspect(Case):
+    def inspect(self, *words):
+        code, out, err = self.run_in("inspect", "--json", *words)
+        self.assertEqual((code, err), (0, ""))
+        return json.loads(out)
+
+    def test_counts(self):
+        got = self.inspect("--preset", "seed")["parameters"]
+        self.assertEqual(got["total"], 577280)
+        self.assertEqual(got["router_per_layer"], 1280)
+        self.assertEqual(got["router"], 3840)
+        self.assertEqual(got["position"], 24576)
+        self.assertEqual(got["embedding"], 77440)
+        self.assertEqual(got["other"], 0)
+        dense = self.inspect("--preset", "seed", "--heads", "all")
+        self.assertEqual(dense["parameters"]["total"], 573440)
+        self.assertEqual(dense["active_heads"], 8)
+        # The proper model: 256 V + 443,264, CoPE 24,576, routers 3,840.
+        got = self.inspect("--preset", "seed-train", "--vocab", 1520)
+        self.assertEqual(got["parameters"]["total"], 860800)
+        got = self.inspect("--preset", "seed-train", "--vocab", 1520,
+                           "--position", "learned", "--heads", "all")
+        self.assertEqual(got["parameters"]["total"], 842624)
+        got = self.inspect("--preset", "seed-train", "--vocab", 605,
+                           "--position=rope", "--heads=static:6")
+        self.assertEqual(got["parameters"]["total"], 598144)
+        self.assertEqual(got["active_heads"], 6)
+
+    def test_changes(self):
+        got = self.inspect("--preset", "seed", "--n-heads", 4, "--norm",
+                           "layer", "--ffn", "relu", "--heads", "moh:1+1",
+                           "--layers", 2, "--tied", "--norm-placement=pre")
+        self.assertEqual((got["heads"], got["kv_heads"]), (4, 2))
+        self.assertEqual(got["config"]["head_dim"], 32)
+        self.assertEqual((got["norm"], got["feed_forward"]),
+                         ("LayerNorm", "ReLU"))
+        self.assertEqual((got["layers"], got["shared_heads"]), (2, 1))
+        self.assertEqual(got["parameters"]["output"], 0)
+        # Two norms a layer and the final one, with gains and biases.
+        self.assertEqual(got["parameters"]["norm"], 2 * 128 * (2 * 2 + 1))
+
+    def test_multiply_adds(self):
+        rows = self.inspect("--preset", "moh-s", "--max-seq-len", 8192)
+        rows = rows["multiply_adds"]
+        self.assertEqual([row["context"] for row in rows],
+                         [1, 256, 1024, 4096, 8192])
+        for row in rows:
+            saving = 100 - 100 * row["active"] / row["dense"]
+            self.assertAlmostEqual(row["saving_percent"], saving)
+        # 3 of 12 heads of 12 layers off: Q and O rows, scores and values.
+        head = 2 * 64 * 768 + 2 * 1024 * 64
+        router = (3 + 9 + 2) * 768 * 12
+        self.assertEqual(rows[2]["router"], router)
+        self.assertEqual(rows[2]["dense"] - rows[2]["active"],
+                         3 * 12 * head - router)
+
+    def test_text(self):
+        for name, words in [("seed", "--preset seed"),
+                            ("moh-s", "--preset moh-s"),
+                            ("dense", "--preset moh-s --heads all "
+                             "--kv-heads 4 --position learned --norm layer "
+                             "--ffn relu --norm-placement post --tied")]:
+            code, out, err = self.run_in("inspect", *words.split())
+            self.assertEqual((code, err), (0, ""))
+            self.assertEqual({len(line) for line in out.splitlines()}, {79})
+            # Bytes of working memory may change; what the model is may not.
+            self.assert_text(f"inspect-{name}.txt",
+                             out[:out.index("+- memory")])
+
+    def test_locale(self):
+        _, out, _ = self.run_in("inspect", "--preset", "seed",
+                                env={"LC_ALL": "C.UTF-8"})
+        self.assertEqual({len(line) for line in out.splitlines()}, {79})
+        self.assertTrue(out.startswith("\u250c\u2500 seed "))
+
+
+class RoundTrip(Case):
+    """One small run, made once, that the tests look at."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.trained = moh(
+            "train", "--data", "facts.json", "--extra-vocab=talk.json",
+            "--out", "run", "--epochs", 60, "--batch", 3, "--json",
+            "--checkpoint-every", 10, *TINY, cwd=cls.folder)
+
+    def test_train(self):
+        code, out, err = self.trained
+        self.assertEqual(code, 0, err)
+        result = json.loads(out)
+        self.assertEqual((result["out"], result["steps"]), ("run", 60))
+        self.assertEqual(result["train"]["tokens"], 4 + 3 + 4)
+        self.assertLess(result["train"]["loss"], 2.0)
+        self.assertIn("facts.json: 3 examples, 14 tokens\n", err)
+        self.assertIn("step 60/60  loss ", err)
+        self.assertNotIn("\033", err)
+        self.assertLessEqual(err.count("\nstep "), 21)
+
+    def test_files(self):
+        run = self.folder / "run"
+        self.assertEqual(sorted(os.listdir(run)),
+                         ["checkpoints", "final", "log.jsonl", "run.json"])
+        self.assertEqual(sorted(os.listdir(run / "checkpoints")),
+                         ["step-000050", "step-000060"])
+        lines = [json.loads(line) for line in
+                 (run / "log.jsonl").read_text().splitlines()]
+        self.assertEqual(len(lines), 61)
+        self.assertEqual([line["step"] for line in lines[:60]],
+                         list(range(1, 61)))
+        self.assertLess(lines[59]["loss"], lines[0]["loss"])
+        self.assertEqual(lines[60]["eval"]["data"], "train")
+        record = json.loads((run / "run.json").read_text())
+        self.assertEqual(record["command"], "train")
+        self.assertEqual(record["options"]["extra-vocab"], ["talk.json"])
+        self.assertEqual(record["training"]["epochs"], 60)
+        self.assertEqual(record["model"]["num_hidden_layers"], 1)
+
+    def test_inspect(self):
+        result = json.loads(self.trained[1])
+        code, out, _ = self.run_in("inspect", "--model", "run", "--verify",
+                                   "--json")
+        self.assertEqual(code, 0)
+        counts = json.loads(out)["parameters"]
+        self.assertEqual(counts["total"], result["parameters"])
+        # Vocabulary: 9 words of the facts, then User : ? Assistant, <unk>.
+        self.assertEqual(counts["embedding"], (9 + 4 + 1) * 16)
+
+    def test_generate(self):
+        words = ["generate", "--model", "run", "the sun", "-n", 4]
+        code, out, err = self.run_in(*words)
+        self.assertEqual((code, err), (0, ""))
+        self.assertTrue(out.endswith("\n"))
+        for more in (["--threads=2"], ["-t1", "--seed", 9], ["--verify"]):
+            self.assertEqual(self.run_in(*words, *more), (0, out, ""))
+        code, text, _ = self.run_in(*words, "--json")
+        result = json.loads(text)
+        self.assertEqual(result["text"], out[:-1])
+        self.assertEqual(result["prompt_tokens"], 2)
+        self.assertLessEqual(result["generated_tokens"], 4)
+        words = ["generate", "--model=run/final", "-n4", "--echo", "-"]
+        self.assertEqual(self.run_in(*words, stdin="the sun\n"),
+                         (0, f"the sun {out}", ""))
+
+    def test_sampling(self):
+        words = ["generate", "--model", "run", "-T", 2, "the"]
+        texts = {self.run_in(*words, "-s", seed)[1] for seed in range(8)}
+        self.assertGreater(len(texts), 1)
+        self.assertEqual(self.run_in(*words, "-s5"),
+                         self.run_in(*words, "-s5", "-t2"))
+
+    def test_bad_prompts(self):
+        self.assert_fails(["generate", "--model", "run", ""], 2,
+                          "moh generate: the prompt is empty; give at least "
+                          "one word (see 'moh generate --help')")
+        self.assert_fails(["generate", "--model", "run", "the " * 81], 2,
+                          "moh generate: the prompt has 81 tokens, the model "
+                          "holds 80 (see 'moh generate --help')")
+        code, _, err = self.run_in("generate", "--model", "run", "the xyz")
+        self.assertEqual((code, err),
+                         (0, "(1 of 2 tokens is not in the vocabulary)\n"))
+
+    def test_chat(self):
+        words = ["chat", "--model", "run", "-n", 3]
+        self.assertEqual(self.run_in(*words), (0, "", ""))
+        self.assertEqual(self.run_in(*words, stdin="EXIT\nis ice hot?\n"),
+                         (0, "", ""))
+        code, out, err = self.run_in(*words, stdin="is ice hot?\n\n/exit\n")
+        self.assertEqual((code, err, out.count("\n")), (0, "", 1))
+        code, out, _ = self.run_in(*words, stdin="/help\n/what")
+        self.assertEqual(code, 0)
+        self.assertIn("/exit   ends", out)
+        self.assertIn("There is no command /what; /help lists them.\n", out)
+        code, _, err = self.run_in(*words, stdin="ice " * 90)
+        self.assertEqual(code, 0)
+        self.assertEqual(err, "(too long: 94 tokens, the model holds 80)\n")
+
+    def test_tune(self):
+        code, out, err = self.run_in(
+            "tune", "--model", "run", "--data", "talk.json", "--mix",
+            "facts.json:0.4", "--out", "tuned", "--epochs", 20, "-t1")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(err, r"(?m)^step \d+/\d+  loss \d.*  mix \d")
+        lines = out.splitlines()
+        self.assertEqual([line[:13] for line in lines],
+                         ["training data", "mixed-in data", "final model  "])
+        number = r"\d+\.\d{4}"
+        self.assertRegex(lines[0], f"loss {number} per token, {number} mean "
+                         r"of sequences \(24 tokens\)$")
+        self.assertRegex(lines[1], r"\(11 tokens\)$")
+        self.write("new.json", '["the moon is new"]')
+        code, out, err = self.run_in(
+            "tune", "--model", "tuned", "--data", "new.json", "--out",
+            "tuned2", "--steps", 1, "--json", "-t1")
+        self.assertEqual(code, 0, err)
+        self.assertIn("4 tokens, 2 of them not in the vocabulary\n", err)
+        self.assertEqual(json.loads(out)["unknown_tokens"], 2)
+
+    def test_same_seed_same_model(self):
+        results = []
+        for threads in ("1", "2"):
+            code, _, err = self.run_in(
+                "train", "--data", "facts.json", "--out", f"t{threads}",
+                "--steps", 5, *TINY[:-1], threads)
+            self.assertEqual(code, 0, err)
+            path = self.folder / f"t{threads}/final/model.safetensors"
+            results.append(path.read_bytes())
+        self.assertEqual(results[0], results[1])
+
+    def test_held_out_and_overwrite(self):
+        words = ["train", "--data", "facts.json", "--out", "held",
+                 "--held-out", 0.34, "--steps", 4, *TINY]
+        code, out, err = self.run_in(*words)
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"(?m)^held-out data loss \d")
+        self.assertRegex(out, r"(?m)^best model    loss .*: held/best$")
+        self.assertIn("step 1: held out ", err)
+        self.assertEqual(self.run_in("inspect", "-m", "held/best")[0], 0)
+        self.assert_fails(words, 2, "moh train: held holds a run already; "
+                          "name another --out, or replace it with "
+                          "--overwrite (see 'moh train --help')")
+        self.write("held/mine.txt", "kept")
+        words[words.index("--held-out") + 1] = 0
+        code, _, err = self.run_in(*words, "--overwrite")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(sorted(os.listdir(self.folder / "held")),
+                         ["final", "log.jsonl", "mine.txt", "run.json"])
+
+    def test_plain_text(self):
+        self.write("text.txt", "to be or not to be\n" * 40)
+        code, out, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "text", "--steps", 3,
+            "--context", 16, *TINY)
+        self.assertEqual(code, 0, err)
+        self.assertIn("model     nano: ", err)
+        self.assertIn("text.txt: 760 tokens\n", err)
+        self.assertRegex(out, r"(?m)^held-out data loss ")
+        code, out, _ = self.run_in("generate", "-m", "text", "to be", "-n5",
+                                   "--json")
+        self.assertEqual(json.loads(out)["prompt_tokens"], 5)
+
+
+class BrokenModels(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        moh("train", "--data", "facts.json", "--out", "run", "--steps", 1,
+            *TINY, cwd=cls.folder)
+
+    def broken(self):
+        path = self.folder / "broken"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self.folder / "run/final", path)
+        return path
+
+    def test_cut_weights(self):
+        weights = self.broken() / "model.safetensors"
+        size = weights.stat().st_size
+        os.truncate(weights, size - 8)
+        self.assert_fails(
+            "generate -m broken the", 3, "moh generate: "
+            f"broken/model.safetensors: has {size - 8} bytes, but the "
+            f"manifest says {size}: it was cut, changed or not fully copied")
+
+    def test_flipped_byte(self):
+        weights = self.broken() / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        code, out, err = self.run_in("generate", "-m", "broken", "--verify",
+                                     "the")
+        self.assertEqual((code, out), (3, ""))
+        self.assertRegex(err, "^moh generate: broken/model.safetensors: .*"
+                         "\n$")
+
+    def test_config(self):
+        config = self.broken() / "config.json"
+        text = config.read_text()
+        config.write_text(text.replace('"n_shared": 1', '"n_shared": 9'))
+        self.assert_fails(
+            "inspect -m broken", 3, "moh inspect: broken/config.json: "
+            "n_shared is 9, it must lie between 0 and num_attention_heads, "
+            "2")
+
+
+class Signals(Case):
+    def start(self, out):
+        """A run too long to end by itself, some steps under way."""
+        log = self.folder / out / "log.jsonl"
+        run = subprocess.Popen(
+            [MOH, "train", "--data", "facts.json", "--out", out, "--steps",
+             "100000000", *TINY], cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.stat().st_size > 0):
+            self.assertLess(time.monotonic(), deadline, "no step was made")
+            self.assertIsNone(run.poll())
+            time.sleep(0.01)
+        return run
+
+    def test_interrupt(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            out = f"stopped-{int(number)}"
+            run = self.start(out)
+            run.send_signal(number)
+            stdout, stderr = run.communicate(timeout=60)
+            self.assertEqual((run.returncode, stdout), (130, b""))
+            last = stderr.decode().splitlines()[-1]
+            match = re.fullmatch(
+                r"moh train: interrupted after step (\d+); the whole state "
+                rf"is in {out}/checkpoints/step-(\d+)", last)
+            self.assertIsNotNone(match, last)
+            self.assertEqual(int(match[1]), int(match[2]))
+            log = (self.folder / out / "log.jsonl").read_text().splitlines()
+            self.assertEqual(json.loads(log[-1])["step"], int(match[1]))
+            state = f"{out}/checkpoints/step-{match[2]}"
+            code, _, err = self.run_in("inspect", "--verify", "-m", state)
+            self.assertEqual(code, 0, err)
+
+    def test_closed_pipe(self):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run([MOH, "train", "--help"], stdout=write,
+                              stderr=subprocess.PIPE)
+        os.close(write)
+        self.assertEqual((done.returncode, done.stderr),
+                         (-signal.SIGPIPE, b""))
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_full_disk(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([MOH, "--help"], stdout=full,
+                                  stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, b"moh: the output could not be written; is the "
+                          b"disk full?\n"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: run.py PATH_OF_MOH [--update] [TEST]...")
+    MOH = os.path.abspath(sys.argv.pop(1))
+    if "--update" in sys.argv:
+        sys.argv.remove("--update")
+        UPDATE = True
+    unittest.main()

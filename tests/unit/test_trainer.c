@@ -1,0 +1,312 @@
+/*
+ * Training: what a step reports, that the same seed gives the same bits with
+ * any number of threads, accumulation, the stop before damage, and routers
+ * that move, collapse and recover.
+ */
+#include "train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "support/check.h"
+#include "support/tables.h"
+#include "support/tiny.h"
+#include "train/optimizer.h"
+
+enum { N_EXAMPLES = 12, EXAMPLE = 9 };
+
+/* Examples of 9 tokens in a pattern that can be learned. */
+static moh__dataset *make_data(void) {
+  moh__dataset *data = calloc(1, sizeof(*data));
+  data->ids = calloc(N_EXAMPLES * EXAMPLE, sizeof(int32_t));
+  data->start = calloc(N_EXAMPLES + 1, sizeof(int64_t));
+  data->n_sequences = N_EXAMPLES;
+  data->examples = true;
+  for (int64_t s = 0; s < N_EXAMPLES; s++) {
+    data->start[s + 1] = (s + 1) * EXAMPLE;
+    for (int64_t i = 0; i < EXAMPLE; i++)
+      data->ids[s * EXAMPLE + i] = (int32_t)((s * 3 + i) % TINY_VOCAB);
+  }
+  return data;
+}
+
+typedef struct bench {
+  moh__model *model;
+  moh__pool *pool;
+  moh__dataset *data;
+  moh__trainer *trainer;
+} bench;
+
+static moh__config routed_config(void) {
+  moh__config c = tiny_config();
+  c.heads = MOH__HEADS_MOH;
+  c.n_shared = 1;
+  c.k = 2;
+  return c;
+}
+
+static moh__train_options short_run(void) {
+  moh__train_options o;
+  moh__train_options_default(&o);
+  o.steps = 20;
+  o.batch = 4;
+  o.context = EXAMPLE;
+  o.lr = 3e-3;
+  return o;
+}
+
+static void open_bench(bench *b, const moh__config *c,
+                       const moh__train_options *o, int n_threads) {
+  moh_error err;
+  b->data = make_data();
+  assert_int_equal(moh__pool_new(&b->pool, n_threads, &err), MOH_OK);
+  assert_int_equal(moh__arch_model_init(&b->model, c, 5, &err), MOH_OK);
+  assert_int_equal(moh__trainer_new(&b->trainer, b->model, b->pool, o,
+                                    b->data, NULL, &err),
+                   MOH_OK);
+}
+
+static void close_bench(bench *b) {
+  moh__trainer_free(b->trainer);
+  moh__model_free(b->model);
+  moh__pool_free(b->pool);
+  moh__dataset_free(b->data);
+}
+
+static moh__step_report step(bench *b) {
+  moh_error err;
+  moh__step_report r;
+  assert_int_equal(moh__trainer_step(b->trainer, &r, &err), MOH_OK);
+  return r;
+}
+
+static real furthest_weight(const bench *a, const bench *b) {
+  real most = 0;
+  for (int i = 0; i < a->model->n_params; i++) {
+    real off =
+        largest_difference(a->model->params[i].data,
+                           b->model->params[i].data, a->model->params[i].n);
+    if (!(off <= most)) most = off;
+  }
+  return most;
+}
+
+static void same_seed_same_bits_any_threads(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  bench one;
+  bench two;
+  open_bench(&one, &c, &o, 1);
+  open_bench(&two, &c, &o, 2);
+  for (int i = 0; i < 20; i++) {
+    moh__step_report a = step(&one);
+    moh__step_report b = step(&two);
+    assert_true(a.total_loss == b.total_loss);
+    assert_true(a.grad_norm == b.grad_norm);
+  }
+  assert_true(furthest_weight(&one, &two) == 0);
+  close_bench(&one);
+  close_bench(&two);
+}
+
+/* Sequences are of one length, so the means agree to rounding. */
+static void accumulation_is_one_gradient(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  c.balance_weight = 0;
+  moh__train_options o = short_run();
+  bench whole;
+  open_bench(&whole, &c, &o, 1);
+  o.batch = 1;
+  o.accumulate = 4;
+  bench parts;
+  open_bench(&parts, &c, &o, 1);
+  moh__step_report a = step(&whole);
+  moh__step_report b = step(&parts);
+  assert_true(fabs(a.task_loss - b.task_loss) < 1e-6);
+  assert_true(fabs(a.grad_norm - b.grad_norm) < 1e-5 * a.grad_norm);
+  assert_int_equal(a.n_tokens, b.n_tokens);
+  close_bench(&whole);
+  close_bench(&parts);
+}
+
+static void reports_add_up(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  c.z_weight = 0.02;
+  moh__train_options o = short_run();
+  bench b;
+  open_bench(&b, &c, &o, 1);
+  moh__step_report r = step(&b);
+  assert_true(fabs(r.total_loss - (r.task_loss + 0.01 * r.balance_loss +
+                                   0.02 * r.z_loss)) < 1e-6);
+  assert_int_equal(r.n_routed_layers, 2);
+  double mean = 0;
+  for (int i = 0; i < 2; i++) {
+    double load = 0;
+    for (int h = 0; h < 3; h++) load += (double)r.layers[i].load[h];
+    assert_true(fabs(load - 2) < 1e-5); /* k heads a token */
+    mean += r.layers[i].balance / 2;
+  }
+  assert_true(fabs(mean - r.balance_loss) < 1e-6);
+  assert_int_equal(r.n_tokens, 4 * (EXAMPLE - 1));
+  close_bench(&b);
+}
+
+/* Warm-up of 5 % of 20 steps is one step; then the cosine ends at a tenth. */
+static void learning_rate_follows_the_plan(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  o.warmup = 0.25;
+  bench b;
+  open_bench(&b, &c, &o, 1);
+  double lr[21];
+  for (int i = 1; i <= 20; i++) lr[i] = step(&b).lr;
+  assert_true(fabs(lr[1] - o.lr / 5) < 1e-12);
+  assert_true(fabs(lr[5] - o.lr) < 1e-12);
+  assert_true(fabs(lr[20] - 0.1 * o.lr) < 1e-12);
+  for (int i = 6; i <= 20; i++) assert_true(lr[i] < lr[i - 1]);
+  close_bench(&b);
+}
+
+static void training_learns(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  o.steps = 300;
+  o.lr = 1e-2;
+  bench b;
+  open_bench(&b, &c, &o, 1);
+  moh_error err;
+  moh__eval_result before;
+  moh__eval_result after;
+  moh__param *wg =
+      moh__model_layer_param(b.model, 1, "self_attn.wg.weight");
+  real *router = copied_reals(wg->data, wg->n);
+  moh__trainer_evaluate(b.trainer, b.data, &before, &err);
+  for (int i = 0; i < 300; i++) step(&b);
+  moh__trainer_evaluate(b.trainer, b.data, &after, &err);
+  assert_int_equal(after.n_tokens, N_EXAMPLES * (EXAMPLE - 1));
+  assert_true(before.loss > 3.0);
+  assert_true(after.loss < 0.05);
+  assert_true(largest_difference(router, wg->data, wg->n) > 1e-3f);
+  free(router);
+  close_bench(&b);
+}
+
+static void nothing_changes_when_it_diverges(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  bench b;
+  open_bench(&b, &c, &o, 1);
+  moh__param *w = moh__model_layer_param(b.model, 0, "mlp.up_proj.weight");
+  w->data[3] = NAN;
+  moh_error err;
+  assert_int_equal(moh__model_pack(b.model, b.pool, &err), MOH_OK);
+  moh__param *head = moh__model_param(b.model, "lm_head.weight");
+  real *before = copied_reals(head->data, head->n);
+  moh__step_report r;
+  assert_int_equal(moh__trainer_step(b.trainer, &r, &err),
+                   MOH_ERR_DIVERGED);
+  assert_non_null(strstr(err.message, "no weight was changed"));
+  assert_true(largest_difference(before, head->data, head->n) == 0);
+  free(before);
+  close_bench(&b);
+}
+
+static void a_bad_gradient_is_named(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  tiny_backward(&t);
+  moh_error err;
+  moh__optimizer *optimizer = NULL;
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
+  double norm = 0;
+  assert_int_equal(moh__optimizer_norm(optimizer, t.pool, &norm, &err),
+                   MOH_OK);
+  moh__model_layer_param(t.model, 1, "self_attn.k_proj.weight")->grad[2] =
+      INFINITY;
+  assert_int_equal(moh__optimizer_norm(optimizer, t.pool, &norm, &err),
+                   MOH_ERR_DIVERGED);
+  assert_non_null(
+      strstr(err.message, "model.layers.1.self_attn.k_proj.weight"));
+  moh__optimizer_free(optimizer);
+  tiny_close(&t);
+}
+
+/* ---- collapse and recovery, on fixed inputs, without the task ---- */
+
+/* All tokens share a direction, and one routed head points along it. */
+static void collapse(tiny *t) {
+  moh__param *embed =
+      moh__model_param(t->model, "model.embed_tokens.weight");
+  moh__param *wg =
+      moh__model_layer_param(t->model, 0, "self_attn.wg.weight");
+  int64_t d = embed->shape[1];
+  for (int64_t i = 0; i < embed->n; i++)
+    embed->data[i] =
+        (real)(1 + 0.8 * tiny_noise(3, (uint64_t)i)) / (real)d;
+  for (int64_t i = 0; i < wg->n; i++)
+    wg->data[i] = i / d == 1 ? (real)0.3 : 0;
+  for (int i = 0; i < t->model->n_params; i++)
+    if (&t->model->params[i] != wg)
+      t->model->params[i].flags |= MOH__PARAM_FROZEN;
+}
+
+/* Load entropy of layer 0 after 400 steps on the balance loss alone. */
+static double entropy_after(double beta) {
+  moh__config c = routed_config();
+  c.n_layers = 1;
+  c.k = 1;
+  c.position = MOH__POSITION_NONE;
+  c.balance_weight = beta;
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  collapse(&t);
+  t.tape.task_scale = 0;
+  moh_error err;
+  moh__optimizer *optimizer = NULL;
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
+  moh__adamw_options o = {.lr = 1e-3, .router_lr = 1, .beta1 = 0.9,
+                          .beta2 = 0.99, .eps = 1e-8};
+  tiny_backward(&t);
+  assert_true(t.tape.use->load[1] == 1); /* collapsed */
+  for (int i = 0; i < 400; i++) {
+    tiny_backward(&t);
+    moh__optimizer_step(optimizer, t.pool, &o, 1, &err);
+  }
+  double entropy = 0;
+  for (int h = 0; h < 3; h++) {
+    double load = (double)t.tape.use->load[h];
+    if (load > 0) entropy -= load * log(load);
+  }
+  moh__optimizer_free(optimizer);
+  tiny_close(&t);
+  return entropy;
+}
+
+static void balance_loss_mends_a_collapse(void **state) {
+  (void)state;
+  assert_true(entropy_after(0) == 0);
+  assert_true(entropy_after(0.01) > 0.7);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(same_seed_same_bits_any_threads),
+      cmocka_unit_test(accumulation_is_one_gradient),
+      cmocka_unit_test(reports_add_up),
+      cmocka_unit_test(learning_rate_follows_the_plan),
+      cmocka_unit_test(training_learns),
+      cmocka_unit_test(nothing_changes_when_it_diverges),
+      cmocka_unit_test(a_bad_gradient_is_named),
+      cmocka_unit_test(balance_loss_mends_a_collapse),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
