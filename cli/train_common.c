@@ -16,7 +16,7 @@ static const moh__training_defaults defaults_table[] = {
        weight_decay clip beta2 router_lr held_out */
     {"nano",          20,  2000, 12,   1,   64,      1e-3, 0.1,     0.05,
      0.1,           1,   0.99,  1,        0.1},
-    {"seed-train",   100,  2000, 4,    1,   80,      1e-3, 0.1,     0.05,
+    {"seed-train",   100,  2000, 8,    1,   80,      1e-3, 0.1,     0.05,
      0.01,          1,   0.999, 1,        0.1},
     {"seed",         100,  2000, 4,    1,   80,      5e-4, 0.1,     0.1,
      0.01,          1,   0.999, 1,        0.1},
