@@ -181,10 +181,22 @@ static moh_status start(moh__run *run, moh_error *err) {
   return moh__run_forecast(run, err);
 }
 
+/* All of the data may take as long as the training did, so this is said. */
+static void tell_evaluation(const moh__run *run) {
+  moh__number n;
+  const moh__dataset *sets[] = {run->main.all, run->mix.all};
+  int64_t tokens = 0;
+  for (int i = 0; i < 2; i++)
+    if (sets[i] != NULL) tokens += sets[i]->start[sets[i]->n_sequences];
+  fprintf(stderr, "the model is saved; evaluating it on all %s tokens\n",
+          moh__number_grouped(&n, tokens));
+}
+
 static moh_status finish(moh__run *run, moh_error *err) {
   moh__run_result result;
   MOH_TRY(save_model(run, "final", err));
   moh__interrupt_release(); /* nothing can be lost any more */
+  tell_evaluation(run);
   MOH_TRY(evaluate(run, run->train, "train", &result.train, err));
   MOH_TRY(evaluate(run, run->held_out, "held_out", &result.held_out, err));
   MOH_TRY(evaluate(run, run->mix.all, "mix", &result.mix, err));

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a small model that answers: builds moh, trains a model
 # with Mixture-of-Heads attention on data/facts.json, tunes it on
-# data/dialogue.json and asks it. Takes some three minutes on two processors.
+# data/dialogue.json and asks it. Takes one to three minutes on two processors.
 # Everything it makes lies in build/.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -45,7 +45,7 @@ heading "3. What the model is"
 show "$moh" inspect --model "$out/facts"
 
 heading "4. Completing a fact"
-show "$moh" generate --model "$out/facts" --echo "The sun rises in the"
+show "$moh" generate --model "$out/facts" --echo "Saturn is known for"
 
 heading "5. Learning to answer, with a share of the facts against forgetting"
 show "$moh" tune --model "$out/facts" --data "$dialogue" \
@@ -55,6 +55,9 @@ heading "6. Asking"
 ask "What causes rain?"
 ask "How do mountains form?"
 ask "What is gravity?"
+say
+say "A fact that was learned before is still there:"
+show "$moh" generate --model "$out/tuned" --echo "Saturn is known for"
 
 heading "What next"
 cat <<TEXT

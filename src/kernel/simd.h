@@ -104,6 +104,6 @@ INLINE vf vexp(vf x) {
 void SIMD(gemm)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
 void SIMD(attention)(const moh__attention *a, void *scratch);
-void SIMD(attention_grad)(const moh__attention_grad *a, void *scratch);
+void SIMD(attention_grad)(const moh__attention_grad *b, void *scratch);
 
 #endif

@@ -168,7 +168,7 @@ static moh_status get_int(const json_t *object, const char *key,
 static moh_status refuse_unknown(json_t *object, const char *where,
                                  const char *const *names, moh_error *err) {
   const char *key;
-  json_t *value;
+  json_t *value = NULL;
   json_object_foreach(object, key, value) {
     int i = 0;
     while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
@@ -241,7 +241,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "heads",
                                       "cope_positions",
                                       NULL};
-  json_t *heads;
+  json_t *heads = NULL;
   MOH_TRY(refuse_unknown(moh, "moh", known, err));
   MOH_TRY(read_choices(c, moh, err));
   MOH_TRY(moh__json_get_bool(moh, "pre_norm", &c->pre_norm, err));
@@ -323,7 +323,7 @@ moh_status moh__config_from_json(moh__config *config, const json_t *root,
                                  moh_error *err) {
   moh__config c;
   bool llama;
-  json_t *moh;
+  json_t *moh = NULL;
   moh__config_default(&c);
   MOH_TRY(read_type(root, &llama, err));
   MOH_TRY(refuse_options(root, err));

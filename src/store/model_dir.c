@@ -348,7 +348,7 @@ static void use_in_place(moh__model *model, moh__safetensors *file) {
   for (int i = 0; i < model->n_params; i++) {
     moh__param *param = &model->params[i];
     const moh__st_tensor *tensor = moh__safetensors_find(file, param->name);
-    param->data = (real *)(uintptr_t)tensor->data;
+    memcpy(&param->data, &tensor->data, sizeof(param->data));
   }
   model->owner = file;
   model->owner_free = free_weights;
@@ -382,7 +382,7 @@ static moh_status load_weights(moh__model *model, const char *path,
 
 static moh_status load_config(moh__config *config, const char *path,
                               moh_error *err) {
-  json_t *root;
+  json_t *root = NULL;
   MOH_TRY(moh__json_load(&root, path, err));
   moh_status status = moh__config_from_json(config, root, err);
   json_decref(root);
@@ -393,7 +393,7 @@ static moh_status load_config(moh__config *config, const char *path,
  */
 static moh_status check_dir(const char *dir, bool verify,
                             bool *has_tokenizer, moh_error *err) {
-  json_t *manifest;
+  json_t *manifest = NULL;
   MOH_TRY(moh__manifest_check(dir, verify, &manifest, err));
   const json_t *files = json_object_get(manifest, "files");
   bool whole = json_object_get(files, config_name) != NULL &&

@@ -318,7 +318,7 @@ static moh_status append(joiner *join, moh__text text, moh_error *err) {
   size_t needed;
   bool fits = moh__add_size(join->n, text.n, &needed) &&
               moh__add_size(needed, 1, &needed);
-  if (fits && needed > join->capacity) {
+  if (fits && (join->bytes == NULL || needed > join->capacity)) {
     size_t capacity = needed < 128 ? 128 : needed;
     fits = moh__add_size(capacity, capacity / 2, &capacity);
     char *grown = fits ? realloc(join->bytes, capacity) : NULL;
@@ -336,7 +336,8 @@ static moh_status append(joiner *join, moh__text text, moh_error *err) {
 }
 
 static bool is_one_of(moh__text token, const char *set) {
-  return token.n == 1 && memchr(set, token.bytes[0], strlen(set)) != NULL;
+  return token.n == 1 && token.bytes != NULL &&
+         memchr(set, token.bytes[0], strlen(set)) != NULL;
 }
 
 /* Whether a token stands close to what is before it, as in English text. */

@@ -137,7 +137,7 @@ static moh_status place_all(const moh__tokenizer *tokenizer,
                             json_t *vocab, moh__text *words, size_t n,
                             moh_error *err) {
   const char *key;
-  json_t *value;
+  json_t *value = NULL;
   json_object_foreach(vocab, key, value) {
     moh__text word = moh__text_of(key);
     if (!json_is_integer(value)) {
@@ -404,7 +404,7 @@ moh_status moh__tokenizer_parse(moh__tokenizer **out, const char *json,
                      "%s: %zu bytes; a tokenizer file has at most %d", name,
                      n, MOH__TEXT_FILE_MAX);
   }
-  json_t *document;
+  json_t *document = NULL;
   MOH_TRY(moh__json_parse(&document, json, n, name, err));
   moh_status status = moh__tokenizer_from_json(out, document, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", name);

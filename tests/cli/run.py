@@ -515,6 +515,8 @@ class Signals(Case):
             [MOH, "train", "--data", "facts.json", "--out", out, "--steps",
              "100000000", *TINY], cwd=self.folder,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
         deadline = time.monotonic() + 60
         while not (log.exists() and log.stat().st_size > 0):
             self.assertLess(time.monotonic(), deadline, "no step was made")

@@ -169,7 +169,7 @@ static void assert_product(const product *p, bool fused) {
       expected[row_at(g->c_rows, i) * g->ldc + j] =
           expected_element(p, fused, i, j);
   for (int64_t x = 0; x < size; x++) {
-    if (memcmp(&p->c[x], &expected[x], sizeof(real)) == 0) continue;
+    if (p->c[x] == expected[x]) continue;
     fail_msg(
         "%s %lld x %lld x %lld, options %d: C[%lld][%lld] is %.9g, "
         "not %.9g",

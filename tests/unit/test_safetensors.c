@@ -202,8 +202,8 @@ static void overflowing_shapes_are_refused(void **state) {
 static void ranges_must_lie_in_the_data(void **state) {
   (void)state;
   static const char *const bad[] = {"[0,2]", "[-1,0]", "[1,0]", "[2,3]",
-                                    "[9223372036854775806,"
-                                    "9223372036854775807]"};
+                                    ("[9223372036854775806,"
+                                     "9223372036854775807]")};
   char header[200];
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     snprintf(header, sizeof(header), "{" TENSOR("a", "U8", "[1]", "%s") "}",
