@@ -1,0 +1,127 @@
+/*
+ * Parameters and multiply-adds, counted from tensors, against totals worked
+ * out by hand; and that the file, the optimizer and the count agree.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "support/check.h"
+#include "support/tiny.h"
+#include "train/optimizer.h"
+
+static int64_t count(const moh__config *c) {
+  moh_error err;
+  moh__model *model = NULL;
+  assert_int_equal(moh__arch_model(&model, c, &err), MOH_OK);
+  int64_t n = moh__model_count(model);
+  moh__model_free(model);
+  return n;
+}
+
+static void preset_seed_is_the_plans_accounting(void **state) {
+  (void)state;
+  moh_error err;
+  moh__config c;
+  assert_int_equal(moh__config_preset(&c, "seed", &err), MOH_OK);
+  assert_int_equal(count(&c), 577280);
+  moh__model *model = NULL;
+  assert_int_equal(moh__arch_model(&model, &c, &err), MOH_OK);
+  assert_int_equal(moh__model_count_routers(model), 3 * 1280);
+  moh__model_free(model);
+  c.heads = MOH__HEADS_ALL;
+  assert_int_equal(count(&c), 573440);
+}
+
+/* The same sizes with W_O and a final norm, by vocabulary and positions. */
+static moh__config proper(int64_t vocab, moh__position_kind position,
+                          moh__head_strategy heads) {
+  moh_error err;
+  moh__config c;
+  assert_int_equal(moh__config_preset(&c, "seed-train", &err), MOH_OK);
+  c.vocab_size = vocab;
+  c.position = position;
+  c.heads = heads;
+  c.tied = false;
+  return c;
+}
+
+static void proper_models_have_the_totals(void **state) {
+  (void)state;
+  static const struct {
+    int64_t vocab;
+    moh__position_kind position;
+    moh__head_strategy heads;
+    int64_t total;
+  } rows[] = {
+      {605, MOH__POSITION_ROPE, MOH__HEADS_ALL, 598144},
+      {605, MOH__POSITION_COPE, MOH__HEADS_ALL, 622720},
+      {605, MOH__POSITION_COPE, MOH__HEADS_MOH, 626560},
+      {605, MOH__POSITION_LEARNED, MOH__HEADS_ALL, 608384},
+      {605, MOH__POSITION_LEARNED, MOH__HEADS_MOH, 612224},
+      {1520, MOH__POSITION_ROPE, MOH__HEADS_ALL, 832384},
+      {1520, MOH__POSITION_COPE, MOH__HEADS_ALL, 856960},
+      {1520, MOH__POSITION_COPE, MOH__HEADS_MOH, 860800},
+      {1520, MOH__POSITION_LEARNED, MOH__HEADS_ALL, 842624},
+      {1520, MOH__POSITION_LEARNED, MOH__HEADS_MOH, 846464},
+  };
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    moh__config c = proper(rows[i].vocab, rows[i].position, rows[i].heads);
+    assert_int_equal(count(&c), rows[i].total);
+  }
+}
+
+/* Mean over the tokens of a sequence of 80. */
+static void multiply_adds_of_a_token(void **state) {
+  (void)state;
+  moh__config c = proper(1520, MOH__POSITION_ROPE, MOH__HEADS_MOH);
+  int64_t dense = 0;
+  int64_t active = 0;
+  for (int64_t context = 1; context <= 80; context++) {
+    moh__macs macs = moh__arch_macs(&c, context);
+    dense += macs.dense;
+    active += macs.active;
+    assert_int_equal(macs.router, 3840);
+  }
+  assert_int_equal(dense, 80 * 668032);
+  assert_int_equal(active, 80 * 639520);
+}
+
+/* A step with a gradient of 1 everywhere moves exactly the counted numbers. */
+static void the_optimizer_updates_what_is_counted(void **state) {
+  (void)state;
+  moh_error err;
+  moh__config c = tiny_config();
+  c.heads = MOH__HEADS_MOH;
+  c.n_shared = 2;
+  c.k = 1;
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  moh__optimizer *optimizer = NULL;
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
+  moh__adamw_options o = {.lr = 0.5, .router_lr = 1, .eps = 1e-8};
+  int64_t moved = 0;
+  for (int i = 0; i < t.model->n_params; i++)
+    for (int64_t j = 0; j < t.model->params[i].n; j++) {
+      t.model->params[i].data[j] = 0;
+      t.model->params[i].grad[j] = 1;
+    }
+  assert_int_equal(moh__optimizer_step(optimizer, t.pool, &o, 1, &err),
+                   MOH_OK);
+  for (int i = 0; i < t.model->n_params; i++)
+    for (int64_t j = 0; j < t.model->params[i].n; j++)
+      moved += t.model->params[i].data[j] < -0.4f;
+  assert_int_equal(moved, moh__model_count(t.model));
+  moh__optimizer_free(optimizer);
+  tiny_close(&t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(preset_seed_is_the_plans_accounting),
+      cmocka_unit_test(proper_models_have_the_totals),
+      cmocka_unit_test(multiply_adds_of_a_token),
+      cmocka_unit_test(the_optimizer_updates_what_is_counted),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

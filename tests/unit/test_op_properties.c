@@ -1,0 +1,192 @@
+/*
+ * What single operations must be, whatever their numbers: rotations keep norms
+ * and see differences of positions only, contextual positions count gates,
+ * norms ignore scale. In double.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/kernel.h"
+#include "op/op.h"
+#include "support/check.h"
+#include "support/tiny.h"
+
+enum { D = 8, N = 6, POSITIONS = 4 };
+
+typedef struct work {
+  moh__pool *pool;
+  moh__arena arena;
+  moh__tape tape;
+} work;
+
+static void open_work(work *w) {
+  moh_error err;
+  assert_int_equal(moh__pool_new(&w->pool, 1, &err), MOH_OK);
+  assert_int_equal(moh__arena_init(&w->arena, 1 << 20, &err), MOH_OK);
+  assert_int_equal(moh__tape_init(&w->tape, &w->arena, w->pool, &err),
+                   MOH_OK);
+  moh__tape_reset(&w->tape, false);
+}
+
+static void close_work(work *w) {
+  moh__tape_free(&w->tape);
+  moh__arena_free(&w->arena);
+  moh__pool_free(w->pool);
+}
+
+static moh__tensor *noise(work *w, int64_t rows, int64_t cols,
+                          uint64_t seed) {
+  moh__tensor *x = moh__tape_tensor(&w->tape, rows, cols);
+  for (int64_t i = 0; i < rows * cols; i++)
+    x->v[i] = tiny_noise(seed, (uint64_t)i);
+  return x;
+}
+
+static void assert_close(double a, double b) {
+  if (!(fabs(a - b) <= 1e-12)) fail_msg("%.15g is not %.15g", a, b);
+}
+
+/* ---- rope ---- */
+
+static void make_angles(real *angles) {
+  for (int64_t t = 0; t < 100; t++)
+    for (int64_t i = 0; i < D / 2; i++) {
+      double angle = (double)t * pow(10000, -2.0 * (double)i / D);
+      angles[t * D + 2 * i] = cos(angle);
+      angles[t * D + 2 * i + 1] = sin(angle);
+    }
+}
+
+static double dot(const real *a, const real *b) {
+  double sum = 0;
+  for (int i = 0; i < D; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/* (R_m q) . (R_n k) for fixed q and k. */
+static double rotated_dot(work *w, const real *angles, int32_t m,
+                          int32_t n) {
+  int32_t positions[2] = {m, n};
+  moh__tensor *x = noise(w, 2, D, 4);
+  double before = dot(x->v, x->v);
+  moh__op_rope(&w->tape, x, D, angles, positions, NULL);
+  assert_close(dot(x->v, x->v), before); /* the norm is kept */
+  return dot(x->v, x->v + D);
+}
+
+static void rope_sees_differences_only(void **state) {
+  (void)state;
+  work w;
+  open_work(&w);
+  real angles[100 * D];
+  make_angles(angles);
+  moh__tensor *plain = noise(&w, 2, D, 4);
+  assert_close(rotated_dot(&w, angles, 0, 0), dot(plain->v, plain->v + D));
+  double five = rotated_dot(&w, angles, 5, 0);
+  assert_close(rotated_dot(&w, angles, 47, 42), five);
+  assert_close(rotated_dot(&w, angles, 99, 94), five);
+  assert_true(fabs(rotated_dot(&w, angles, 6, 0) - five) > 1e-3);
+  close_work(&w);
+}
+
+/* ---- CoPE ---- */
+
+/* Attention of N tokens of one head over values that name their key: with
+ * scores a_ij = `score` for all pairs. Gives the outputs, [N][D]. */
+static moh__tensor *cope(work *w, double score, moh__param *table) {
+  static const int32_t positions[N] = {0, 1, 2, 3, 4, 5};
+  static const int32_t seq_start[2] = {0, N};
+  moh__batch batch = {.n = N, .positions = positions, .n_seq = 1,
+                      .seq_start = seq_start};
+  moh__plan plan;
+  moh__plan_first(&plan, w->tape.arena, N, 1, 1);
+  moh__tensor *q = noise(w, N, D, 0);
+  moh__tensor *k = noise(w, N, D, 0);
+  moh__tensor *v = noise(w, N, D, 9);
+  memset(q->v, 0, N * D * sizeof(real));
+  memset(k->v, 0, N * D * sizeof(real));
+  for (int i = 0; i < N; i++) {
+    q->v[i * D] = 1;
+    k->v[i * D] = score * sqrt(D);
+  }
+  moh__attention_args args = {.plan = &plan, .batch = &batch, .n_heads = 1,
+                              .n_kv_heads = 1, .d_head = D};
+  return moh__op_attention_cope(&w->tape, q, k, v, table, &args);
+}
+
+/* softmax over keys of bias[position] applied to the values. */
+static void assert_positions(work *w, const moh__tensor *o,
+                             const real *table, bool count_keys) {
+  moh__tensor *v = noise(w, N, D, 9);
+  for (int i = 0; i < N; i++)
+    for (int c = 0; c < D; c++) {
+      double sum = 0;
+      double total = 0;
+      for (int j = 0; j <= i; j++) {
+        int p = count_keys ? i - j + 1 : 0;
+        if (p > POSITIONS - 1) p = POSITIONS - 1;
+        double weight = exp(table[p * D]);
+        total += weight;
+        sum += weight * v->v[j * D + c];
+      }
+      assert_true(fabs(o->v[i * D + c] - sum / total) < 1e-9);
+    }
+}
+
+/* Gates of 1 make the relative position i - j + 1, clamped; gates of 0 make
+ * every position 0. */
+static void cope_counts_gates(void **state) {
+  (void)state;
+  real data[POSITIONS * D] = {0};
+  for (int p = 0; p < POSITIONS; p++) data[p * D] = 0.7 * p - 0.2 * p * p;
+  moh__param table = {.n_dims = 3, .shape = {1, POSITIONS, D}, .data = data};
+  work w;
+  open_work(&w);
+  assert_positions(&w, cope(&w, 40, &table), data, true);
+  assert_positions(&w, cope(&w, -40, &table), data, false);
+  close_work(&w);
+}
+
+/* ---- norms ---- */
+
+static const real *normed(work *w, moh__norm_kind kind, double scale,
+                          double shift, moh__param *gain) {
+  moh__tensor *x = noise(w, 1, D, 3);
+  for (int i = 0; i < D; i++) x->v[i] = scale * (x->v[i] + shift);
+  return moh__op_norm(&w->tape, x, kind, 1e-30, gain, NULL)->v;
+}
+
+static void norms_ignore_scale(void **state) {
+  (void)state;
+  real ones[D];
+  for (int i = 0; i < D; i++) ones[i] = 1;
+  moh__param gain = {.n_dims = 1, .shape = {D}, .n = D, .data = ones};
+  work w;
+  open_work(&w);
+  for (int kind = 0; kind < 2; kind++) {
+    moh__norm_kind norm = (moh__norm_kind)kind;
+    const real *a = normed(&w, norm, 1, 0, &gain);
+    const real *b = normed(&w, norm, 1000, 0, &gain);
+    const real *shifted = normed(&w, norm, 1, 5, &gain);
+    double mean = 0;
+    double off = 0;
+    for (int i = 0; i < D; i++) {
+      assert_close(a[i], b[i]);
+      mean += shifted[i] / D;
+      off = fmax(off, fabs(shifted[i] - a[i]));
+    }
+    /* LayerNorm takes the mean away, RMSNorm leaves it. */
+    if (norm == MOH__NORM_LAYER) assert_true(fabs(mean) < 1e-12 && off < 1e-12);
+    if (norm == MOH__NORM_RMS) assert_true(mean > 0.5 && off > 0.1);
+  }
+  close_work(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rope_sees_differences_only),
+      cmocka_unit_test(cope_counts_gates),
+      cmocka_unit_test(norms_ignore_scale),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
