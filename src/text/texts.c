@@ -88,6 +88,7 @@ static moh_status check_utf8(moh__text file, const char *name,
 static moh_status parse_plain(moh__texts *texts, moh__text file,
                               const char *name, moh_error *err) {
   MOH_TRY(check_utf8(file, name, err));
+  texts->examples = false;
   texts->texts = calloc(1, sizeof(*texts->texts));
   texts->owner = malloc(file.n);
   if (texts->texts == NULL || texts->owner == NULL) {
