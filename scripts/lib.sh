@@ -47,11 +47,14 @@ has_library cmocka|libcmocka-dev'
 TEST_NEEDS='have python3|python3
 have clang|clang
 have clang-tidy|clang-tidy
+has_arm_headers|libc6-dev-arm64-cross
 can_fuzz|libclang-rt-dev libclang-rt-14-dev libclang-common-14-dev'
 
 can_compile() {
   printf '#include <stdio.h>\n' | gcc -E -x c - >/dev/null 2>&1
 }
+
+has_arm_headers() { [[ -e /usr/aarch64-linux-gnu/include/string.h ]]; }
 
 has_library() { have pkg-config && pkg-config --exists "$1"; }
 

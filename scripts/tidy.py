@@ -67,7 +67,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     parser.add_argument("-j", type=int, default=os.cpu_count())
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     wanted = {path.resolve() for path in args.files}
     found = {path: flags for path, flags in sources(args.build).items()
              if not wanted or path in wanted}

@@ -162,8 +162,7 @@ static void score_grads(const query *s, const real *d_o, real row_d) {
     between b = place_of(s, j);
     s->dz[b.low] += (1 - b.share) * ds;
     s->dz[b.high] += b.share * ds;
-    if (s->p[j] < (real)(s->n_positions - 1))
-      d_gate += ds * (s->z[b.high] - s->z[b.low]);
+    d_gate += ds * (s->z[b.high] - s->z[b.low]); /* 0 where clamped */
     s->a[j] = ds + d_gate * s->gate[j] * (1 - s->gate[j]);
   }
 }
