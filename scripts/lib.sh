@@ -84,7 +84,7 @@ missing_packages() {
 }
 
 apt_knows() {
-  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+  [[ $(apt-cache policy "$1" 2>/dev/null) == *'Candidate: '[0-9]* ]]
 }
 
 # The first package of a line of alternatives that apt knows; fails when it
