@@ -150,9 +150,6 @@ static void check_subject(subject *s) {
 }
 
 static const double scales[3] = {0.05, 1, 20};
-#define EACH_SCALE(scale) \
-  for (int at = 0; at < 3; at++) \
-    for (double scale = scales[at]; scale != 0; scale = 0)
 
 /* ---- linear ---- */
 
@@ -173,7 +170,8 @@ enum { ENTRIES = N + (N - 1) + 3 };
 
 static void linear(void **state) {
   (void)state;
-  EACH_SCALE(scale) {
+  for (int at = 0; at < 3; at++) {
+    double scale = scales[at];
     subject s;
     open_subject(&s, apply_linear);
     add_input(&s, 0, N, 5, scale);
@@ -184,7 +182,8 @@ static void linear(void **state) {
 
 static void linear_over_a_plan(void **state) {
   (void)state;
-  EACH_SCALE(scale) {
+  for (int at = 0; at < 3; at++) {
+    double scale = scales[at];
     subject s;
     open_subject(&s, apply_gathered);
     add_input(&s, 0, N, 5, scale);
@@ -226,7 +225,8 @@ static void element_by_element(void **state) {
   static apply_fn *const two[] = {apply_add, apply_swiglu};
   static apply_fn *const one[] = {apply_relu, apply_select};
   subject s;
-  EACH_SCALE(scale) {
+  for (int at = 0; at < 3; at++) {
+    double scale = scales[at];
     open_subject(&s, apply_gate);
     add_input(&s, 0, N, 5, scale);
     add_input(&s, 1, N, 1, scale);
@@ -258,7 +258,8 @@ static moh__tensor *apply_layer_norm(subject *s) {
 
 static void norms(void **state) {
   (void)state;
-  EACH_SCALE(scale) {
+  for (int at = 0; at < 3; at++) {
+    double scale = scales[at];
     subject s;
     open_subject(&s, apply_rms);
     add_input(&s, 0, N, 9, scale);
@@ -306,7 +307,8 @@ static void attention(void **state) {
   (void)state;
   static const int kv[] = {1, 2, 4};
   for (int i = 0; i < 3; i++) {
-    EACH_SCALE(scale) check_attention(apply_attention, kv[i], scale);
+    for (int at = 0; at < 3; at++)
+      check_attention(apply_attention, kv[i], scales[at]);
     /* At scale 20 the gates of CoPE are whole and its positions lie on the
      * kinks between table rows, where there is no derivative. */
     check_attention(apply_cope, kv[i], 0.05);
