@@ -1,4 +1,4 @@
-/* The commands, one file each, and what main.c needs of them. */
+/* The commands, one file each, and the table of them all. */
 #ifndef MOH_CLI_COMMANDS_H
 #define MOH_CLI_COMMANDS_H
 
@@ -9,5 +9,17 @@ extern const moh__command moh__command_tune;
 extern const moh__command moh__command_generate;
 extern const moh__command moh__command_chat;
 extern const moh__command moh__command_inspect;
+extern const moh__command moh__command_help;
+
+enum { MOH__COMMANDS_MAX = 64 };
+
+/* In the order of the overview; NULL at the end. */
+extern const moh__command *const moh__commands[];
+
+/* NULL when there is none of that name. */
+const moh__command *moh__command_find(const char *name);
+
+/* The command or option of moh itself that was probably meant, or NULL. */
+const char *moh__command_nearest(const char *word);
 
 #endif

@@ -2,9 +2,11 @@
  * --help of a command, from its table: usage, description, options by group
  * with their defaults, examples. Lines keep within 79 columns.
  */
+#include "help.h"
+
 #include <string.h>
 
-#include "options.h"
+#include "commands.h"
 
 enum { WIDTH = 79, HELP_COLUMN = 28 };
 
@@ -78,4 +80,22 @@ void moh__help_command(FILE *out, const moh__command *command) {
   fprintf(out, "\nHelp:\n  -h, --help%*sthis text\n", HELP_COLUMN - 12, "");
   if (command->examples != NULL)
     fprintf(out, "\nExamples:\n%s", command->examples);
+}
+
+void moh__help_overview(FILE *out) {
+  fputs(
+      "Usage: moh COMMAND [OPTION]...\n\n"
+      "Trains, runs and shows transformer language models with\n"
+      "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
+      out);
+  for (int i = 0; moh__commands[i] != NULL; i++)
+    fprintf(out, "  %-10s %s\n", moh__commands[i]->name,
+            moh__commands[i]->summary);
+  fputs(
+      "\nOptions:\n"
+      "  -h, --help     this text; 'moh help COMMAND' for a command's\n"
+      "      --version  the version\n"
+      "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file,\n"
+      "130 interrupted.\n",
+      out);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "help.h"
 
 enum {
   EXIT_DONE = 0,
@@ -16,42 +17,8 @@ enum {
   EXIT_INTERRUPTED = 130
 };
 
-static const moh__command *const commands[] = {
-    &moh__command_train, &moh__command_tune,    &moh__command_generate,
-    &moh__command_chat,  &moh__command_inspect,
-};
-enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
-
-static const char overview[] =
-    "\nOptions:\n"
-    "  -h, --help     this text; 'moh help COMMAND' for a command's\n"
-    "      --version  the version\n"
-    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file,\n"
-    "130 interrupted.\n";
-
-static void write_overview(FILE *out) {
-  fputs(
-      "Usage: moh COMMAND [OPTION]...\n\n"
-      "Trains, runs and shows transformer language models with\n"
-      "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
-      out);
-  for (int i = 0; i < N_COMMANDS; i++)
-    fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-  fputs(overview, out);
-}
-
-static const moh__command *find_command(const char *name) {
-  for (int i = 0; i < N_COMMANDS; i++)
-    if (strcmp(commands[i]->name, name) == 0) return commands[i];
-  return NULL;
-}
-
 static int unknown_command(const char *word) {
-  const char *names[N_COMMANDS + 2];
-  for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i]->name;
-  names[N_COMMANDS] = "--version";
-  names[N_COMMANDS + 1] = "--help";
-  const char *near = moh__nearest(word, names, N_COMMANDS + 2);
+  const char *near = moh__command_nearest(word);
   const char *kind = word[0] == '-' ? "option" : "command";
   fprintf(stderr, "moh: there is no %s '%s'", kind, word);
   if (near != NULL) fprintf(stderr, "; did you mean '%s'?", near);
@@ -115,17 +82,6 @@ static int run_command(const moh__command *command, int n, char **words) {
   return close_output(exit_code(status));
 }
 
-/* "moh help", "moh help COMMAND". */
-static int help(int n, char **words) {
-  const moh__command *command = n > 0 ? find_command(words[0]) : NULL;
-  if (n > 0 && command == NULL) return unknown_command(words[0]);
-  if (command != NULL)
-    moh__help_command(stdout, command);
-  else
-    write_overview(stdout);
-  return close_output(EXIT_DONE);
-}
-
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_DFL); /* a closed pipe ends the program quietly */
   if (argc < 2) {
@@ -137,10 +93,11 @@ int main(int argc, char **argv) {
     printf("moh %s\n", moh_version());
     return close_output(EXIT_DONE);
   }
-  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
-    return help(0, NULL);
-  if (strcmp(word, "help") == 0) return help(argc - 2, argv + 2);
-  const moh__command *command = find_command(word);
+  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+    moh__help_overview(stdout);
+    return close_output(EXIT_DONE);
+  }
+  const moh__command *command = moh__command_find(word);
   if (command == NULL) return unknown_command(word);
   return run_command(command, argc - 2, argv + 2);
 }

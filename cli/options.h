@@ -65,6 +65,8 @@ typedef struct moh__command {
   const moh__option_group *groups;
   size_t values_size; /* bytes of the struct that the options fill */
   int max_arguments;  /* that are no options */
+  const char *argument; /* their metavar, NULL for free text: FILE, DIR,
+                         * PATH and COMMAND are known to completion */
   moh_status (*run)(const moh__call *call, moh_error *err);
 } moh__command;
 
@@ -114,8 +116,5 @@ json_t *moh__options_json(const moh__call *call);
  */
 const char *moh__nearest(const char *word, const char *const *names,
                          int n_names);
-
-/* cli/help.c */
-void moh__help_command(FILE *out, const moh__command *command);
 
 #endif

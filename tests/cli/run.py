@@ -1,77 +1,19 @@
 """Tests of the moh program: help, exit codes, exact messages, and a small
 round trip train -> generate -> chat -> tune -> inspect in a temporary folder.
-
-Usage: run.py PATH_OF_MOH [--update]; --update rewrites expected/*.txt.
-Needs nothing but the standard library.
 """
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
-MOH = ""
-UPDATE = False
-COMMANDS = ["train", "tune", "generate", "chat", "inspect"]
-TINY = (
-    "--layers 1 --d-model 16 --d-ff 16 --n-heads 2 --kv-heads 1 "
-    "--heads moh:1+1 --threads 1"
-).split()
-FACTS = ["the sun is hot </s>", "ice is cold </s>", "the sea is wet </s>"]
-TALK = ["User: is ice hot? Assistant: ice is cold </s>",
-        "User: is the sea wet? Assistant: the sea is wet </s>"]
+from support import MOH, TINY, Case, main, moh
 
-
-def moh(*words, stdin="", **more):
-    """Runs moh; gives (exit code, stdout, stderr)."""
-    env = {**os.environ, "LC_ALL": "C", **more.pop("env", {})}
-    done = subprocess.run([MOH, *map(str, words)], input=stdin.encode(),
-                          capture_output=True, env=env, timeout=300, **more)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-class Case(unittest.TestCase):
-    """A temporary folder with data, shared by the tests of a class."""
-
-    maxDiff = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="moh-cli-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.facts = cls.write("facts.json", json.dumps(FACTS))
-        cls.talk = cls.write("talk.json", json.dumps(TALK))
-
-    @classmethod
-    def write(cls, name, content):
-        path = cls.folder / name
-        if isinstance(content, str):
-            content = content.encode()
-        path.write_bytes(content)
-        return path
-
-    def run_in(self, *words, **more):
-        return moh(*words, cwd=self.folder, **more)
-
-    def assert_fails(self, words, code, message):
-        """The exit code, the whole of stderr, and nothing on stdout."""
-        words = words.split() if isinstance(words, str) else words
-        got, out, err = self.run_in(*words)
-        self.assertEqual((got, out, err), (code, "", message + "\n"))
-
-    def assert_text(self, name, text):
-        path = HERE / "expected" / name
-        if UPDATE:
-            path.write_text(text)
-        self.assertEqual(path.read_text(), text)
+COMMANDS = ["train", "tune", "generate", "chat", "inspect", "help"]
 
 
 class Help(Case):
@@ -563,10 +505,4 @@ class Signals(Case):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: run.py PATH_OF_MOH [--update] [TEST]...")
-    MOH = os.path.abspath(sys.argv.pop(1))
-    if "--update" in sys.argv:
-        sys.argv.remove("--update")
-        UPDATE = True
-    unittest.main()
+    main()

@@ -1,0 +1,30 @@
+/* The table of commands, and what may be said of a wrong one. */
+#include "commands.h"
+
+#include <string.h>
+
+/* clang-format off */
+const moh__command *const moh__commands[] = {
+    &moh__command_train,
+    &moh__command_tune,
+    &moh__command_generate,
+    &moh__command_chat,
+    &moh__command_inspect,
+    &moh__command_help,
+    NULL,
+};
+/* clang-format on */
+
+const moh__command *moh__command_find(const char *name) {
+  for (int i = 0; moh__commands[i] != NULL; i++)
+    if (strcmp(moh__commands[i]->name, name) == 0) return moh__commands[i];
+  return NULL;
+}
+
+const char *moh__command_nearest(const char *word) {
+  const char *names[MOH__COMMANDS_MAX + 2] = {"--version", "--help"};
+  int n = 2;
+  for (int i = 0; moh__commands[i] != NULL && i < MOH__COMMANDS_MAX; i++)
+    names[n++] = moh__commands[i]->name;
+  return moh__nearest(word, names, n);
+}
