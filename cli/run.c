@@ -25,9 +25,10 @@ moh_status moh__run_encode(const moh__run *run, const char *path,
                            const moh__texts *texts, moh__run_data *data,
                            moh_error *err) {
   data->path = path;
-  int64_t max_len = (int64_t)run->options.context + 1;
+  moh__dataset_options options = {.max_len =
+                                      (int64_t)run->options.context + 1};
   moh_status status =
-      moh__dataset_make(&data->all, texts, run->tokenizer, max_len, err);
+      moh__dataset_make(&data->all, texts, run->tokenizer, options, err);
   return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
 }
 
@@ -59,17 +60,16 @@ static moh_status evaluate(moh__run *run, const moh__dataset *dataset,
 }
 
 /* The first tokens of a dataset, whole examples, at most `most` of them
- * (but one example at least). start: [2], used for a stream. */
+ * (but one example at least). A stream is cut; *cut is its sequence then. */
 static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
-                                 int64_t *start) {
+                                 moh__sequence *cut) {
   moh__dataset part = *dataset;
-  if (!dataset->examples && part.start[1] > most) {
-    start[0] = 0;
-    start[1] = most;
-    part.start = start;
+  if (!dataset->examples && part.n_tokens > most) {
+    *cut = (moh__sequence){part.sequences[0].first, most};
+    part.sequences = cut;
   }
-  while (part.n_sequences > 1 && part.start[part.n_sequences] > most)
-    part.n_sequences--;
+  while (part.n_sequences > 1 && part.n_tokens > most)
+    part.n_tokens -= part.sequences[--part.n_sequences].n;
   return part;
 }
 
@@ -88,8 +88,9 @@ static moh_status save_model(moh__run *run, const char *name,
 /* The held-out loss in the middle of a run; the best model is kept. */
 static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
   int64_t most = moh__int_or(run->values->eval_tokens, EVAL_TOKENS);
-  int64_t start[2], step = moh__trainer_step_number(run->trainer);
-  moh__dataset part = first_tokens(run->held_out, most, start);
+  int64_t step = moh__trainer_step_number(run->trainer);
+  moh__sequence cut;
+  moh__dataset part = first_tokens(run->held_out, most, &cut);
   moh__eval_result result;
   MOH_TRY(evaluate(run, &part, "held_out", &result, err));
   bool best = isnan(run->best_loss) || result.loss < run->best_loss;
@@ -187,7 +188,7 @@ static void tell_evaluation(const moh__run *run) {
   const moh__dataset *sets[] = {run->main.all, run->mix.all};
   int64_t tokens = 0;
   for (int i = 0; i < 2; i++)
-    if (sets[i] != NULL) tokens += sets[i]->start[sets[i]->n_sequences];
+    if (sets[i] != NULL) tokens += sets[i]->n_tokens;
   fprintf(stderr, "the model is saved; evaluating it on all %s tokens\n",
           moh__number_grouped(&n, tokens));
 }

@@ -18,13 +18,13 @@ static void forecast_data(const char *label, const moh__run_data *data) {
     fprintf(stderr, "%s examples, ",
             moh__number_grouped(&a, d->n_sequences));
   fprintf(stderr, "%s tokens",
-          moh__number_grouped(&b, d->start[d->n_sequences]));
+          moh__number_grouped(&b, d->n_tokens));
   if (d->n_unknown > 0)
     fprintf(stderr, ", %s of them not in the vocabulary",
             moh__number_grouped(&c, d->n_unknown));
-  if (d->n_cut > 0)
+  if (d->n_long > 0)
     fprintf(stderr, ", %s examples cut at the context",
-            moh__number_grouped(&c, d->n_cut));
+            moh__number_grouped(&c, d->n_long));
   fputc('\n', stderr);
 }
 
@@ -144,7 +144,7 @@ static json_t *result_json(const moh__run *run,
       (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
       run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
       "unknown_tokens", (json_int_t)run->main.all->n_unknown,
-      "cut_examples", (json_int_t)run->main.all->n_cut);
+      "long_examples", (json_int_t)run->main.all->n_long);
   set_eval(object, "train", &result->train);
   set_eval(object, "held_out", &result->held_out);
   set_eval(object, "mix", &result->mix);

@@ -11,4 +11,15 @@ enum { MOH__SHA256_HEX = 65 }; /* with the final NUL */
 moh_status moh__sha256(const void *bytes, size_t n, char hex[MOH__SHA256_HEX],
                        moh_error *err);
 
+/* The same over bytes that come in parts. */
+typedef struct moh__hasher moh__hasher;
+
+moh_status moh__hasher_new(moh__hasher **out, moh_error *err);
+moh_status moh__hasher_put(moh__hasher *hasher, const void *bytes, size_t n,
+                           moh_error *err);
+/* Of all that was put in; nothing more can be put in then. */
+moh_status moh__hasher_end(moh__hasher *hasher, char hex[MOH__SHA256_HEX],
+                           moh_error *err);
+void moh__hasher_free(moh__hasher *hasher);
+
 #endif

@@ -34,7 +34,7 @@ static moh_status drawer_init(moh__drawer *d, const moh__dataset *dataset,
   d->stream = stream;
   d->context = context;
   if (dataset == NULL) return MOH_OK;
-  if (dataset->n_sequences < 1 || dataset->start[1] < 2)
+  if (dataset->n_sequences < 1 || dataset->sequences[0].n < 2)
     return moh__fail(err, MOH_ERR_FORMAT,
                      "the data has no sequence of two tokens to train on");
   if (!dataset->examples) return MOH_OK;
@@ -67,7 +67,7 @@ void moh__batcher_free(moh__batcher *b) {
 /* Sequences of one pass over a drawer's dataset. */
 static int64_t drawer_epoch(const moh__drawer *d) {
   if (d->dataset->examples) return d->dataset->n_sequences;
-  int64_t predicted = d->dataset->start[1] - 1;
+  int64_t predicted = d->dataset->sequences[0].n - 1;
   return (predicted + d->context - 1) / d->context;
 }
 
@@ -76,11 +76,13 @@ int64_t moh__batcher_epoch(const moh__batcher *b) {
   return (int64_t)ceil(n - 1e-9);
 }
 
-static moh__span span_between(const moh__dataset *dataset, int64_t first,
-                              int64_t end, int32_t context) {
-  int64_t n = end - first - 1;
+/* The span that starts `skipped` tokens into a sequence. */
+static moh__span span_of(const moh__dataset *dataset, int64_t sequence,
+                         int64_t skipped, int32_t context) {
+  const moh__sequence *whole = &dataset->sequences[sequence];
+  int64_t n = whole->n - skipped - 1;
   moh__span span = {.dataset = dataset,
-                    .first = first,
+                    .first = whole->first + skipped,
                     .n_inputs = n < context ? (int32_t)n : context};
   return span;
 }
@@ -90,19 +92,16 @@ static moh__span draw_example(moh__drawer *d) {
   int64_t epoch = d->n_drawn / n;
   int64_t at = d->n_drawn % n;
   if (at == 0) shuffle(d, epoch);
-  int64_t i = d->order[at];
-  return span_between(d->dataset, d->dataset->start[i],
-                      d->dataset->start[i + 1], d->context);
+  return span_of(d->dataset, d->order[at], 0, d->context);
 }
 
 static moh__span draw_window(const moh__drawer *d) {
-  int64_t n = d->dataset->start[1];
-  int64_t places = n - d->context;
+  int64_t places = d->dataset->sequences[0].n - d->context;
   if (places < 1) places = 1;
   moh__rng rng = moh__rng_make(d->seed, d->stream);
   rng.position = (uint64_t)d->n_drawn * 4; /* room for rejected draws */
   int64_t first = (int64_t)moh__rng_below(&rng, (uint64_t)places);
-  return span_between(d->dataset, first, n, d->context);
+  return span_of(d->dataset, 0, first, d->context);
 }
 
 static moh__span draw_one(moh__drawer *d) {
@@ -128,13 +127,12 @@ bool moh__dataset_span(const moh__dataset *dataset, int64_t i,
                        int32_t context, moh__span *span) {
   if (dataset->examples) {
     if (i >= dataset->n_sequences) return false;
-    *span = span_between(dataset, dataset->start[i], dataset->start[i + 1],
-                         context);
+    *span = span_of(dataset, i, 0, context);
     return true;
   }
   int64_t first = i * context;
-  if (first + 1 >= dataset->start[1]) return false;
-  *span = span_between(dataset, first, dataset->start[1], context);
+  if (first + 1 >= dataset->sequences[0].n) return false;
+  *span = span_of(dataset, 0, first, context);
   return true;
 }
 
@@ -167,23 +165,28 @@ void moh__micro_batch_free(moh__micro_batch *m) {
   memset(m, 0, sizeof(*m));
 }
 
-static void add_span(moh__micro_batch *m, const moh__span *span,
-                     real weight) {
-  const int32_t *ids = span->dataset->ids + span->first;
-  for (int32_t i = 0; i < span->n_inputs; i++) {
-    int32_t row = m->batch.n++;
-    m->tokens[row] = ids[i];
-    m->targets[row] = ids[i + 1];
-    m->positions[row] = i;
-    m->weights[row] = weight;
+static moh_status add_span(moh__micro_batch *m, const moh__span *span,
+                           real weight, moh_error *err) {
+  int32_t row = m->batch.n, n = span->n_inputs;
+  MOH_TRY(moh__dataset_read(span->dataset, span->first, n, m->tokens + row,
+                            err));
+  MOH_TRY(moh__dataset_read(span->dataset, span->first + 1, n,
+                            m->targets + row, err));
+  for (int32_t i = 0; i < n; i++) {
+    m->positions[row + i] = i;
+    m->weights[row + i] = weight;
   }
+  m->batch.n += n;
   m->seq_start[++m->batch.n_seq] = m->batch.n;
+  return MOH_OK;
 }
 
-void moh__micro_batch_fill(moh__micro_batch *m, const moh__span *spans,
-                           int32_t n, real weight) {
+moh_status moh__micro_batch_fill(moh__micro_batch *m, const moh__span *spans,
+                                 int32_t n, real weight, moh_error *err) {
   m->batch.n = 0;
   m->batch.n_seq = 0;
-  for (int32_t i = 0; i < n; i++) add_span(m, &spans[i], weight);
+  for (int32_t i = 0; i < n; i++)
+    MOH_TRY(add_span(m, &spans[i], weight, err));
   m->batch.n_out = m->batch.n;
+  return MOH_OK;
 }

@@ -61,8 +61,10 @@ typedef struct moh__micro_batch {
 moh_status moh__micro_batch_init(moh__micro_batch *micro, int32_t n_seq,
                                  int32_t context, moh_error *err);
 void moh__micro_batch_free(moh__micro_batch *micro);
-/* Fills it; every predicted token gets the same weight. */
-void moh__micro_batch_fill(moh__micro_batch *micro, const moh__span *spans,
-                           int32_t n, real weight);
+/* Fills it; every predicted token gets the same weight. Fails when the data
+ * cannot be read. */
+moh_status moh__micro_batch_fill(moh__micro_batch *micro,
+                                 const moh__span *spans, int32_t n,
+                                 real weight, moh_error *err);
 
 #endif

@@ -219,10 +219,12 @@ static void clear_use(moh__trainer *t) {
   }
 }
 
-static void run_micro_batch(moh__trainer *t, int32_t number, real weight,
-                            step_sums *sums) {
+static moh_status run_micro_batch(moh__trainer *t, int32_t number,
+                                  real weight, step_sums *sums,
+                                  moh_error *err) {
   const moh__span *spans = t->spans + number * t->options.batch;
-  moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight);
+  MOH_TRY(moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight,
+                                err));
   moh__tape_reset(&t->tape, true);
   t->tape.aux_scale = (real)(1.0 / t->options.accumulate);
   moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
@@ -230,6 +232,7 @@ static void run_micro_batch(moh__trainer *t, int32_t number, real weight,
   moh__tape_backward(&t->tape);
   add_losses(t, spans, sums);
   add_use(t, sums);
+  return MOH_OK;
 }
 
 static double now(void) {
@@ -285,7 +288,7 @@ moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
   clear_use(t);
   moh__model_zero_grads(t->model, t->pool);
   for (int32_t i = 0; i < t->options.accumulate; i++)
-    run_micro_batch(t, i, weight, &sums);
+    MOH_TRY(run_micro_batch(t, i, weight, &sums, err));
   finish_use(t);
   fill_report(t, &sums, r);
   if (!isfinite(r->total_loss))
@@ -328,7 +331,7 @@ moh_status moh__trainer_evaluate(moh__trainer *t,
       n_spans++;
     }
     if (n == 0) break;
-    moh__micro_batch_fill(&t->micro, spans, n, 0);
+    MOH_TRY(moh__micro_batch_fill(&t->micro, spans, n, 0, err));
     moh__tape_reset(&t->tape, false);
     moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
                    t->micro.weights, t->micro.loss);

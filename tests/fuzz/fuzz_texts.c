@@ -52,12 +52,13 @@ static void check_dataset(const moh__texts *texts, int64_t max_len,
   moh__dataset *dataset;
   require(moh__tokenizer_train_words(&words, texts->texts, texts->n, NULL) ==
           MOH_OK);
-  moh_status status =
-      moh__dataset_make(&dataset, texts, words, max_len, NULL);
+  moh_status status = moh__dataset_make(
+      &dataset, texts, words, (moh__dataset_options){.max_len = max_len},
+      NULL);
   require((status == MOH_OK) == (dataset != NULL));
   if (dataset && all_known) require(dataset->n_unknown == 0);
   for (int64_t i = 0; dataset && i < dataset->n_sequences; i++) {
-    int64_t n = dataset->start[i + 1] - dataset->start[i];
+    int64_t n = dataset->sequences[i].n;
     require(n >= 2 && (n <= max_len || !texts->examples));
   }
   moh__dataset_free(dataset);

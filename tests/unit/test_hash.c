@@ -56,11 +56,33 @@ static void around_a_block(void **state) {
               "f439851db43d0ba5997337df154668eb");
 }
 
+/* However the bytes are cut, the hash is that of all of them. */
+static void parts_are_the_whole(void **state) {
+  (void)state;
+  char hex[MOH__SHA256_HEX], letters[64];
+  memset(letters, 'a', sizeof(letters));
+  for (size_t cut = 0; cut <= sizeof(letters); cut++) {
+    moh__hasher *hasher;
+    assert_int_equal(moh__hasher_new(&hasher, NULL), MOH_OK);
+    assert_int_equal(moh__hasher_put(hasher, letters, cut, NULL), MOH_OK);
+    assert_int_equal(moh__hasher_put(hasher, letters + cut,
+                                     sizeof(letters) - cut, NULL),
+                     MOH_OK);
+    assert_int_equal(moh__hasher_end(hasher, hex, NULL), MOH_OK);
+    moh__hasher_free(hasher);
+    assert_string_equal(hex,
+                        "ffe054fe7ae0cb6dc65c3af9b61d5209"
+                        "f439851db43d0ba5997337df154668eb");
+  }
+  moh__hasher_free(NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fips_180_4),
       cmocka_unit_test(a_million_letters),
       cmocka_unit_test(around_a_block),
+      cmocka_unit_test(parts_are_the_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,16 +18,22 @@ enum { N_EXAMPLES = 12, EXAMPLE = 9 };
 
 /* Examples of 9 tokens in a pattern that can be learned. */
 static moh__dataset *make_data(void) {
-  moh__dataset *data = calloc(1, sizeof(*data));
-  data->ids = calloc(N_EXAMPLES * EXAMPLE, sizeof(int32_t));
-  data->start = calloc(N_EXAMPLES + 1, sizeof(int64_t));
-  data->n_sequences = N_EXAMPLES;
-  data->examples = true;
+  moh__tokens *tokens;
+  moh__dataset *data;
+  int32_t *ids = calloc(N_EXAMPLES * EXAMPLE, sizeof(int32_t));
+  int64_t *starts = calloc(N_EXAMPLES + 1, sizeof(int64_t));
   for (int64_t s = 0; s < N_EXAMPLES; s++) {
-    data->start[s + 1] = (s + 1) * EXAMPLE;
+    starts[s + 1] = (s + 1) * EXAMPLE;
     for (int64_t i = 0; i < EXAMPLE; i++)
-      data->ids[s * EXAMPLE + i] = (int32_t)((s * 3 + i) % TINY_VOCAB);
+      ids[s * EXAMPLE + i] = (int32_t)((s * 3 + i) % TINY_VOCAB);
   }
+  assert_int_equal(moh__tokens_in_memory(&tokens, ids, N_EXAMPLES * EXAMPLE,
+                                         starts, N_EXAMPLES, NULL),
+                   MOH_OK);
+  moh__dataset_options whole = {.max_len = EXAMPLE};
+  assert_int_equal(moh__dataset_of_tokens(&data, tokens, whole, NULL),
+                   MOH_OK);
+  moh__tokens_free(tokens);
   return data;
 }
 
