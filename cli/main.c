@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "help.h"
+#include "kernel/kernel.h"
 
 enum {
   EXIT_DONE = 0,
@@ -82,15 +83,28 @@ static int run_command(const moh__command *command, int n, char **words) {
   return close_output(exit_code(status));
 }
 
+/* MOH_CPU names the kernels to use. The library takes the best ones when it
+ * is wrong; whoever set it wants to know. */
+static bool is_cpu_known(void) {
+  const char *cpu = getenv("MOH_CPU");
+  if (cpu == NULL || moh__kernel_named(cpu) != NULL) return true;
+  fprintf(stderr,
+          "moh: MOH_CPU is '%s', which this program or this processor has "
+          "not; use avx512, avx2, base or reference, or unset it\n",
+          cpu);
+  return false;
+}
+
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_DFL); /* a closed pipe ends the program quietly */
+  if (!is_cpu_known()) return EXIT_USAGE;
   if (argc < 2) {
     fputs("moh: a command is missing (see 'moh --help')\n", stderr);
     return EXIT_USAGE;
   }
   const char *word = argv[1];
   if (strcmp(word, "--version") == 0) {
-    printf("moh %s\n", moh_version());
+    printf("moh %s (%s kernels)\n", moh_version(), moh__kernel()->name);
     return close_output(EXIT_DONE);
   }
   if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {

@@ -81,6 +81,21 @@ build_and_test() {
   count_tests "$log"
 }
 
+# The kernels of each instruction set through training and generation; the
+# tests of the kernels themselves go over all of them anyway.
+test_cpus() {
+  local cpu
+  heading "instruction sets"
+  for cpu in reference base avx2 avx512; do
+    if MOH_CPU=$cpu build/release/moh --version >/dev/null 2>&1; then
+      MOH_CPU=$cpu check "training and cli with $cpu" ctest --preset release \
+        -R '^(trainer|transformer|cli.*)$' || true
+    else
+      say "this processor has no $cpu: left out"
+    fi
+  done
+}
+
 run_checks() {
   heading "checks"
   check "build clang" configure_and_build clang || true
@@ -97,6 +112,7 @@ run_checks() {
 if $quick; then scripts/setup.sh; else scripts/setup.sh --checks; fi
 build_and_test release
 if ! $quick; then
+  test_cpus
   build_and_test asan
   build_and_test tsan
   run_checks

@@ -37,7 +37,17 @@ class Help(Case):
     def test_version(self):
         code, out, err = moh("--version")
         self.assertEqual((code, err), (0, ""))
-        self.assertRegex(out, r"^moh \d+\.\d+\.\d+\n$")
+        self.assertRegex(out, r"^moh \d+\.\d+\.\d+ \(\w+ kernels\)\n$")
+
+    def test_instruction_sets(self):
+        for cpu, expected in [
+            ("base", (0, "base kernels", "")),
+            ("reference", (0, "reference kernels", "")),
+            ("486", (2, "", "moh: MOH_CPU is '486', which"))]:
+            code, out, err = moh("--version", env={"MOH_CPU": cpu})
+            self.assertEqual(code, expected[0])
+            self.assertIn(expected[1], out)
+            self.assertIn(expected[2], err)
 
 
 class Usage(Case):
