@@ -45,6 +45,7 @@ static void forecast_model(const moh__run *run) {
 static moh_status forecast_memory(const moh__run *run, moh_error *err) {
   moh__number weights, training, activations;
   moh__model_bytes bytes = moh__model_measure(run->model);
+  if (run->options.amsgrad) bytes.moments += bytes.moments / 2;
   size_t arena;
   MOH_TRY(moh__arch_arena_bytes(run->model, run->options.batch,
                                 run->options.context, true, &arena, err));
@@ -82,13 +83,14 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
 static json_t *training_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I}",
+      "s:i, s:f, s:I, s:b, s:b}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
       (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
       o->batch, "accumulate", o->accumulate, "context", o->context,
-      "mix_share", o->mix_share, "seed", (json_int_t)o->seed);
+      "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
+      "amsgrad", o->amsgrad);
 }
 
 json_t *moh__run_record(const moh__run *run) {

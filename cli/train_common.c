@@ -67,8 +67,15 @@ const moh__option moh__training_options[] = {
     {"warmup", 0, MOH__OPTION_REAL, "SHARE",
      "share of the steps in which the learning rate rises", "by preset",
      FIELD(warmup), .min = 0, .max = 1},
-    {"weight-decay", 0, MOH__OPTION_REAL, "X", "of AdamW, on matrices",
+    {"weight-decay", 0, MOH__OPTION_REAL, "X", "on matrices",
      "by preset", FIELD(weight_decay), .min = 0, .max = 100},
+    {"adam-l2", 0, MOH__OPTION_FLAG, NULL,
+     "weight decay as part of the gradient (Adam), not apart from it "
+     "(AdamW)",
+     NULL, FIELD(l2)},
+    {"amsgrad", 0, MOH__OPTION_FLAG, NULL,
+     "use the largest second moment so far (AMSGrad)", NULL,
+     FIELD(amsgrad)},
     {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
      FIELD(clip), .min = 0, .max = 1e9},
     {"adam-beta1", 0, MOH__OPTION_REAL, "X", "decay of the first moment",
@@ -145,6 +152,8 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta1 = moh__real_or(v->beta1, options->beta1);
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->l2 = v->l2;
+  options->amsgrad = v->amsgrad;
   options->batch = (int32_t)moh__int_or(v->batch, d->batch);
   options->accumulate = (int32_t)moh__int_or(v->accumulate, d->accumulate);
   options->context = (int32_t)moh__int_or(v->context, d->context);

@@ -17,7 +17,7 @@ typedef struct moh__training_values {
   double balance_weight, z_weight;
   double held_out;
   int64_t eval_every, eval_tokens, checkpoint_every, keep_checkpoints;
-  bool overwrite, json;
+  bool overwrite, json, l2, amsgrad;
 } moh__training_values;
 
 extern const moh__option moh__data_options[];     /* --data, --out, ... */

@@ -106,9 +106,14 @@ typedef struct moh__attention_grad {
   int64_t ldk;
 } moh__attention_grad;
 
-/* AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2), one step. */
+/*
+ * One step of Adam (Kingma and Ba, arXiv 1412.6980) with weight decay: apart
+ * from the gradient (`decay`, AdamW: Loshchilov and Hutter, arXiv 1711.05101,
+ * algorithm 2) or in it (`l2`: g += l2 w). With v_max, AMSGrad: the largest v
+ * so far takes v's place in the step (Reddi et al., ICLR 2018).
+ */
 typedef struct moh__adamw {
-  real lr, beta1, beta2, eps, decay;
+  real lr, beta1, beta2, eps, decay, l2;
   real correct1, correct2; /* 1 - beta^step */
   real grad_scale;         /* clipping: g is used as g * grad_scale */
 } moh__adamw;
@@ -138,8 +143,9 @@ typedef struct moh__kernels {
   void (*swiglu_grad)(real *dgate, real *dup, const real *dy,
                       const real *gate, const real *up, int64_t n);
   double (*sum_squares)(const real *x, int64_t n); /* added up in double */
-  void (*adamw)(const moh__adamw *a, real *w, real *g, real *m, real *v,
-                int64_t n);
+  /* v_max may be NULL */
+  void (*adamw)(const moh__adamw *a, real *w, const real *g, real *m,
+                real *v, real *v_max, int64_t n);
 } moh__kernels;
 
 /* Plain loops in `real`: what every other table is compared with. */

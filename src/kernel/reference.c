@@ -200,14 +200,16 @@ static double reference_sum_squares(const real *x, int64_t n) {
   return sum;
 }
 
-static void reference_adamw(const moh__adamw *a, real *w, real *g, real *m,
-                            real *v, int64_t n) {
+static void reference_adamw(const moh__adamw *a, real *w, const real *g,
+                            real *m, real *v, real *v_max, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    real scaled = g[i] * a->grad_scale;
-    m[i] = a->beta1 * m[i] + (1 - a->beta1) * scaled;
-    v[i] = a->beta2 * v[i] + (1 - a->beta2) * scaled * scaled;
+    real gi = g[i] * a->grad_scale + a->l2 * w[i];
+    m[i] = a->beta1 * m[i] + (1 - a->beta1) * gi;
+    v[i] = a->beta2 * v[i] + (1 - a->beta2) * gi * gi;
+    if (v_max != NULL && v[i] > v_max[i]) v_max[i] = v[i];
+    real second = v_max == NULL ? v[i] : v_max[i];
     real step =
-        m[i] / a->correct1 / (moh__sqrt(v[i] / a->correct2) + a->eps);
+        m[i] / a->correct1 / (moh__sqrt(second / a->correct2) + a->eps);
     w[i] -= a->lr * (step + a->decay * w[i]);
   }
 }

@@ -7,22 +7,19 @@
 static float rows_dot(const float *x, const float *y, int64_t n) {
   vf part[4] = {{0}, {0}, {0}, {0}};
   int64_t i = 0;
-  for (; i + 4 * VL <= n; i += 4 * VL)
-    UNROLL
-    for (int j = 0; j < 4; j++)
-      part[j] += load(x + i + j * VL) * load(y + i + j * VL);
+  for (; i + 4 * VL <= n; i += 4 * VL) UNROLL
+  for (int j = 0; j < 4; j++)
+    part[j] += load(x + i + j * VL) * load(y + i + j * VL);
   for (; i < n; i += VL)
-    part[0] +=
-        load_up_to(x + i, n - i, 0) * load_up_to(y + i, n - i, 0);
+    part[0] += load_up_to(x + i, n - i, 0) * load_up_to(y + i, n - i, 0);
   return lanes_sum((part[0] + part[1]) + (part[2] + part[3]));
 }
 
 static float rows_sum(const float *x, int64_t n) {
   vf part[4] = {{0}, {0}, {0}, {0}};
   int64_t i = 0;
-  for (; i + 4 * VL <= n; i += 4 * VL)
-    UNROLL
-    for (int j = 0; j < 4; j++) part[j] += load(x + i + j * VL);
+  for (; i + 4 * VL <= n; i += 4 * VL) UNROLL
+  for (int j = 0; j < 4; j++) part[j] += load(x + i + j * VL);
   for (; i < n; i += VL) part[0] += load_up_to(x + i, n - i, 0);
   return lanes_sum((part[0] + part[1]) + (part[2] + part[3]));
 }
@@ -70,13 +67,12 @@ static void rows_scale_gain(float *y, const float *x, float shift, float a,
 static float rows_exp_sum(float *x, float shift, int64_t n) {
   vf part[4] = {{0}, {0}, {0}, {0}};
   int64_t i = 0;
-  for (; i + 4 * VL <= n; i += 4 * VL)
-    UNROLL
-    for (int j = 0; j < 4; j++) {
-      vf e = vexp(load(x + i + j * VL) - shift);
-      store(x + i + j * VL, e);
-      part[j] += e;
-    }
+  for (; i + 4 * VL <= n; i += 4 * VL) UNROLL
+  for (int j = 0; j < 4; j++) {
+    vf e = vexp(load(x + i + j * VL) - shift);
+    store(x + i + j * VL, e);
+    part[j] += e;
+  }
   for (; i < n; i += VL) {
     float nothing = -__builtin_inff(); /* its exponential is 0 */
     vf e = vexp(load_up_to(x + i, n - i, nothing) - shift);
@@ -125,16 +121,29 @@ static double rows_sum_squares(const float *x, int64_t n) {
          ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
-static void rows_adamw(const moh__adamw *a, float *w, float *g, float *m,
-                       float *v, int64_t n) {
+/* `second`: where the second moment of the step is taken from, and kept. */
+static inline void adamw_element(const moh__adamw *a, float *w, float g,
+                                 float *m, float *v, float *second) {
+  float gi = g * a->grad_scale + a->l2 * *w;
+  *m = a->beta1 * *m + (1 - a->beta1) * gi;
+  *v = a->beta2 * *v + (1 - a->beta2) * gi * gi;
+  *second = *v > *second ? *v : *second;
+  float m_hat = *m / a->correct1;
+  float v_hat = *second / a->correct2;
+  float step = m_hat / (__builtin_sqrtf(v_hat) + a->eps);
+  *w -= a->lr * (step + a->decay * *w);
+}
+
+static void rows_adamw(const moh__adamw *a, float *w, const float *g,
+                       float *m, float *v, float *v_max, int64_t n) {
+  if (v_max != NULL) {
+    for (int64_t i = 0; i < n; i++)
+      adamw_element(a, w + i, g[i], m + i, v + i, v_max + i);
+    return;
+  }
   for (int64_t i = 0; i < n; i++) {
-    float gi = g[i] * a->grad_scale;
-    m[i] = a->beta1 * m[i] + (1 - a->beta1) * gi;
-    v[i] = a->beta2 * v[i] + (1 - a->beta2) * gi * gi;
-    float m_hat = m[i] / a->correct1;
-    float v_hat = v[i] / a->correct2;
-    float step = m_hat / (__builtin_sqrtf(v_hat) + a->eps);
-    w[i] -= a->lr * (step + a->decay * w[i]);
+    float second = 0; /* v is never negative: the largest is v itself */
+    adamw_element(a, w + i, g[i], m + i, v + i, &second);
   }
 }
 

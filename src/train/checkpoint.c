@@ -17,7 +17,8 @@
 #include "store/model_dir.h"
 #include "train/trainer_internal.h"
 
-/* "m.<name>" and "v.<name>" of every trained tensor. */
+/* "m.<name>", "v.<name>" and with AMSGrad "x.<name>" (the largest v) of every
+ * trained tensor. */
 typedef struct moments {
   moh__st_item *items;
   char (*names)[MOH__NAME_MAX + 2];
@@ -38,7 +39,7 @@ static void add_moment(moments *all, const moh__param *w, char kind,
 
 static moh_status save_moments(const moh__trainer *t, const char *path,
                                moh_error *err) {
-  size_t n = (size_t)t->model->n_params * 2;
+  size_t n = (size_t)t->model->n_params * 3;
   moments all = {.items = calloc(n, sizeof(moh__st_item)),
                  .names = calloc(n, sizeof(all.names[0]))};
   moh_status status = MOH_OK;
@@ -49,6 +50,8 @@ static moh_status save_moments(const moh__trainer *t, const char *path,
     if (w->grad == NULL) continue;
     add_moment(&all, w, 'm', moh__optimizer_m(t->optimizer, w));
     add_moment(&all, w, 'v', moh__optimizer_v(t->optimizer, w));
+    if (t->options.amsgrad)
+      add_moment(&all, w, 'x', moh__optimizer_v_max(t->optimizer, w));
   }
   if (status == MOH_OK)
     status = moh__safetensors_write(path, all.items, all.n, NULL, err);
@@ -60,13 +63,14 @@ static moh_status save_moments(const moh__trainer *t, const char *path,
 static json_t *options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I}",
+      "s:i, s:f, s:I, s:b, s:b}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
       (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
       o->batch, "accumulate", o->accumulate, "context", o->context,
-      "mix_share", o->mix_share, "seed", (json_int_t)o->seed);
+      "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
+      "amsgrad", o->amsgrad);
 }
 
 static moh_status save_state(const moh__trainer *t, const char *path,

@@ -1,4 +1,4 @@
-/* AdamW: moments lie in blocks of the same layout as the gradients. */
+/* Adam: moments lie in blocks of the same layout as the gradients. */
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@ typedef struct piece {
 
 struct moh__optimizer {
   moh__model *model;
-  real *m, *v; /* laid out as model->grads */
+  real *m, *v, *v_max; /* laid out as model->grads; v_max may be NULL */
   piece *pieces;
   int64_t n_pieces;
   double *sums; /* [n_pieces] squares */
@@ -50,29 +50,32 @@ static size_t block_elements(const moh__model *model) {
   return (size_t)moh__model_measure(model).grads / sizeof(real);
 }
 
-static moh_status alloc_all(moh__optimizer *o, moh_error *err) {
+static moh_status alloc_all(moh__optimizer *o, bool amsgrad,
+                            moh_error *err) {
   size_t n = block_elements(o->model);
   for (int i = 0; i < o->model->n_params; i++)
     o->n_pieces += pieces_of(&o->model->params[i]);
   o->m = calloc(n, sizeof(real));
   o->v = calloc(n, sizeof(real));
+  if (amsgrad) o->v_max = calloc(n, sizeof(real));
   o->pieces = calloc((size_t)o->n_pieces + 1, sizeof(piece));
   o->sums = calloc((size_t)o->n_pieces + 1, sizeof(double));
-  if (o->m == NULL || o->v == NULL || o->pieces == NULL || o->sums == NULL)
+  if (o->m == NULL || o->v == NULL || (amsgrad && o->v_max == NULL) ||
+      o->pieces == NULL || o->sums == NULL)
     return moh__fail(err, MOH_ERR_MEMORY,
                      "no memory for the optimizer: %zu bytes",
-                     2 * n * sizeof(real));
+                     (amsgrad ? 3 : 2) * n * sizeof(real));
   cut_pieces(o);
   return MOH_OK;
 }
 
 moh_status moh__optimizer_new(moh__optimizer **out, moh__model *model,
-                              moh_error *err) {
+                              bool amsgrad, moh_error *err) {
   *out = NULL;
   moh__optimizer *o = calloc(1, sizeof(*o));
   if (o == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
   o->model = model;
-  moh_status status = alloc_all(o, err);
+  moh_status status = alloc_all(o, amsgrad, err);
   if (status != MOH_OK) {
     moh__optimizer_free(o);
     return status;
@@ -85,6 +88,7 @@ void moh__optimizer_free(moh__optimizer *o) {
   if (o == NULL) return;
   free(o->m);
   free(o->v);
+  free(o->v_max);
   free(o->pieces);
   free(o->sums);
   free(o);
@@ -115,12 +119,22 @@ moh_status moh__optimizer_norm(moh__optimizer *o, moh__pool *pool,
   return MOH_OK;
 }
 
+static real *part_of(const moh__optimizer *o, real *block,
+                     const moh__param *w) {
+  if (block == NULL || w->grad == NULL) return NULL;
+  return block + (w->grad - o->model->grads);
+}
+
 real *moh__optimizer_m(const moh__optimizer *o, const moh__param *w) {
-  return w->grad == NULL ? NULL : o->m + (w->grad - o->model->grads);
+  return part_of(o, o->m, w);
 }
 
 real *moh__optimizer_v(const moh__optimizer *o, const moh__param *w) {
-  return w->grad == NULL ? NULL : o->v + (w->grad - o->model->grads);
+  return part_of(o, o->v, w);
+}
+
+real *moh__optimizer_v_max(const moh__optimizer *o, const moh__param *w) {
+  return part_of(o, o->v_max, w);
 }
 
 static void update_piece(void *context, int64_t task, void *scratch) {
@@ -129,19 +143,22 @@ static void update_piece(void *context, int64_t task, void *scratch) {
   const moh__adamw_options *x = &o->options;
   const piece *p = &o->pieces[task];
   bool router = (p->w->flags & MOH__PARAM_ROUTER) != 0;
-  bool decay = (p->w->flags & MOH__PARAM_DECAY) != 0;
-  moh__adamw a = {
-      .lr = (real)(router ? x->lr * x->router_lr : x->lr),
-      .beta1 = (real)x->beta1,
-      .beta2 = (real)x->beta2,
-      .eps = (real)x->eps,
-      .decay = (real)(decay ? x->weight_decay : 0),
-      .correct1 = (real)(1 - pow(x->beta1, (double)o->step)),
-      .correct2 = (real)(1 - pow(x->beta2, (double)o->step)),
-      .grad_scale = (real)o->grad_scale};
+  bool decays = (p->w->flags & MOH__PARAM_DECAY) != 0;
+  double decay = decays ? x->weight_decay : 0;
+  real *v_max = moh__optimizer_v_max(o, p->w);
+  moh__adamw a = {.lr = (real)(router ? x->lr * x->router_lr : x->lr),
+                  .beta1 = (real)x->beta1,
+                  .beta2 = (real)x->beta2,
+                  .eps = (real)x->eps,
+                  .decay = (real)(x->l2 ? 0 : decay),
+                  .l2 = (real)(x->l2 ? decay : 0),
+                  .correct1 = (real)(1 - pow(x->beta1, (double)o->step)),
+                  .correct2 = (real)(1 - pow(x->beta2, (double)o->step)),
+                  .grad_scale = (real)o->grad_scale};
   moh__kernel()->adamw(&a, p->w->data + p->begin, p->w->grad + p->begin,
                        moh__optimizer_m(o, p->w) + p->begin,
                        moh__optimizer_v(o, p->w) + p->begin,
+                       v_max == NULL ? NULL : v_max + p->begin,
                        p->end - p->begin);
 }
 

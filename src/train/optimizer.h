@@ -1,5 +1,6 @@
 /*
- * AdamW over a model's parameters, and the global norm of its gradients. Both
+ * AdamW and its relatives over a model's parameters (kernel/kernel.h has the
+ * formulas), and the global norm of the gradients. Both
  * go over fixed pieces of every tensor, so the number of threads changes no
  * bit.
  */
@@ -16,11 +17,13 @@ typedef struct moh__adamw_options {
   double router_lr; /* factor on lr for parameters flagged ROUTER */
   double beta1, beta2, eps;
   double weight_decay; /* for parameters flagged DECAY */
+  bool l2; /* decay is part of the gradient (Adam), not apart from it */
 } moh__adamw_options;
 
-/* The model must have gradients. Moments start at 0. */
+/* The model must have gradients. Moments start at 0. amsgrad: the largest
+ * second moment so far is kept and used. */
 moh_status moh__optimizer_new(moh__optimizer **out, moh__model *model,
-                              moh_error *err);
+                              bool amsgrad, moh_error *err);
 void moh__optimizer_free(moh__optimizer *optimizer);
 
 /* Euclidean norm over the gradients of all parameters that are trained. A
@@ -36,8 +39,11 @@ moh_status moh__optimizer_step(moh__optimizer *optimizer, moh__pool *pool,
 
 int64_t moh__optimizer_steps(const moh__optimizer *optimizer);
 
-/* First and second moments of a parameter, [w->n]; NULL for buffers. */
+/* First and second moments of a parameter, and the largest second moments so
+ * far, [w->n]; NULL for buffers, and where there is none. */
 real *moh__optimizer_m(const moh__optimizer *optimizer, const moh__param *w);
 real *moh__optimizer_v(const moh__optimizer *optimizer, const moh__param *w);
+real *moh__optimizer_v_max(const moh__optimizer *optimizer,
+                           const moh__param *w);
 
 #endif

@@ -87,7 +87,7 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
   MOH_TRY(alloc_loads(t, err));
   MOH_TRY(moh__model_alloc_grads(t->model, err));
-  MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, err));
+  MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   size_t bytes = 0;
   MOH_TRY(moh__arch_arena_bytes(t->model, o->batch, o->context, true,
@@ -273,7 +273,8 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
                               .beta1 = o->beta1,
                               .beta2 = o->beta2,
                               .eps = o->eps,
-                              .weight_decay = o->weight_decay};
+                              .weight_decay = o->weight_decay,
+                              .l2 = o->l2};
   return moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err);
 }
 

@@ -20,7 +20,9 @@ typedef struct moh__train_options {
   double lr_final; /* at the end of the cosine, as a share of lr */
   double warmup;   /* share of all steps, linear from 0 */
   double beta1, beta2, eps;
-  double weight_decay; /* decoupled; matrices only */
+  double weight_decay; /* matrices only */
+  bool l2;             /* decay is part of the gradient, as in Adam */
+  bool amsgrad;        /* the largest second moment so far is used */
   double clip;         /* global gradient norm; 0: off */
   double router_lr;    /* factor on lr for routers */
   int64_t epochs;      /* over the examples; 0: by steps */

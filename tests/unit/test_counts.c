@@ -87,7 +87,8 @@ static void multiply_adds_of_a_token(void **state) {
   assert_int_equal(active, 80 * 639520);
 }
 
-/* A step with a gradient of 1 everywhere moves exactly the counted numbers. */
+/* A step with a gradient of 1 everywhere moves exactly the counted numbers.
+ */
 static void the_optimizer_updates_what_is_counted(void **state) {
   (void)state;
   moh_error err;
@@ -98,7 +99,8 @@ static void the_optimizer_updates_what_is_counted(void **state) {
   tiny t;
   tiny_open(&t, &c, 1, 0.3);
   moh__optimizer *optimizer = NULL;
-  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, false, &err),
+                   MOH_OK);
   moh__adamw_options o = {.lr = 0.5, .router_lr = 1, .eps = 1e-8};
   int64_t moved = 0;
   for (int i = 0; i < t.model->n_params; i++)

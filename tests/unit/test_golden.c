@@ -276,7 +276,7 @@ static void test_training(void **state) {
   golden *g = golden_new(*state);
   moh_error err;
   moh__optimizer *optimizer;
-  must(moh__optimizer_new(&optimizer, g->model, &err), &err);
+  must(moh__optimizer_new(&optimizer, g->model, false, &err), &err);
   for (int step = 0; step < N_STEPS; step++) {
     double norm;
     forward_and_backward(g);

@@ -1,10 +1,8 @@
 /*
- * Training: what a step reports, that the same seed gives the same bits with
- * any number of threads, accumulation, the stop before damage, and routers
- * that move, collapse and recover.
+ * Training: what a step reports, that the same seed gives the same bits
+ * with any number of threads, accumulation, the stop before damage, and
+ * routers that move, collapse and recover.
  */
-#include "train/trainer.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +11,7 @@
 #include "support/tables.h"
 #include "support/tiny.h"
 #include "train/optimizer.h"
+#include "train/trainer.h"
 
 enum { N_EXAMPLES = 12, EXAMPLE = 9 };
 
@@ -161,7 +160,8 @@ static void reports_add_up(void **state) {
   close_bench(&b);
 }
 
-/* Warm-up of 5 % of 20 steps is one step; then the cosine ends at a tenth. */
+/* Warm-up of 5 % of 20 steps is one step; then the cosine ends at a tenth.
+ */
 static void learning_rate_follows_the_plan(void **state) {
   (void)state;
   moh__config c = routed_config();
@@ -232,7 +232,8 @@ static void a_bad_gradient_is_named(void **state) {
   tiny_backward(&t);
   moh_error err;
   moh__optimizer *optimizer = NULL;
-  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, false, &err),
+                   MOH_OK);
   double norm = 0;
   assert_int_equal(moh__optimizer_norm(optimizer, t.pool, &norm, &err),
                    MOH_OK);
@@ -256,8 +257,7 @@ static void collapse(tiny *t) {
       moh__model_layer_param(t->model, 0, "self_attn.wg.weight");
   int64_t d = embed->shape[1];
   for (int64_t i = 0; i < embed->n; i++)
-    embed->data[i] =
-        (real)(1 + 0.8 * tiny_noise(3, (uint64_t)i)) / (real)d;
+    embed->data[i] = (real)(1 + 0.8 * tiny_noise(3, (uint64_t)i)) / (real)d;
   for (int64_t i = 0; i < wg->n; i++)
     wg->data[i] = i / d == 1 ? (real)0.3 : 0;
   for (int i = 0; i < t->model->n_params; i++)
@@ -279,9 +279,10 @@ static double entropy_after(double beta) {
   t.tape.task_scale = 0;
   moh_error err;
   moh__optimizer *optimizer = NULL;
-  assert_int_equal(moh__optimizer_new(&optimizer, t.model, &err), MOH_OK);
-  moh__adamw_options o = {.lr = 1e-3, .router_lr = 1, .beta1 = 0.9,
-                          .beta2 = 0.99, .eps = 1e-8};
+  assert_int_equal(moh__optimizer_new(&optimizer, t.model, false, &err),
+                   MOH_OK);
+  moh__adamw_options o = {
+      .lr = 1e-3, .router_lr = 1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
   tiny_backward(&t);
   assert_true(t.tape.use->load[1] == 1); /* collapsed */
   double mean_load[3] = {0};

@@ -1,0 +1,152 @@
+/*
+ * Tiled attention of every instruction set against the reference: all head
+ * widths and numbers of queries around the borders of tiles and pages,
+ * lists of queries with gaps, pages in any order. Behind the last key of a
+ * page stand NaNs, which must never be read.
+ */
+#include <string.h>
+
+#include "support/tables.h"
+
+static unsigned char scratch[MOH__SCRATCH_BYTES]
+    __attribute__((aligned(64)));
+
+/* One head's queries and keys; o, lse and the gradients twice: by the table
+ * and by the reference. */
+typedef struct subject {
+  int64_t n, n_keys, d;
+  int32_t *pos, *page_ids;
+  real *pages, *q, *d_o;
+  real *o[2], *lse[2], *dq[2], *dk[2], *dv[2];
+} subject;
+
+/* n queries spread over the last positions; every gap is 0 to 2 tokens. */
+static int64_t make_positions(subject *s, moh__rng *rng, int64_t first) {
+  s->pos = malloc((size_t)s->n * sizeof(int32_t));
+  int64_t at = first;
+  for (int64_t i = 0; i < s->n; i++) {
+    s->pos[i] = (int32_t)at;
+    at += 1 + (int64_t)moh__rng_below(rng, 3);
+  }
+  return s->pos[s->n - 1] + 1;
+}
+
+/* Pages in reverse order with one unused between them, all of it NaN but
+ * for the keys. */
+static void make_pages(subject *s, moh__rng *rng) {
+  int64_t n_pages = (s->n_keys + MOH__PANEL - 1) / MOH__PANEL;
+  int64_t stride = 2 * s->d * MOH__PANEL + 16;
+  int64_t size = 2 * n_pages * stride;
+  s->pages = random_reals(rng, size, 1);
+  s->page_ids = malloc((size_t)n_pages * sizeof(int32_t));
+  for (int64_t i = 0; i < size; i++) s->pages[i] = NAN;
+  for (int64_t p = 0; p < n_pages; p++)
+    s->page_ids[p] = (int32_t)(2 * (n_pages - 1 - p));
+  real *kv = malloc(2 * (size_t)s->d * sizeof(real));
+  for (int64_t j = 0; j < s->n_keys; j++) {
+    for (int64_t c = 0; c < 2 * s->d; c++)
+      kv[c] = (real)moh__rng_normal(rng);
+    moh__page_write(s->pages + s->page_ids[j / MOH__PANEL] * stride, s->d,
+                    j % MOH__PANEL, kv, kv + s->d);
+  }
+  free(kv);
+}
+
+static subject make_subject(int64_t n, int64_t first, int64_t d) {
+  moh__rng rng = moh__rng_make((uint64_t)(n * 1000 + d), 31);
+  subject s = {.n = n, .d = d};
+  s.n_keys = make_positions(&s, &rng, first);
+  make_pages(&s, &rng);
+  s.q = random_reals(&rng, n * d, 2);
+  s.d_o = random_reals(&rng, n * d, 1);
+  s.o[0] = random_reals(&rng, n * d, 1);
+  s.lse[0] = random_reals(&rng, n, 1);
+  s.dq[0] = random_reals(&rng, n * d, 1); /* gradients add up */
+  s.dk[0] = random_reals(&rng, s.n_keys * (d + 3), 1);
+  s.dv[0] = random_reals(&rng, s.n_keys * (d + 3), 1);
+  s.o[1] = copied_reals(s.o[0], n * d);
+  s.lse[1] = copied_reals(s.lse[0], n);
+  s.dq[1] = copied_reals(s.dq[0], n * d);
+  s.dk[1] = copied_reals(s.dk[0], s.n_keys * (d + 3));
+  s.dv[1] = copied_reals(s.dv[0], s.n_keys * (d + 3));
+  return s;
+}
+
+static void free_subject(subject *s) {
+  free(s->pos);
+  free(s->page_ids);
+  free(s->pages);
+  free(s->q);
+  free(s->d_o);
+  for (int i = 0; i < 2; i++) {
+    free(s->o[i]);
+    free(s->lse[i]);
+    free(s->dq[i]);
+    free(s->dk[i]);
+    free(s->dv[i]);
+  }
+}
+
+static void run(const moh__kernels *table, subject *s, int i) {
+  moh__attention a = {
+      .n = s->n,
+      .d = s->d,
+      .q = s->q,
+      .pos = s->pos,
+      .keys = {s->pages, 2 * s->d * MOH__PANEL + 16, s->page_ids},
+      .scale = (real)(1 / sqrt((double)s->d)),
+      .o = s->o[i],
+      .lse = s->lse[i]};
+  table->attention(&a, scratch);
+  moh__attention_grad b = {.forward = a,
+                           .d_o = s->d_o,
+                           .dq = s->dq[i],
+                           .dk = s->dk[i],
+                           .dv = s->dv[i],
+                           .ldk = s->d + 3};
+  table->attention_grad(&b, scratch);
+}
+
+static void assert_near(real *const x[2], int64_t n, const char *what,
+                        const char *table, const subject *s) {
+  real off = largest_difference(x[0], x[1], n);
+  if (!(off <= 2e-5f * (1 + largest_of(x[1], n))))
+    fail_msg("%s of %s, %d queries of %d keys, d %d: off by %g", what,
+             table, (int)s->n, (int)s->n_keys, (int)s->d, (double)off);
+}
+
+static void check_one(const moh__kernels *table, int64_t n, int64_t first,
+                      int64_t d) {
+  subject s = make_subject(n, first, d);
+  run(table, &s, 0);
+  run(&moh__kernels_reference, &s, 1);
+  assert_near(s.o, n * d, "o", table->name, &s);
+  assert_near(s.lse, n, "lse", table->name, &s);
+  assert_near(s.dq, n * d, "dq", table->name, &s);
+  assert_near(s.dk, s.n_keys * (d + 3), "dk", table->name, &s);
+  assert_near(s.dv, s.n_keys * (d + 3), "dv", table->name, &s);
+  free_subject(&s);
+}
+
+static void check_shapes(const moh__kernels *table) {
+  static const int64_t queries[] = {1, 2, 5, 31, 32, 33, 48, 49, 65, 130};
+  static const int64_t firsts[] = {0, 1, 62, 63, 64, 200};
+  static const int64_t widths[] = {1, 6, 15, 16, 17, 32, 64, 100};
+  for (int i = 0; i < 10; i++)
+    for (int j = 0; j < 6; j++)
+      check_one(table, queries[i], firsts[j], widths[(i * 3 + j) % 8]);
+  check_one(table, 70, 3, MOH__MAX_HEAD);
+  check_one(table, 3, 0, MOH__MAX_HEAD - 1);
+}
+
+static void attention_is_the_references(void **state) {
+  (void)state;
+  for_each_table(check_shapes);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(attention_is_the_references),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
