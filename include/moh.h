@@ -1,17 +1,33 @@
 /*
  * moh.h - the public interface of libmoh: transformer language models with
  * Mixture-of-Heads attention (MoH, arXiv 2410.11842), on plain CPUs.
+ * docs/library.md is the guide; examples/ has whole programs.
  *
- * Conventions
- *  - Every function that can fail returns a moh_status and takes a moh_error
- *    as its last argument, which may be NULL. On failure it holds one sentence
- *    that says what was wrong, where, and what to do.
- *  - Objects are opaque. What a function returns through a pointer-to-pointer
- *    belongs to the caller, who frees it with the matching *_free, for which
- *    NULL is fine.
- *  - A moh_model is read-only once loaded: any number of threads may use it.
- *    A moh_session belongs to one thread at a time.
- *  - The library never prints, exits or aborts on data.
+ * Conventions, which hold for every function below
+ *  - What can fail returns a moh_status and takes a moh_error as its last
+ *    argument, which may be NULL. On failure it holds one sentence that says
+ *    what was wrong, where, and what to do; nothing has changed then and
+ *    outputs are NULL, unless a function says otherwise. A pointer that is
+ *    NULL where the contract does not permit it is MOH_ERR_ARGUMENT.
+ *  - Objects are opaque. What comes back through a pointer to a pointer
+ *    belongs to the caller: objects go to their own moh_*_free, arrays and
+ *    texts to moh_free. NULL is fine for all of these.
+ *  - Structures that may grow in later versions begin with their size.
+ *    Options are filled by moh_*_options_default(&options, sizeof(options))
+ *    and then changed; NULL options are the defaults. Results are asked for
+ *    with sizeof(result). So a program goes on working, without being
+ *    compiled anew, when a later libmoh knows more fields.
+ *  - Texts are UTF-8 with a length in bytes. Matrices are float arrays, row
+ *    by row: [n][d] is n rows of d, element (i, j) at i * d + j.
+ *  - Threads: a moh_model and a moh_tokenizer may be used by any number of
+ *    threads at once, while no trainer is changing the model. A session,
+ *    trainer, router or plan belongs to one thread at a time; two of them may
+ *    work in two threads at once, also over one model. Everything else is
+ *    thread safe.
+ *  - The number of threads never changes a result: not one bit of it.
+ *  - The library never prints, exits, or aborts on data, and keeps no state
+ *    outside its objects apart from the choice of kernels for this processor
+ *    (environment variable MOH_CPU, read once).
  */
 #ifndef MOH_H
 #define MOH_H
@@ -24,18 +40,23 @@
 extern "C" {
 #endif
 
-#define MOH_VERSION_MAJOR 0
-#define MOH_VERSION_MINOR 1
-#define MOH_VERSION_PATCH 0
-#define MOH_VERSION "0.1.0"
-
 #if defined(__GNUC__)
 #define MOH_API __attribute__((visibility("default")))
 #else
 #define MOH_API
 #endif
 
-/* ---- status ----------------------------------------------------------- */
+/* ==== version and status =============================================== */
+
+/* The one place where the version stands; the build reads it from here.
+ * Semantic versioning: a program compiled for a version runs with every later
+ * one of the same major number. */
+#define MOH_VERSION_MAJOR 0
+#define MOH_VERSION_MINOR 1
+#define MOH_VERSION_PATCH 0
+
+/* The version of the library that is linked, "major.minor.patch". */
+MOH_API const char *moh_version(void);
 
 /* One list makes the codes, their names and their messages. */
 #define MOH_STATUS_MAP(X)                                                  \
@@ -61,12 +82,379 @@ typedef struct moh_error {
 } moh_error;
 
 /* The name of a code ("MOH_ERR_IO") and what it means in general. Static
- * strings; thread safe. Unknown codes give "MOH_ERR_UNKNOWN". */
+ * strings. Unknown codes give "MOH_ERR_UNKNOWN" and "unknown status". */
 MOH_API const char *moh_status_name(moh_status status);
 MOH_API const char *moh_status_text(moh_status status);
 
-/* The version of the library that is linked, "major.minor.patch". */
-MOH_API const char *moh_version(void);
+/* Frees an array or a text that a function of this library allocated. */
+MOH_API void moh_free(void *memory);
+
+/* ==== models ============================================================ */
+
+/* Weights, configuration and tokenizer. */
+typedef struct moh_model moh_model;
+typedef struct moh_tokenizer moh_tokenizer;
+
+typedef struct moh_load_options {
+  size_t size;
+  bool verify;       /* compare SHA-256 sums with manifest.json; false */
+  bool trainable;    /* weights in memory that a trainer may change; false:
+                        mapped from the file, shared between processes */
+  int32_t n_threads; /* that load it; 0: all processors */
+} moh_load_options;
+MOH_API void moh_load_options_default(moh_load_options *options,
+                                      size_t size);
+
+/* Loads a model directory: config.json, model.safetensors and, where they
+ * are, tokenizer.json and manifest.json. MOH_ERR_IO when a file is missing
+ * or cannot be read; MOH_ERR_FORMAT when one is damaged, cut or does not fit
+ * the others, with file and place; MOH_ERR_CONFIG and MOH_ERR_UNSUPPORTED
+ * when it describes what cannot be. */
+MOH_API moh_status moh_model_load(moh_model **model, const char *dir,
+                                  const moh_load_options *options,
+                                  moh_error *err);
+
+typedef struct moh_model_options {
+  size_t size;
+  const char *preset; /* "seed-train" (default), "nano", "moh-s", "moh-b",
+                         "seed"; NULL: config alone describes the model */
+  const char *heads;  /* "all", "moh:S+K" (S shared heads, K of the others by
+                         the router), "static:N"; NULL: the preset's */
+  const char *config; /* JSON: fields of config.json that replace those of
+                         the preset, say {"num_hidden_layers": 2}; NULL */
+  int32_t max_length; /* tokens of a sequence, at most; 0: the preset's */
+  uint64_t seed;      /* of the initial weights; 1 */
+} moh_model_options;
+MOH_API void moh_model_options_default(moh_model_options *options,
+                                       size_t size);
+
+/* A new, trainable model with random weights. Its vocabulary is the
+ * tokenizer's, which the model keeps a share of; with tokenizer NULL it is
+ * the configuration's, and the model knows token ids only. */
+MOH_API moh_status moh_model_new(moh_model **model,
+                                 const moh_tokenizer *tokenizer,
+                                 const moh_model_options *options,
+                                 moh_error *err);
+
+/* Writes a model directory, made if missing. Each file is replaced whole and
+ * manifest.json comes last, so no crash leaves half a model behind. `note` is
+ * kept in the manifest as its description; NULL: none. */
+MOH_API moh_status moh_model_save(const moh_model *model, const char *dir,
+                                  const char *note, moh_error *err);
+
+/* Not before all of the model's sessions and trainers are freed. */
+MOH_API void moh_model_free(moh_model *model);
+
+typedef struct moh_model_info {
+  int64_t vocab_size;
+  int64_t max_length; /* tokens of a sequence */
+  int64_t d_model, d_ff, d_head;
+  int64_t n_layers;
+  int64_t n_heads, n_kv_heads; /* of a layer */
+  int64_t n_shared_heads;      /* in use for every token; 0 without routers */
+  int64_t n_active_heads;      /* that a token uses in a layer */
+  int64_t n_parameters;        /* counted from the tensors */
+  int64_t n_router_parameters; /* of these */
+  bool trainable;
+  char heads[32]; /* "all", "moh:2+4", "static:6" */
+} moh_model_info;
+MOH_API moh_status moh_model_describe(const moh_model *model,
+                                      moh_model_info *info, size_t size,
+                                      moh_error *err);
+
+/* Multiply-adds of a token's forward pass behind `context` tokens (1 or
+ * more, itself included), counted from the configuration. */
+typedef struct moh_macs {
+  int64_t dense;  /* were every head computed */
+  int64_t active; /* with the heads in use, routers included */
+  int64_t router; /* of these, the routers */
+} moh_macs;
+MOH_API moh_status moh_model_macs(const moh_model *model, int64_t context,
+                                  moh_macs *macs, moh_error *err);
+
+/* The configuration as config.json has it; to be freed. */
+MOH_API moh_status moh_model_config(const moh_model *model, char **json,
+                                    moh_error *err);
+
+/* The model's own, valid as long as the model; NULL when it has none. */
+MOH_API const moh_tokenizer *moh_model_tokenizer(const moh_model *model);
+
+/* ==== tokenizers ======================================================== */
+
+/* A stretch of UTF-8 that the caller owns; NUL bytes are fine inside. */
+typedef struct moh_text {
+  const char *bytes;
+  size_t n_bytes;
+} moh_text;
+
+/* What a tokenizer can be trained to. */
+typedef enum moh_tokenizer_kind {
+  MOH_TOKENIZER_WORDS, /* words and punctuation; unseen words are unknown */
+  MOH_TOKENIZER_CHARS  /* code points */
+} moh_tokenizer_kind;
+
+MOH_API moh_status moh_tokenizer_train(moh_tokenizer **tokenizer,
+                                       moh_tokenizer_kind kind,
+                                       const moh_text *texts, size_t n_texts,
+                                       moh_error *err);
+
+/* A tokenizer.json file. A step in it that is not known is
+ * MOH_ERR_UNSUPPORTED and named, never guessed at. */
+MOH_API moh_status moh_tokenizer_load(moh_tokenizer **tokenizer,
+                                      const char *path, moh_error *err);
+MOH_API moh_status moh_tokenizer_save(const moh_tokenizer *tokenizer,
+                                      const char *path, moh_error *err);
+/* Models that use it keep their share: free it whenever you like. */
+MOH_API void moh_tokenizer_free(moh_tokenizer *tokenizer);
+
+/* Tokens have the ids 0 .. size - 1. 0 for NULL. */
+MOH_API int32_t moh_tokenizer_size(const moh_tokenizer *tokenizer);
+/* The token that ends a text, and the one for what is not in the vocabulary;
+ * -1 when there is none, and for NULL. */
+MOH_API int32_t moh_tokenizer_end(const moh_tokenizer *tokenizer);
+MOH_API int32_t moh_tokenizer_unknown(const moh_tokenizer *tokenizer);
+
+/* The tokens of a text, to be freed (NULL when there are none). Special
+ * tokens written out in the text, say "</s>", become that token only when
+ * `specials` is true: leave it false for what users type. */
+MOH_API moh_status moh_encode(const moh_tokenizer *tokenizer, moh_text text,
+                              bool specials, int32_t **tokens,
+                              size_t *n_tokens, moh_error *err);
+
+/* The text of tokens, to be freed; a NUL follows its *n_bytes bytes, which
+ * may be NULL. Special tokens are left out unless `specials`. Ids outside the
+ * vocabulary are MOH_ERR_ARGUMENT. */
+MOH_API moh_status moh_decode(const moh_tokenizer *tokenizer,
+                              const int32_t *tokens, size_t n_tokens,
+                              bool specials, char **text, size_t *n_bytes,
+                              moh_error *err);
+
+/* ==== sessions: tokens -> logits ======================================== */
+
+/* One sequence with its keys and values, and threads of its own. */
+typedef struct moh_session moh_session;
+
+typedef struct moh_session_options {
+  size_t size;
+  int32_t max_length; /* tokens that it holds; 0: the model's */
+  int32_t n_threads;  /* that compute, the caller's included; 0: all
+                         processors. Give several sessions one each. */
+} moh_session_options;
+MOH_API void moh_session_options_default(moh_session_options *options,
+                                         size_t size);
+
+/* All memory is reserved here: a feed allocates nothing. The model must
+ * outlive the session. MOH_ERR_ARGUMENT when max_length is more than the
+ * model's. */
+MOH_API moh_status moh_session_new(moh_session **session,
+                                   const moh_model *model,
+                                   const moh_session_options *options,
+                                   moh_error *err);
+MOH_API void moh_session_free(moh_session *session);
+
+/* Appends n > 0 tokens. *logits, [vocab_size], score the token that follows
+ * the last one and are valid until the session's next call. Tokens that are
+ * outside the vocabulary or do not fit any more are MOH_ERR_ARGUMENT, and
+ * none of them was appended then. In many calls or in one, the logits agree
+ * up to rounding; the same calls give the same bits. */
+MOH_API moh_status moh_session_feed(moh_session *session,
+                                    const int32_t *tokens, int32_t n,
+                                    const float **logits, moh_error *err);
+
+/* Tokens held, and at most. 0 for NULL. */
+MOH_API int32_t moh_session_length(const moh_session *session);
+MOH_API int32_t moh_session_max_length(const moh_session *session);
+
+/* Forgets the tokens from position n on; 0 forgets them all. MOH_ERR_ARGUMENT
+ * when n is negative or more than there are. */
+MOH_API moh_status moh_session_truncate(moh_session *session, int32_t n,
+                                        moh_error *err);
+
+/* ==== plans: who used which head ======================================== */
+
+/*
+ * A dispatch plan over n_rows rows (tokens) and n_heads candidates (heads,
+ * or experts): for each head the ascending list of rows that use it, and for
+ * each such pair, an *entry*, its gate. The entries of head 0 come first, then
+ * those of head 1, and so on: arrays over entries are in that order. A plan
+ * is independent of what it was made from.
+ */
+typedef struct moh_plan moh_plan;
+
+/* The heads that the tokens at positions first .. first + n - 1 of a session
+ * used in a layer, with their gates; row r is position first + r. Without
+ * routers every row uses the heads that the model has, with gates of 1. */
+MOH_API moh_status moh_session_plan(const moh_session *session,
+                                    int32_t layer, int32_t first, int32_t n,
+                                    moh_plan **plan, moh_error *err);
+
+/* From a table: selected[r * n_heads + h] != 0 when row r uses head h.
+ * gates, [n_rows][n_heads], are read where that is so; NULL: all 1. */
+MOH_API moh_status moh_plan_new(moh_plan **plan,
+                                const unsigned char *selected,
+                                const float *gates, int32_t n_rows,
+                                int32_t n_heads, moh_error *err);
+MOH_API void moh_plan_free(moh_plan *plan);
+
+/* Sizes; 0 for NULL. */
+MOH_API int32_t moh_plan_n_rows(const moh_plan *plan);
+MOH_API int32_t moh_plan_n_heads(const moh_plan *plan);
+MOH_API int32_t moh_plan_n_entries(const moh_plan *plan);
+
+/* The entries of a head: *rows, [return value], are the rows that use it, and
+ * *gates their gates. *first, the number of its first entry. Each of the three
+ * may be NULL. Valid as long as the plan. 0 for a head that there is not. */
+MOH_API int32_t moh_plan_head(const moh_plan *plan, int32_t head,
+                              const int32_t **rows, const float **gates,
+                              int32_t *first);
+
+/* The other way round: *heads, [return value], ascending, are the heads that
+ * a row uses, *entries their entries. Each may be NULL. */
+MOH_API int32_t moh_plan_row(const moh_plan *plan, int32_t row,
+                             const int32_t **heads, const int32_t **entries);
+
+/* The gates of all entries, [n_entries]; NULL for NULL. */
+MOH_API const float *moh_plan_gates(const moh_plan *plan);
+
+/* load, [n_heads]: the fraction of rows that use each head. */
+MOH_API moh_status moh_plan_load(const moh_plan *plan, float *load,
+                                 moh_error *err);
+
+/* Entropy of a load over n > 0 candidates, in nats: ln n when it is even, 0
+ * when all goes to one, and where nothing was used at all. */
+MOH_API moh_status moh_load_entropy(const float *load, int32_t n,
+                                    float *entropy, moh_error *err);
+
+/* ==== routing by itself ================================================= */
+
+/*
+ * What heads and experts have in common, on plain arrays: n candidates, scored
+ * by logits [n_rows][n]. Gradients are *added* to their outputs, so that those
+ * of several losses meet. Sizes are at least 1 unless said otherwise. A NaN
+ * among the logits is chosen last, and passes into gates and losses.
+ */
+
+/* The k largest of each row, ties to the lower index; k >= 0, and k > n is n.
+ * best, [n_rows][min(k, n)]: best first. selected, [n_rows][n]: 1 for these,
+ * 0 for the others. Either may be NULL. */
+MOH_API moh_status moh_top_k(const float *scores, int32_t n_rows, int32_t n,
+                             int32_t k, int32_t *best,
+                             unsigned char *selected, moh_error *err);
+
+/* p = softmax(logits) of each row, the largest logit subtracted first; p may
+ * be logits. Gradient: d_logits_i += p_i (d_p_i - sum_j p_j d_p_j). */
+MOH_API moh_status moh_softmax(const float *logits, int32_t n_rows,
+                               int32_t n, float *p, moh_error *err);
+MOH_API moh_status moh_softmax_grad(const float *p, const float *d_p,
+                                    int32_t n_rows, int32_t n,
+                                    float *d_logits, moh_error *err);
+
+/* The straight-through estimator: forward, gates are the selection, 1 or 0;
+ * backward, d_scores += d_gates as if they were the scores. All [n]. */
+MOH_API moh_status moh_straight_through(const unsigned char *selected,
+                                        int64_t n, float *gates,
+                                        moh_error *err);
+MOH_API moh_status moh_straight_through_grad(const float *d_gates, int64_t n,
+                                             float *d_scores,
+                                             moh_error *err);
+
+/* Load balance: L_b = n sum_i P_i f_i, where P_i is the mean over rows of
+ * softmax(logits)_i and f_i the fraction of rows that selected candidate i
+ * (arXiv 2410.11842, equation 7, times n): k when the load is even, n when
+ * all rows are sure of one. selected: [n_rows][n]; mean_p (P) and load (f),
+ * [n], may be NULL. The gradient holds the load constant:
+ * d_logits += weight dL_b/dlogits. */
+MOH_API moh_status moh_balance_loss(const float *logits,
+                                    const unsigned char *selected,
+                                    int32_t n_rows, int32_t n, float *mean_p,
+                                    float *load, float *loss, moh_error *err);
+MOH_API moh_status moh_balance_loss_grad(const float *logits,
+                                         const float *load, int32_t n_rows,
+                                         int32_t n, float weight,
+                                         float *d_logits, moh_error *err);
+
+/* z-loss: mean over rows of ln(sum_i exp(logit_i))^2 (arXiv 2202.08906,
+ * equation 5), which keeps logits small. d_logits += weight dL/dlogits. */
+MOH_API moh_status moh_z_loss(const float *logits, int32_t n_rows, int32_t n,
+                              float *loss, moh_error *err);
+MOH_API moh_status moh_z_loss_grad(const float *logits, int32_t n_rows,
+                                   int32_t n, float weight, float *d_logits,
+                                   moh_error *err);
+
+/* ---- the two-stage router of Mixture-of-Heads --------------------------- */
+
+/*
+ * p_s = softmax(W_s x), p_r = softmax(W_r x), a = softmax(W_h x): the first
+ * n_shared candidates are always in use, of the n_routed others the k with the
+ * largest p_r. Gates (arXiv 2410.11842, equations 5 and 6; UNIT as in the
+ * code released with it):
+ *          a shared candidate       a selected one
+ *   UNIT   2 a_1 n_shared p_s,i     2 a_2 k p_r,i / sum of selected p_r
+ *   PAPER  a_1 p_s,i                a_2 p_r,i
+ *   ONE    1                        1, its gradient straight through to p_r,i
+ * n_shared = 1 has p_s = 1 and no W_s; n_shared = 0 has no W_s and no W_h (2
+ * a_2, or a_2, is 1 then: an ordinary router of experts).
+ */
+typedef enum moh_gate_scale {
+  MOH_GATE_UNIT,
+  MOH_GATE_PAPER,
+  MOH_GATE_ONE
+} moh_gate_scale;
+
+typedef struct moh_router_options {
+  size_t size;
+  int32_t d_model;           /* elements of x; no default */
+  int32_t n_shared;          /* 0 */
+  int32_t n_routed;          /* no default */
+  int32_t k;                 /* 0 .. n_routed; 1 */
+  moh_gate_scale gate_scale; /* MOH_GATE_UNIT */
+  float balance_weight;      /* of L_b in the gradients; 0.01 */
+  float z_weight;            /* of the z-loss; 0 */
+  int32_t n_threads;         /* 0: all processors */
+} moh_router_options;
+MOH_API void moh_router_options_default(moh_router_options *options,
+                                        size_t size);
+
+/* Three matrices, or gradients of them. Those that the shape does not have
+ * are not looked at. */
+typedef struct moh_router_weights {
+  float *shared; /* W_s [n_shared][d_model], n_shared > 1 */
+  float *routed; /* W_r [n_routed][d_model], n_routed > 0 */
+  float *mix;    /* W_h [2][d_model], n_shared > 0 */
+} moh_router_weights;
+
+/* The router's shape and working memory. Weights stay with the caller, whose
+ * optimizer may change them between calls. */
+typedef struct moh_router moh_router;
+
+MOH_API moh_status moh_router_new(moh_router **router,
+                                  const moh_router_options *options,
+                                  moh_error *err);
+MOH_API void moh_router_free(moh_router *router);
+
+/* Scores n_rows rows of x, [n_rows][d_model], and chooses: a plan over
+ * n_shared + n_routed candidates, with its gates. The same arithmetic as
+ * inside a model, bit for bit. weights and x are read again by the backward
+ * pass, until the next forward pass. */
+MOH_API moh_status moh_router_forward(moh_router *router,
+                                      const moh_router_weights *weights,
+                                      const float *x, int32_t n_rows,
+                                      moh_plan **plan, moh_error *err);
+
+/* L_b and z-loss of the routed candidates in the last forward pass; 0 before
+ * the first. Either may be NULL. */
+MOH_API moh_status moh_router_losses(const moh_router *router,
+                                     float *balance, float *z,
+                                     moh_error *err);
+
+/* Gradients of the last forward pass: of the caller's loss, d_gates
+ * [n_entries] in the plan's order, plus balance_weight L_b + z_weight z-loss.
+ * Added to d_weights and to d_x, [n_rows][d_model]. The selection is held
+ * constant. MOH_ERR_ARGUMENT when there was no forward pass. */
+MOH_API moh_status moh_router_backward(moh_router *router,
+                                       const float *d_gates,
+                                       const moh_router_weights *d_weights,
+                                       float *d_x, moh_error *err);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 ROOMS = ["base", "kernel", "route", "op", "model", "arch", "text", "format",
-         "store", "infer", "train", "report", "serve", "cli"]
+         "store", "infer", "train", "report", "serve", "api", "cli"]
 ONLY_BASE = {"text", "format"}
 MAX_LINES = 700
 MAX_COLUMNS = 80

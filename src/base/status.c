@@ -31,7 +31,13 @@ const char *moh_status_text(moh_status status) {
                                       : "unknown status";
 }
 
-const char *moh_version(void) { return MOH_VERSION; }
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
+
+const char *moh_version(void) {
+  return TEXT_OF(MOH_VERSION_MAJOR) "." TEXT_OF(MOH_VERSION_MINOR) "." TEXT_OF(
+      MOH_VERSION_PATCH);
+}
 
 moh_status moh__fail(moh_error *err, moh_status status, const char *format,
                      ...) {

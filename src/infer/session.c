@@ -22,6 +22,7 @@ struct moh__session {
   int32_t *page_ids;
   int32_t *positions; /* [CHUNK] */
   moh__cache cache;
+  moh__gate_record gates;
   moh__arena arena;
   moh__tape tape;
 };
@@ -76,6 +77,8 @@ static moh_status open_session(moh__session *s, moh__pool *pool,
   moh__session_bytes bytes;
   MOH_TRY(moh__session_measure(s->model, s->max_len, &bytes, err));
   MOH_TRY(alloc_pages(s, bytes.pages, err));
+  MOH_TRY(moh__gate_record_init(&s->gates, &s->model->config, s->max_len,
+                                err));
   MOH_TRY(moh__arena_init(&s->arena, bytes.work, err));
   return moh__tape_init(&s->tape, &s->arena, pool, err);
 }
@@ -107,6 +110,7 @@ void moh__session_free(moh__session *s) {
   if (s == NULL) return;
   moh__tape_free(&s->tape);
   moh__arena_free(&s->arena);
+  moh__gate_record_free(&s->gates);
   free(s->pages);
   free((void *)s->slots);
   free(s->page_ids);
@@ -145,6 +149,7 @@ static const real *feed_chunk(moh__session *s, const int32_t *tokens,
                       .cache = &s->cache};
   moh__tape_reset(&s->tape, false);
   const moh__tensor *logits = moh__arch_logits(s->model, &s->tape, &batch);
+  moh__gate_record_add(&s->gates, s->tape.use, s->length);
   s->length += n;
   return logits->v;
 }
@@ -175,4 +180,8 @@ void moh__session_truncate(moh__session *s, int32_t n) {
 
 const moh__head_use *moh__session_head_use(const moh__session *s) {
   return s->tape.use;
+}
+
+const moh__gate_record *moh__session_gates(const moh__session *s) {
+  return &s->gates;
 }

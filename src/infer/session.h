@@ -7,6 +7,7 @@
 
 #include "base/pool.h"
 #include "base/rng.h"
+#include "infer/gate_record.h"
 #include "model/model.h"
 #include "op/tape.h"
 
@@ -35,6 +36,9 @@ void moh__session_truncate(moh__session *session, int32_t n);
 /* Head use of the last feed, layer by layer; NULL when the model has no
  * router. Holds until the next call. */
 const moh__head_use *moh__session_head_use(const moh__session *session);
+
+/* Heads and gates of all tokens that the session holds. */
+const moh__gate_record *moh__session_gates(const moh__session *session);
 
 /* Bytes of KV pages and of working memory for sequences of max_len. */
 typedef struct moh__session_bytes {

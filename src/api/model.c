@@ -1,0 +1,221 @@
+/* Models of moh.h: made, loaded, saved, described. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/handles.h"
+#include "api/sized.h"
+#include "arch/arch.h"
+#include "base/json.h"
+
+void moh_free(void *memory) { free(memory); }
+
+/* ---- a handle ---- */
+
+void moh_model_free(moh_model *model) {
+  if (model == NULL) return;
+  moh__model_free(model->inner);
+  moh_tokenizer_free(model->tokenizer);
+  free(model);
+}
+
+/* Packs the weights, with a pool that is not needed any longer. */
+static moh_status pack(moh__model *model, int32_t n_threads,
+                       moh_error *err) {
+  moh__pool *pool;
+  MOH_TRY(moh__pool_new(&pool, n_threads, err));
+  moh_status status = moh__model_pack(model, pool, err);
+  moh__pool_free(pool);
+  return status;
+}
+
+static moh_status new_handle(moh_model **out, moh_error *err) {
+  *out = calloc(1, sizeof(**out));
+  if (*out == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a model");
+  return MOH_OK;
+}
+
+/* ---- loading ---- */
+
+static const moh_load_options load_defaults = {.size = sizeof(load_defaults)};
+
+void moh_load_options_default(moh_load_options *options, size_t size) {
+  moh__options_init(options, size, &load_defaults, sizeof(load_defaults));
+}
+
+static moh_status load(moh_model *model, const char *dir,
+                       const moh_load_options *o, moh_error *err) {
+  moh__tokenizer *tokenizer;
+  moh__load_options inner = {.verify = o->verify, .writable = o->trainable};
+  MOH_TRY(moh__model_load(&model->inner, &tokenizer, dir, inner, err));
+  model->trainable = o->trainable;
+  if (tokenizer != NULL)
+    MOH_TRY(moh__tokenizer_share(&model->tokenizer, tokenizer, err));
+  return pack(model->inner, o->n_threads, err);
+}
+
+moh_status moh_model_load(moh_model **model, const char *dir,
+                          const moh_load_options *options, moh_error *err) {
+  MOH__NEED(model, err);
+  *model = NULL;
+  MOH__NEED(dir, err);
+  moh_load_options o = load_defaults;
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_load_options",
+                            err));
+  moh_model *loaded;
+  MOH_TRY(new_handle(&loaded, err));
+  moh_status status = load(loaded, dir, &o, err);
+  if (status != MOH_OK) {
+    moh_model_free(loaded);
+    return status;
+  }
+  *model = loaded;
+  return MOH_OK;
+}
+
+/* ---- making ---- */
+
+static const moh_model_options model_defaults = {
+    .size = sizeof(model_defaults), .preset = "seed-train", .seed = 1};
+
+void moh_model_options_default(moh_model_options *options, size_t size) {
+  moh__options_init(options, size, &model_defaults, sizeof(model_defaults));
+}
+
+/* Fields of `config` replace those of the preset, in nested objects too. */
+static moh_status merge(moh__config *c, const char *config, bool preset,
+                        moh_error *err) {
+  json_t *given;
+  MOH_TRY(moh__json_parse(&given, config, strlen(config), "config", err));
+  json_t *all = preset ? moh__config_to_json(c) : json_object();
+  moh_status status = MOH_OK;
+  if (!json_is_object(given))
+    status = moh__fail(err, MOH_ERR_FORMAT, "config: not a JSON object");
+  else if (all == NULL || json_object_update_recursive(all, given) != 0)
+    status = moh__fail(err, MOH_ERR_MEMORY, "no memory for a configuration");
+  if (status == MOH_OK) {
+    status = moh__config_from_json(c, all, err);
+    if (status != MOH_OK) moh__fail_in(err, status, "config");
+  }
+  json_decref(all);
+  json_decref(given);
+  return status;
+}
+
+static moh_status make_config(moh__config *c, const moh_tokenizer *tokenizer,
+                              const moh_model_options *o, moh_error *err) {
+  if (o->preset == NULL && o->config == NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a model needs a preset or a config");
+  if (o->preset != NULL) MOH_TRY(moh__config_preset(c, o->preset, err));
+  if (tokenizer != NULL) c->vocab_size = moh_tokenizer_size(tokenizer);
+  if (o->config != NULL)
+    MOH_TRY(merge(c, o->config, o->preset != NULL, err));
+  if (tokenizer != NULL) c->vocab_size = moh_tokenizer_size(tokenizer);
+  if (o->heads != NULL) MOH_TRY(moh__config_set_heads(c, o->heads, err));
+  if (o->max_length != 0) c->max_seq_len = o->max_length;
+  return moh__config_check(c, err);
+}
+
+static moh_status make(moh_model *model, const moh_tokenizer *tokenizer,
+                       const moh_model_options *o, moh_error *err) {
+  moh__config config;
+  moh__config_default(&config);
+  MOH_TRY(make_config(&config, tokenizer, o, err));
+  MOH_TRY(moh__arch_model_init(&model->inner, &config, o->seed, err));
+  model->trainable = true;
+  model->tokenizer = moh__tokenizer_retain(tokenizer);
+  return pack(model->inner, 0, err);
+}
+
+moh_status moh_model_new(moh_model **model, const moh_tokenizer *tokenizer,
+                         const moh_model_options *options, moh_error *err) {
+  MOH__NEED(model, err);
+  *model = NULL;
+  moh_model_options o = model_defaults;
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_model_options",
+                            err));
+  moh_model *made;
+  MOH_TRY(new_handle(&made, err));
+  moh_status status = make(made, tokenizer, &o, err);
+  if (status != MOH_OK) {
+    moh_model_free(made);
+    return status;
+  }
+  *model = made;
+  return MOH_OK;
+}
+
+/* ---- saving ---- */
+
+moh_status moh_model_save(const moh_model *model, const char *dir,
+                          const char *note, moh_error *err) {
+  MOH__NEED(model, err);
+  MOH__NEED(dir, err);
+  moh__model_note about = {.description = note};
+  const moh__tokenizer *tokenizer =
+      model->tokenizer == NULL ? NULL : model->tokenizer->inner;
+  return moh__model_save(model->inner, tokenizer, dir, &about, err);
+}
+
+/* ---- describing ---- */
+
+static void describe(const moh_model *model, moh_model_info *info) {
+  const moh__config *c = &model->inner->config;
+  *info = (moh_model_info){
+      .vocab_size = c->vocab_size,
+      .max_length = c->max_seq_len,
+      .d_model = c->d_model,
+      .d_ff = c->d_ff,
+      .d_head = c->d_head,
+      .n_layers = c->n_layers,
+      .n_heads = c->n_heads,
+      .n_kv_heads = c->n_kv_heads,
+      .n_shared_heads = c->heads == MOH__HEADS_MOH ? c->n_shared : 0,
+      .n_active_heads = moh__config_active_heads(c),
+      .n_parameters = moh__model_count(model->inner),
+      .n_router_parameters = moh__model_count_routers(model->inner),
+      .trainable = model->trainable};
+  moh__config_heads_text(c, info->heads, sizeof(info->heads));
+}
+
+moh_status moh_model_describe(const moh_model *model, moh_model_info *info,
+                              size_t size, moh_error *err) {
+  MOH__NEED(model, err);
+  MOH__NEED(info, err);
+  moh_model_info known;
+  describe(model, &known);
+  moh__result_write(info, size, &known, sizeof(known));
+  return MOH_OK;
+}
+
+moh_status moh_model_macs(const moh_model *model, int64_t context,
+                          moh_macs *macs, moh_error *err) {
+  MOH__NEED(model, err);
+  MOH__NEED(macs, err);
+  if (context < 1 || context > model->inner->config.max_seq_len)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a context has 1 to %lld tokens, not %lld",
+                     (long long)model->inner->config.max_seq_len,
+                     (long long)context);
+  moh__macs inner = moh__arch_macs(&model->inner->config, context);
+  *macs = (moh_macs){inner.dense, inner.active, inner.router};
+  return MOH_OK;
+}
+
+moh_status moh_model_config(const moh_model *model, char **json,
+                            moh_error *err) {
+  MOH__NEED(json, err);
+  *json = NULL;
+  MOH__NEED(model, err);
+  json_t *config = moh__config_to_json(&model->inner->config);
+  if (config != NULL) *json = json_dumps(config, JSON_INDENT(2));
+  json_decref(config);
+  if (*json == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a configuration");
+  return MOH_OK;
+}
+
+const moh_tokenizer *moh_model_tokenizer(const moh_model *model) {
+  return model == NULL ? NULL : model->tokenizer;
+}

@@ -1,0 +1,134 @@
+/* Tokenizers of moh.h: counted owners, and texts <-> ids. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/handles.h"
+#include "api/sized.h"
+
+moh_status moh__tokenizer_share(moh_tokenizer **out, moh__tokenizer *inner,
+                                moh_error *err) {
+  moh_tokenizer *tokenizer = malloc(sizeof(*tokenizer));
+  *out = tokenizer;
+  if (tokenizer == NULL) {
+    moh__tokenizer_free(inner);
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a tokenizer");
+  }
+  tokenizer->inner = inner;
+  atomic_init(&tokenizer->n_owners, 1);
+  return MOH_OK;
+}
+
+moh_tokenizer *moh__tokenizer_retain(const moh_tokenizer *tokenizer) {
+  moh_tokenizer *shared = (moh_tokenizer *)tokenizer; /* counted only */
+  if (shared != NULL) atomic_fetch_add(&shared->n_owners, 1);
+  return shared;
+}
+
+void moh_tokenizer_free(moh_tokenizer *tokenizer) {
+  if (tokenizer == NULL) return;
+  if (atomic_fetch_sub(&tokenizer->n_owners, 1) != 1) return;
+  moh__tokenizer_free(tokenizer->inner);
+  free(tokenizer);
+}
+
+/* ---- making ---- */
+
+static moh_status train(moh__tokenizer **inner, moh_tokenizer_kind kind,
+                        const moh__text *texts, size_t n, moh_error *err) {
+  if (kind == MOH_TOKENIZER_WORDS)
+    return moh__tokenizer_train_words(inner, texts, n, err);
+  if (kind == MOH_TOKENIZER_CHARS)
+    return moh__tokenizer_train_chars(inner, texts, n, err);
+  return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no kind of tokenizer",
+                   (int)kind);
+}
+
+moh_status moh_tokenizer_train(moh_tokenizer **tokenizer,
+                               moh_tokenizer_kind kind,
+                               const moh_text *texts, size_t n_texts,
+                               moh_error *err) {
+  MOH__NEED(tokenizer, err);
+  *tokenizer = NULL;
+  MOH__NEED(texts, err);
+  moh__text *own = calloc(n_texts + 1, sizeof(*own));
+  if (own == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu texts",
+                     n_texts);
+  for (size_t i = 0; i < n_texts; i++)
+    own[i] = (moh__text){texts[i].bytes, texts[i].n_bytes};
+  moh__tokenizer *inner;
+  moh_status status = train(&inner, kind, own, n_texts, err);
+  free(own);
+  MOH_TRY(status);
+  return moh__tokenizer_share(tokenizer, inner, err);
+}
+
+moh_status moh_tokenizer_load(moh_tokenizer **tokenizer, const char *path,
+                              moh_error *err) {
+  MOH__NEED(tokenizer, err);
+  *tokenizer = NULL;
+  MOH__NEED(path, err);
+  moh__tokenizer *inner;
+  MOH_TRY(moh__tokenizer_load(&inner, path, err));
+  return moh__tokenizer_share(tokenizer, inner, err);
+}
+
+moh_status moh_tokenizer_save(const moh_tokenizer *tokenizer,
+                              const char *path, moh_error *err) {
+  MOH__NEED(tokenizer, err);
+  MOH__NEED(path, err);
+  return moh__tokenizer_save(tokenizer->inner, path, err);
+}
+
+/* ---- asking ---- */
+
+int32_t moh_tokenizer_size(const moh_tokenizer *tokenizer) {
+  return tokenizer == NULL ? 0 : moh__tokenizer_size(tokenizer->inner);
+}
+
+int32_t moh_tokenizer_end(const moh_tokenizer *tokenizer) {
+  return tokenizer == NULL ? -1 : moh__tokenizer_end(tokenizer->inner);
+}
+
+int32_t moh_tokenizer_unknown(const moh_tokenizer *tokenizer) {
+  return tokenizer == NULL ? -1 : moh__tokenizer_unknown(tokenizer->inner);
+}
+
+/* ---- texts and ids ---- */
+
+moh_status moh_encode(const moh_tokenizer *tokenizer, moh_text text,
+                      bool specials, int32_t **tokens, size_t *n_tokens,
+                      moh_error *err) {
+  MOH__NEED(tokens, err);
+  *tokens = NULL;
+  MOH__NEED(n_tokens, err);
+  *n_tokens = 0;
+  MOH__NEED(tokenizer, err);
+  if (text.bytes == NULL && text.n_bytes > 0)
+    return moh__fail_null(err, "text.bytes");
+  moh__text whole = {text.bytes == NULL ? "" : text.bytes, text.n_bytes};
+  moh__ids ids = {0};
+  moh_status status = moh__tokenizer_encode(tokenizer->inner, whole,
+                                            specials, &ids, err);
+  if (status != MOH_OK) {
+    moh__ids_free(&ids);
+    return status;
+  }
+  *tokens = ids.ids;
+  *n_tokens = ids.n;
+  return MOH_OK;
+}
+
+moh_status moh_decode(const moh_tokenizer *tokenizer, const int32_t *tokens,
+                      size_t n_tokens, bool specials, char **text,
+                      size_t *n_bytes, moh_error *err) {
+  MOH__NEED(text, err);
+  *text = NULL;
+  if (n_bytes != NULL) *n_bytes = 0;
+  MOH__NEED(tokenizer, err);
+  if (n_tokens > 0) MOH__NEED(tokens, err);
+  MOH_TRY(moh__tokenizer_decode(tokenizer->inner, tokens, n_tokens,
+                                !specials, text, err));
+  if (n_bytes != NULL) *n_bytes = strlen(*text);
+  return MOH_OK;
+}

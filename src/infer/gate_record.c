@@ -1,0 +1,43 @@
+/* The table of heads in use. */
+#include "infer/gate_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+moh_status moh__gate_record_init(moh__gate_record *r,
+                                 const moh__config *config, int32_t max_len,
+                                 moh_error *err) {
+  *r = (moh__gate_record){.n_heads = (int32_t)config->n_heads,
+                          .max_len = max_len};
+  if (config->heads != MOH__HEADS_MOH) return MOH_OK;
+  size_t n = (size_t)moh__gate_record_at(r, config->n_layers, 0);
+  r->used = calloc(n, 1);
+  r->gates = calloc(n, sizeof(real));
+  if (r->used == NULL || r->gates == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu gates", n);
+  return MOH_OK;
+}
+
+void moh__gate_record_free(moh__gate_record *r) {
+  free(r->used);
+  free(r->gates);
+}
+
+static void add_layer(moh__gate_record *r, const moh__head_use *use,
+                      int64_t at) {
+  const moh__plan *plan = use->plan;
+  memset(r->used + at, 0, (size_t)plan->n_rows * (size_t)r->n_heads);
+  for (int32_t h = 0; h < plan->n_candidates; h++)
+    for (int32_t e = plan->start[h]; e < plan->start[h + 1]; e++) {
+      int64_t place = at + (int64_t)plan->rows[e] * r->n_heads + h;
+      r->used[place] = 1;
+      r->gates[place] = use->gates[e];
+    }
+}
+
+void moh__gate_record_add(moh__gate_record *r, const moh__head_use *use,
+                          int32_t first) {
+  if (r->used == NULL) return;
+  for (int64_t layer = 0; use != NULL; use = use->next, layer++)
+    add_layer(r, use, moh__gate_record_at(r, layer, first));
+}
