@@ -45,6 +45,7 @@ has_library libcrypto|libssl-dev
 has_library cmocka|libcmocka-dev'
 # shellcheck disable=SC2034
 TEST_NEEDS='have python3|python3
+have c++|g++
 have clang|clang
 have clang-tidy|clang-tidy
 has_arm_headers|libc6-dev-arm64-cross
