@@ -33,6 +33,10 @@ static const moh__option tokenizer_options[] = {
 
 static const moh__option_group groups[] = {
     {"Data and results", moh__data_options, offsetof(values, training)},
+    {"Format of the data", moh__format_options,
+     offsetof(values, training.format)},
+    {"Sequences", moh__sequence_options,
+     offsetof(values, training.sequences)},
     {"Vocabulary", tokenizer_options, 0},
     {"Model", moh__preset_options, offsetof(values, model)},
     {"Training", moh__training_options, offsetof(values, training)},
@@ -47,20 +51,24 @@ static const moh__option_group groups[] = {
 /* The texts of the data and of the further files, one after the other. The
  * memory behind them stays in the parts. */
 typedef struct corpus {
-  moh__texts parts[MOH__LIST_MAX + 1];
+  moh__data_source parts[MOH__LIST_MAX + 1];
   int n_parts;
   moh__text *texts;
   size_t n;
 } corpus;
 
 static void corpus_free(corpus *c) {
-  for (int i = 0; i < c->n_parts; i++) moh__texts_free(&c->parts[i]);
+  for (int i = 0; i < c->n_parts; i++) 
+    moh__data_source_close(&c->parts[i]);
   free(c->texts);
 }
 
-static moh_status corpus_add(corpus *c, const char *path, moh_error *err) {
-  MOH_TRY(moh__texts_load(&c->parts[c->n_parts], path, err));
-  const moh__texts *part = &c->parts[c->n_parts++];
+static moh_status corpus_add(corpus *c, const char *path, const values *v,
+                             moh_error *err) {
+  MOH_TRY(moh__data_source_open(&c->parts[c->n_parts], path,
+                                &v->training.format, &v->training.sequences,
+                                err));
+  const moh__texts *part = &c->parts[c->n_parts++].texts;
   moh__text *texts =
       reallocarray(c->texts, c->n + part->n, sizeof(moh__text));
   if (texts == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -71,9 +79,9 @@ static moh_status corpus_add(corpus *c, const char *path, moh_error *err) {
 }
 
 static moh_status corpus_load(corpus *c, const values *v, moh_error *err) {
-  MOH_TRY(corpus_add(c, v->training.data, err));
+  MOH_TRY(corpus_add(c, v->training.data, v, err));
   for (int i = 0; i < v->extra_vocab.n; i++)
-    MOH_TRY(corpus_add(c, v->extra_vocab.items[i], err));
+    MOH_TRY(corpus_add(c, v->extra_vocab.items[i], v, err));
   return MOH_OK;
 }
 
@@ -81,7 +89,7 @@ static moh_status make_tokenizer(const values *v, const corpus *c,
                                  moh__tokenizer **tokenizer,
                                  moh_error *err) {
   const char *kind = v->tokenizer;
-  if (kind == NULL) kind = c->parts[0].examples ? "words" : "chars";
+  if (kind == NULL) kind = c->parts[0].texts.examples ? "words" : "chars";
   if (strcmp(kind, "words") == 0)
     return moh__tokenizer_train_words(tokenizer, c->texts, c->n, err);
   if (strcmp(kind, "chars") == 0)
@@ -123,15 +131,15 @@ static const char *preset_name(const values *v, const corpus *c) {
 static moh_status prepare(moh__run *run, const values *v, const corpus *c,
                           moh_error *err) {
   moh__config config;
-  const moh__texts *texts = &c->parts[0];
+  const moh__data_source *source = &c->parts[0];
   run->origin = preset_name(v, c);
   const moh__training_defaults *d = moh__training_defaults_of(run->origin);
-  MOH_TRY(moh__training_fill(&v->training, d, texts->examples,
+  MOH_TRY(moh__training_fill(&v->training, d, source->examples,
                              &run->options, err));
   MOH_TRY(make_tokenizer(v, c, &run->tokenizer, err));
   MOH_TRY(make_config(v, run->origin, run, &config, err));
-  MOH_TRY(moh__run_encode(run, v->training.data, texts, &run->main, err));
-  double share = moh__training_held_out(&v->training, d, texts->examples);
+  MOH_TRY(moh__run_encode(run, source, &run->main, err));
+  double share = moh__training_held_out(&v->training, d, source->examples);
   MOH_TRY(moh__run_split(run, share, err));
   int threads = (int)moh__int_or(v->training.threads, 0);
   MOH_TRY(moh__pool_new(&run->pool, threads, err));

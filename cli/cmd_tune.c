@@ -29,6 +29,10 @@ static const moh__option model_options[] = {
 static const moh__option_group groups[] = {
     {"Model", model_options, 0},
     {"Data and results", moh__data_options, offsetof(values, training)},
+    {"Format of the data", moh__format_options,
+     offsetof(values, training.format)},
+    {"Sequences", moh__sequence_options,
+     offsetof(values, training.sequences)},
     {"Training", moh__training_options, offsetof(values, training)},
     {"Running", moh__run_options, offsetof(values, training)},
     {.options = NULL},
@@ -75,30 +79,34 @@ static moh_status fill_options(moh__run *run, const values *v,
 }
 
 static moh_status encode_main(moh__run *run, const values *v,
-                              const moh__texts *texts, moh_error *err) {
+                              const moh__data_source *source,
+                              moh_error *err) {
   const moh__training_defaults *d = moh__training_defaults_of("tune");
-  MOH_TRY(fill_options(run, v, texts->examples, err));
-  MOH_TRY(moh__run_encode(run, v->training.data, texts, &run->main, err));
-  double share = moh__training_held_out(&v->training, d, texts->examples);
+  MOH_TRY(fill_options(run, v, source->examples, err));
+  MOH_TRY(moh__run_encode(run, source, &run->main, err));
+  double share = moh__training_held_out(&v->training, d, source->examples);
   return moh__run_split(run, share, err);
 }
 
 static moh_status load_main(moh__run *run, const values *v,
                             moh_error *err) {
-  moh__texts texts;
-  MOH_TRY(moh__texts_load(&texts, v->training.data, err));
-  moh_status status = encode_main(run, v, &texts, err);
-  moh__texts_free(&texts);
+  moh__data_source source;
+  MOH_TRY(moh__data_source_open(&source, v->training.data,
+                                &v->training.format, &v->training.sequences,
+                                err));
+  moh_status status = encode_main(run, v, &source, err);
+  moh__data_source_close(&source);
   return status;
 }
 
-static moh_status load_mix(moh__run *run, const char *path,
+static moh_status load_mix(moh__run *run, const values *v, const char *path,
                            moh_error *err) {
-  moh__texts texts;
+  moh__data_source source;
   if (path == NULL) return MOH_OK;
-  MOH_TRY(moh__texts_load(&texts, path, err));
-  moh_status status = moh__run_encode(run, path, &texts, &run->mix, err);
-  moh__texts_free(&texts);
+  MOH_TRY(moh__data_source_open(&source, path, &v->training.format,
+                                &v->training.sequences, err));
+  moh_status status = moh__run_encode(run, &source, &run->mix, err);
+  moh__data_source_close(&source);
   return status;
 }
 
@@ -108,7 +116,7 @@ static moh_status prepare(moh__run *run, const values *v, const char *mix,
   MOH_TRY(moh__load(v->model, options, &run->model, &run->tokenizer, err));
   moh__training_set_weights(&v->training, &run->model->config);
   MOH_TRY(load_main(run, v, err));
-  MOH_TRY(load_mix(run, mix, err));
+  MOH_TRY(load_mix(run, v, mix, err));
   int threads = (int)moh__int_or(v->training.threads, 0);
   return moh__pool_new(&run->pool, threads, err);
 }

@@ -21,15 +21,13 @@ enum {
 
 /* ---- data ---- */
 
-moh_status moh__run_encode(const moh__run *run, const char *path,
-                           const moh__texts *texts, moh__run_data *data,
-                           moh_error *err) {
-  data->path = path;
-  moh__dataset_options options = {.max_len =
-                                      (int64_t)run->options.context + 1};
-  moh_status status =
-      moh__dataset_make(&data->all, texts, run->tokenizer, options, err);
-  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
+moh_status moh__run_encode(const moh__run *run,
+                           const moh__data_source *source,
+                           moh__run_data *data, moh_error *err) {
+  data->path = source->path;
+  return moh__data_source_dataset(source, run->tokenizer,
+                                  run->options.context,
+                                  &run->values->sequences, &data->all, err);
 }
 
 moh_status moh__run_split(moh__run *run, double share, moh_error *err) {

@@ -39,10 +39,10 @@ typedef struct moh__run_result {
   moh__eval_result train, held_out, mix;
 } moh__run_result;
 
-/* Encodes a file's texts; the tokenizer and options.context stand. */
-moh_status moh__run_encode(const moh__run *run, const char *path,
-                           const moh__texts *texts, moh__run_data *data,
-                           moh_error *err);
+/* Makes a dataset; the tokenizer and options.context stand. */
+moh_status moh__run_encode(const moh__run *run,
+                           const moh__data_source *source,
+                           moh__run_data *data, moh_error *err);
 
 /* Cuts the main data in its two parts. */
 moh_status moh__run_split(moh__run *run, double share, moh_error *err);

@@ -10,7 +10,8 @@
 
 /* ---- before ---- */
 
-static void forecast_data(const char *label, const moh__run_data *data) {
+static void forecast_data(const char *label, const moh__run_data *data,
+                          const moh__sequence_values *sequences) {
   moh__number a, b, c;
   const moh__dataset *d = data->all;
   fprintf(stderr, "%-9s %s: ", label, data->path);
@@ -23,8 +24,9 @@ static void forecast_data(const char *label, const moh__run_data *data) {
     fprintf(stderr, ", %s of them not in the vocabulary",
             moh__number_grouped(&c, d->n_unknown));
   if (d->n_long > 0)
-    fprintf(stderr, ", %s examples cut at the context",
-            moh__number_grouped(&c, d->n_long));
+    fprintf(stderr, ", %s long examples %s",
+            moh__number_grouped(&c, d->n_long),
+            moh__long_rule_text(sequences));
   fputc('\n', stderr);
 }
 
@@ -70,8 +72,9 @@ static void forecast_steps(const moh__run *run) {
 }
 
 moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
-  forecast_data("data", &run->main);
-  if (run->mix.all != NULL) forecast_data("mixed in", &run->mix);
+  const moh__sequence_values *sequences = &run->values->sequences;
+  forecast_data("data", &run->main, sequences);
+  if (run->mix.all != NULL) forecast_data("mixed in", &run->mix, sequences);
   forecast_model(run);
   MOH_TRY(forecast_memory(run, err));
   forecast_steps(run);

@@ -5,6 +5,7 @@
 #ifndef MOH_CLI_TRAIN_COMMON_H
 #define MOH_CLI_TRAIN_COMMON_H
 
+#include "data_source.h"
 #include "model/config.h"
 #include "options.h"
 #include "text/dataset.h"
@@ -18,6 +19,8 @@ typedef struct moh__training_values {
   double held_out;
   int64_t eval_every, eval_tokens, checkpoint_every, keep_checkpoints;
   bool overwrite, json, l2, amsgrad;
+  moh__format_values format;
+  moh__sequence_values sequences;
 } moh__training_values;
 
 extern const moh__option moh__data_options[];     /* --data, --out, ... */

@@ -13,27 +13,9 @@
 
 #include <stdint.h>
 
-#include "base/rng.h"
+#include "text/texts.h"
 #include "text/tokenizer.h"
 #include "text/tokens.h"
-
-/* The texts of a file. JSON (.json): an array of strings; anything else is
- * one plain text. Refused with file and place: files over 100 MiB, wrong
- * types, empty files, and texts with invalid UTF-8. */
-typedef struct moh__texts {
-  moh__text *texts;
-  size_t n;
-  bool examples; /* a JSON array, not a plain text */
-  void *owner;   /* memory behind it */
-} moh__texts;
-
-moh_status moh__texts_load(moh__texts *texts, const char *path,
-                           moh_error *err);
-/* The same from memory, as JSON or as plain text; `name` stands for it in
- * messages. The bytes are copied. A byte order mark is left out. */
-moh_status moh__texts_parse(moh__texts *texts, const char *bytes, size_t n,
-                            bool json, const char *name, moh_error *err);
-void moh__texts_free(moh__texts *texts);
 
 /* What becomes of examples of more than max_len tokens. */
 typedef enum moh__long_rule {

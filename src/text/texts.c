@@ -1,140 +1,103 @@
-/*
- * The texts of a file: a JSON array of strings, or one plain text. Whatever
- * is not as it should be is refused with the file and the place in it.
- */
-#include <jansson.h>
+/* The texts of a file in memory: its records, collected one after the other
+ * in one array of bytes. */
+#include "text/texts.h"
+
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #include "base/file.h"
-#include "base/json.h"
-#include "text/dataset.h"
-#include "text/tokenizer_internal.h"
-
-static moh_status no_memory(const char *name, moh_error *err) {
-  return moh__fail(err, MOH_ERR_MEMORY, "%s: no memory for its texts", name);
-}
 
 void moh__texts_free(moh__texts *texts) {
-  if (texts->examples) {
-    json_decref(texts->owner);
-  } else {
-    free(texts->owner);
-  }
+  free(texts->owner);
   free(texts->texts);
   *texts = (moh__texts){0};
 }
 
-/* ---- JSON ------------------------------------------------------------- */
+/* The texts so far: their lengths, and their bytes side by side. */
+typedef struct collection {
+  moh__text *texts;
+  size_t n, capacity;
+  moh__bytes bytes;
+} collection;
 
-/* "element 3 is ..." */
-static moh_status refuse_element(const json_t *element, size_t place,
-                                 const char *name, moh_error *err) {
-  static const char *const kinds[] = {"an object", "an array", "a string",
-                                      "a number", "a number", "true",
-                                      "false", "null"};
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "%s: element %zu (counted from 0) is %s; every element "
-                   "must be a string",
-                   name, place, kinds[json_typeof(element)]);
+static moh_status collect(collection *c, moh__text text, moh_error *err) {
+  if (c->n == c->capacity) {
+    size_t capacity = c->capacity + c->capacity / 2 + 16;
+    moh__text *grown = reallocarray(c->texts, capacity, sizeof(*grown));
+    if (grown == NULL)
+      return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu texts",
+                       capacity);
+    c->texts = grown;
+    c->capacity = capacity;
+  }
+  c->texts[c->n++].n = text.n;
+  return moh__bytes_add(&c->bytes, text.bytes, text.n, err);
 }
 
-static moh_status read_strings(moh__texts *texts, const json_t *array,
-                               const char *name, moh_error *err) {
-  size_t n = json_array_size(array);
-  if (n == 0) {
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "%s: not an array of strings, or an empty one; write "
-                     "[\"first text\", \"second text\"]",
-                     name);
+/* A plain text comes in stretches, which are put together again. */
+static moh_status collect_all(collection *c, moh__records *records,
+                              moh__text rest, moh_error *err) {
+  bool found = true;
+  for (size_t used = 1; used > 0 || found;) {
+    moh__text text;
+    MOH_TRY(moh__records_next(records, rest, true, &used, &text, &found,
+                              err));
+    rest = (moh__text){rest.bytes + used, rest.n - used};
+    if (found) MOH_TRY(collect(c, text, err));
   }
-  texts->texts = calloc(n, sizeof(*texts->texts));
-  if (texts->texts == NULL) return no_memory(name, err);
-  for (size_t i = 0; i < n; i++) {
-    const json_t *element = json_array_get(array, i);
-    if (!json_is_string(element)) {
-      return refuse_element(element, i, name, err);
-    }
-    texts->texts[i].bytes = json_string_value(element);
-    texts->texts[i].n = json_string_length(element);
-  }
-  texts->n = n;
+  if (records->format != MOH__TEXT_PLAIN || c->n == 0) return MOH_OK;
+  c->n = 1;
+  c->texts[0].n = c->bytes.n;
   return MOH_OK;
 }
 
-static moh_status parse_json(moh__texts *texts, moh__text file,
-                             const char *name, moh_error *err) {
-  json_t *array = NULL;
-  MOH_TRY(moh__json_parse(&array, file.bytes, file.n, name, err));
-  texts->owner = array;
-  texts->examples = true;
-  return read_strings(texts, array, name, err);
-}
-
-/* ---- plain text ------------------------------------------------------- */
-
-static moh_status check_utf8(moh__text file, const char *name,
-                             moh_error *err) {
-  size_t valid = moh__utf8_valid(file), line = 1;
-  if (valid == file.n) return MOH_OK;
-  for (size_t i = 0; i < valid; i++) line += file.bytes[i] == '\n';
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "%s, line %zu, byte %zu of the file: not UTF-8; convert "
-                   "the file, for example with iconv",
-                   name, line, valid);
-}
-
-static moh_status parse_plain(moh__texts *texts, moh__text file,
-                              const char *name, moh_error *err) {
-  MOH_TRY(check_utf8(file, name, err));
-  texts->examples = false;
-  texts->texts = calloc(1, sizeof(*texts->texts));
-  texts->owner = malloc(file.n);
-  if (texts->texts == NULL || texts->owner == NULL) {
-    return no_memory(name, err);
+static void hand_over(collection *c, moh__texts *texts) {
+  const char *bytes = c->bytes.bytes;
+  for (size_t i = 0; i < c->n; i++) {
+    c->texts[i].bytes = bytes;
+    bytes += c->texts[i].n;
   }
-  memcpy(texts->owner, file.bytes, file.n);
-  texts->texts[0] = (moh__text){texts->owner, file.n};
-  texts->n = 1;
-  return MOH_OK;
-}
-
-/* ---- both ------------------------------------------------------------- */
-
-static moh__text without_mark(moh__text file) {
-  bool marked = file.n >= 3 && memcmp(file.bytes, "\xEF\xBB\xBF", 3) == 0;
-  return marked ? (moh__text){file.bytes + 3, file.n - 3} : file;
+  texts->texts = c->texts;
+  texts->n = c->n;
+  texts->owner = c->bytes.bytes;
 }
 
 moh_status moh__texts_parse(moh__texts *texts, const char *bytes, size_t n,
-                            bool json, const char *name, moh_error *err) {
+                            const moh__text_options *options,
+                            const char *name, moh_error *err) {
+  collection c = {0};
+  moh__records records;
   *texts = (moh__texts){0};
-  if (n > MOH__TEXT_FILE_MAX) {
+  if (n > MOH__TEXT_FILE_MAX)
     return moh__fail(err, MOH_ERR_FORMAT,
-                     "%s: %zu bytes; a text file has at most %d, so split "
-                     "it",
+                     "%s: %zu bytes; a text that is learned as it is has at "
+                     "most %d, so prepare it with 'moh data'",
                      name, n, MOH__TEXT_FILE_MAX);
-  }
-  moh__text file = without_mark((moh__text){bytes, n});
-  if (file.n == 0) {
-    return moh__fail(err, MOH_ERR_FORMAT, "%s: the file is empty", name);
-  }
-  moh_status status = json ? parse_json(texts, file, name, err)
-                           : parse_plain(texts, file, name, err);
+  moh__records_start(&records, name, options);
+  moh__text file = {bytes, n};
+  size_t mark = moh__records_mark(file);
+  file = (moh__text){bytes + mark, n - mark};
+  records.place.offset = records.place.line_start = (int64_t)mark;
+  moh_status status = collect_all(&c, &records, file, err);
+  if (status == MOH_OK && c.n == 0)
+    status = moh__fail(err, MOH_ERR_FORMAT,
+                       file.n == 0 ? "%s: the file is empty"
+                                   : "%s: it is empty, without a text",
+                       name);
+  moh__records_free(&records);
+  hand_over(&c, texts);
+  texts->examples = moh__text_has_examples(records.format);
   if (status != MOH_OK) moh__texts_free(texts);
   return status;
 }
 
 moh_status moh__texts_load(moh__texts *texts, const char *path,
+                           const moh__text_options *options,
                            moh_error *err) {
   *texts = (moh__texts){0};
-  const char *ending = strrchr(path, '.');
-  bool json = ending != NULL && strcasecmp(ending, ".json") == 0;
   moh__map map;
   MOH_TRY(moh__map_open(&map, path, err));
   moh_status status = moh__texts_parse(texts, (const char *)map.bytes,
-                                       map.size, json, path, err);
+                                       map.size, options, path, err);
   moh__map_close(&map);
   return status;
 }

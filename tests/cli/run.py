@@ -149,9 +149,11 @@ class BadFiles(Case):
     def test_data(self):
         for name, content, message in [
             ("number.json", '["a b", 3]', "number.json: element 1 (counted "
-             "from 0) is a number; every element must be a string"),
-            ("object.json", "{}", 'object.json: not an array of strings, or '
-             'an empty one; write ["first text", "second text"]'),
+             "from 0) is a number; every element must be a string, or an "
+             'object whose field "text" is one'),
+            ("object.json", "{}", 'object.json, line 1, column 1: not an '
+             'array of strings; write ["first text", "second text"], or a '
+             'text on each line of a .jsonl file'),
             ("empty.txt", "", "empty.txt: the file is empty"),
             ("latin.txt", b"ab\xe9", "latin.txt, line 1, byte 2 of the "
              "file: not UTF-8; convert the file, for example with iconv"),

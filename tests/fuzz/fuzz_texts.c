@@ -70,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   moh_error err;
   if (size == 0) return 0;
   const char *bytes = (const char *)data + 1;
-  if (moh__texts_parse(&texts, bytes, size - 1, data[0] & 1, "fuzz", &err)) {
+  const char *name = data[0] & 1 ? "fuzz.json" : "fuzz.txt";
+  if (moh__texts_parse(&texts, bytes, size - 1, NULL, name, &err)) {
     require(texts.texts == NULL && err.message[0] != '\0');
     return 0;
   }

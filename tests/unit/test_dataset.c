@@ -1,6 +1,6 @@
 /*
- * Texts and datasets: what files may hold, cutting, counting, splitting; and
- * the numbers of the original project's two files, where they are at hand.
+ * Datasets: cutting, counting, packing, splitting, fingerprints; and the
+ * numbers of the original project's two files, where they are at hand.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,9 @@ static moh_error err;
 
 static moh__texts parsed(const char *bytes, bool json) {
   moh__texts texts;
-  moh_status status = moh__texts_parse(&texts, bytes, strlen(bytes), json,
-                                       "t.json", &err);
+  moh_status status =
+      moh__texts_parse(&texts, bytes, strlen(bytes), NULL,
+                       json ? "t.json" : "t.txt", &err);
   if (status != MOH_OK) fail_msg("%s", err.message);
   return texts;
 }
@@ -69,135 +70,6 @@ static void assert_sequences(const moh__dataset *dataset, int64_t n,
     read_sequence(dataset, i, got);
     assert_memory_equal(got, ids + start[i], (size_t)length * sizeof(*got));
   }
-}
-
-/* ---- texts ------------------------------------------------------------ */
-
-static void json_holds_examples(void **state) {
-  (void)state;
-  moh__texts texts = parsed("\xEF\xBB\xBF[\"a\\u00e9\", \"\",\n\"b\"]", true);
-  assert_true(texts.examples);
-  assert_int_equal(texts.n, 3);
-  assert_int_equal(texts.texts[0].n, 3);
-  assert_memory_equal(texts.texts[0].bytes, "a\xC3\xA9", 3);
-  assert_int_equal(texts.texts[1].n, 0);
-  assert_memory_equal(texts.texts[2].bytes, "b", 1);
-  moh__texts_free(&texts);
-  assert_int_equal(texts.n, 0);
-  moh__texts_free(&texts);
-}
-
-static void other_files_are_one_text(void **state) {
-  (void)state;
-  moh__texts texts = parsed("\xEF\xBB\xBF[\"a\"]\n", false);
-  assert_false(texts.examples);
-  assert_int_equal(texts.n, 1);
-  assert_int_equal(texts.texts[0].n, 6);
-  assert_memory_equal(texts.texts[0].bytes, "[\"a\"]\n", 6);
-  moh__texts_free(&texts);
-}
-
-static void assert_refused(const char *bytes, size_t n, bool json,
-                           const char *part) {
-  moh__texts texts;
-  moh_status status =
-      moh__texts_parse(&texts, bytes, n, json, "t.json", &err);
-  if (status != MOH_ERR_FORMAT || strstr(err.message, part) == NULL) {
-    fail_msg("%s instead of \"%s\": %s", moh_status_name(status), part,
-             err.message);
-  }
-  assert_null(texts.texts);
-  assert_null(texts.owner);
-  assert_memory_equal(err.message, "t.json", 6);
-}
-
-static void wrong_files_are_refused_with_their_place(void **state) {
-  (void)state;
-  const char *cases[][2] = {
-      {"", "empty"},
-      {"\xEF\xBB\xBF", "empty"},
-      {"[]", "empty"},
-      {"{}", "not an array of strings"},
-      {"\"a\"", "line 1"},
-      {"[\"a\",\n\"b", "line 2"},
-      {"[\"a\",\n\"b\"", "line 2"},
-      {"[\"a\",\n,\"b\"]", "line 2"},
-      {"[\"a\"]\n]", "line 2"},
-      {"[\"a\", 3]", "element 1 (counted from 0) is a number"},
-      {"[\"a\", 0.5]", "element 1 (counted from 0) is a number"},
-      {"[[\"a\"]]", "element 0 (counted from 0) is an array"},
-      {"[{\"text\": \"a\"}]", "element 0 (counted from 0) is an object"},
-      {"[\"a\", \"b\", null]", "element 2 (counted from 0) is null"},
-      {"[true]", "is true"},
-      {"[false]", "is false"},
-      {"[\"\\ud83d\"]", "line 1"},
-      {"[\"\\ude00\\ud83d\"]", "line 1"},
-      {"[\"a\\u0000b\"]", "line 1"},
-      {"[\"\n\"]", "line"},
-      {"[\n\"\xC3\"]", "line 2"},
-  };
-  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-    assert_refused(cases[i][0], strlen(cases[i][0]), true, cases[i][1]);
-  }
-  assert_refused("[\"a\0b\"]", 7, true, "line 1");
-  char deep[20000];
-  memset(deep, '[', sizeof(deep));
-  assert_refused(deep, sizeof(deep), true, "line 1");
-}
-
-static void plain_text_must_be_utf8(void **state) {
-  (void)state;
-  assert_refused("", 0, false, "empty");
-  assert_refused("a\nb\xC3\nc", 6, false, "line 2, byte 3");
-  assert_refused("\xED\xA0\x80", 3, false, "line 1, byte 0");
-  moh__texts texts;
-  assert_int_equal(
-      moh__texts_parse(&texts, "a\0b", 3, false, "t.txt", &err), MOH_OK);
-  assert_int_equal(texts.texts[0].n, 3);
-  moh__texts_free(&texts);
-}
-
-/* A file of n bytes, all NUL, with the given ending; path holds its name. */
-static void make_file(char path[64], const char *ending, const char *bytes,
-                      size_t n) {
-  snprintf(path, 64, "/tmp/moh_texts_XXXXXX%s", ending);
-  int file = mkstemps(path, (int)strlen(ending));
-  assert_true(file >= 0);
-  if (bytes != NULL) assert_int_equal(write(file, bytes, n), n);
-  if (bytes == NULL) assert_int_equal(ftruncate(file, (off_t)n), 0);
-  close(file);
-}
-
-static void the_ending_tells_the_kind(void **state) {
-  (void)state;
-  char path[64];
-  moh__texts texts;
-  make_file(path, ".JSON", "[\"a\", \"b\"]", 10);
-  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
-  assert_int_equal(texts.n, 2);
-  moh__texts_free(&texts);
-  unlink(path);
-  make_file(path, ".txt", "[\"a\", \"b\"]", 10);
-  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
-  assert_int_equal(texts.n, 1);
-  moh__texts_free(&texts);
-  unlink(path);
-  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_ERR_IO);
-  assert_null(texts.texts);
-}
-
-static void huge_files_are_refused(void **state) {
-  (void)state;
-  char path[64];
-  moh__texts texts;
-  make_file(path, ".txt", NULL, (size_t)MOH__TEXT_FILE_MAX + 1);
-  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_ERR_FORMAT);
-  assert_non_null(strstr(err.message, path));
-  assert_non_null(strstr(err.message, "104857601 bytes"));
-  assert_int_equal(truncate(path, MOH__TEXT_FILE_MAX), 0);
-  assert_int_equal(moh__texts_load(&texts, path, &err), MOH_OK);
-  moh__texts_free(&texts);
-  unlink(path);
 }
 
 /* ---- datasets --------------------------------------------------------- */
@@ -531,7 +403,7 @@ static bool load_seed(moh__texts *texts, const char *name) {
     print_message("no %s; set MOH_SHARED to the folder of data/\n", path);
     return false;
   }
-  assert_int_equal(moh__texts_load(texts, path, &err), MOH_OK);
+  assert_int_equal(moh__texts_load(texts, path, NULL, &err), MOH_OK);
   return true;
 }
 
@@ -586,12 +458,6 @@ static void the_seed_has_its_known_counts(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(json_holds_examples),
-      cmocka_unit_test(other_files_are_one_text),
-      cmocka_unit_test(wrong_files_are_refused_with_their_place),
-      cmocka_unit_test(plain_text_must_be_utf8),
-      cmocka_unit_test(the_ending_tells_the_kind),
-      cmocka_unit_test(huge_files_are_refused),
       cmocka_unit_test(examples_are_cut_and_counted),
       cmocka_unit_test(a_stream_is_one_sequence),
       cmocka_unit_test(unknown_words_are_counted),
