@@ -71,6 +71,36 @@ static void proper_models_have_the_totals(void **state) {
   }
 }
 
+/* The original's own count, from ours: learned positions, no W_O, no final
+ * norm; and its heads are blocks of 16 x 16 on the diagonal, 4,096 numbers a
+ * layer where full-width Q, K, V have 32,768. */
+static void the_originals_count_is_a_formula(void **state) {
+  (void)state;
+  moh_error err;
+  moh__config c;
+  assert_int_equal(moh__config_preset(&c, "seed", &err), MOH_OK);
+  c.vocab_size = 1520;
+  c.position = MOH__POSITION_LEARNED;
+  assert_int_equal(count(&c) - 3 * (32768 - 4096), 711168);
+  c.heads = MOH__HEADS_ALL;
+  assert_int_equal(count(&c) - 3 * (32768 - 4096), 707328);
+}
+
+static void swiglu_has_three_matrices(void **state) {
+  (void)state;
+  moh_error err;
+  moh__config c;
+  moh__model *model = NULL;
+  assert_int_equal(moh__config_preset(&c, "seed", &err), MOH_OK);
+  assert_int_equal(moh__arch_model(&model, &c, &err), MOH_OK);
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++)
+    if (strstr(model->params[i].name, "layers.0.mlp") != NULL)
+      n += model->params[i].n;
+  assert_int_equal(n, 98304);
+  moh__model_free(model);
+}
+
 /* Mean over the tokens of a sequence of 80. */
 static void multiply_adds_of_a_token(void **state) {
   (void)state;
@@ -122,6 +152,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(preset_seed_is_the_plans_accounting),
       cmocka_unit_test(proper_models_have_the_totals),
+      cmocka_unit_test(the_originals_count_is_a_formula),
+      cmocka_unit_test(swiglu_has_three_matrices),
       cmocka_unit_test(multiply_adds_of_a_token),
       cmocka_unit_test(the_optimizer_updates_what_is_counted),
   };

@@ -91,9 +91,10 @@ static void rope_sees_differences_only(void **state) {
 
 /* ---- CoPE ---- */
 
-/* Attention of N tokens of one head over values that name their key: with
- * scores a_ij = `score` for all pairs. Gives the outputs, [N][D]. */
-static moh__tensor *cope(work *w, double score, moh__param *table) {
+/* Attention of N tokens of one head: key j has the score a_ij = scores[j] for
+ * every query, and values[j] of N fixed rows. Gives the outputs, [N][D]. */
+static moh__tensor *cope_of(work *w, const double *scores,
+                            const int *values, moh__param *table) {
   static const int32_t positions[N] = {0, 1, 2, 3, 4, 5};
   static const int32_t seq_start[2] = {0, N};
   moh__batch batch = {.n = N, .positions = positions, .n_seq = 1,
@@ -102,16 +103,25 @@ static moh__tensor *cope(work *w, double score, moh__param *table) {
   moh__plan_first(&plan, w->tape.arena, N, 1, 1);
   moh__tensor *q = noise(w, N, D, 0);
   moh__tensor *k = noise(w, N, D, 0);
+  moh__tensor *rows = noise(w, N, D, 9);
   moh__tensor *v = noise(w, N, D, 9);
   memset(q->v, 0, N * D * sizeof(real));
   memset(k->v, 0, N * D * sizeof(real));
   for (int i = 0; i < N; i++) {
     q->v[i * D] = 1;
-    k->v[i * D] = score * sqrt(D);
+    k->v[i * D] = scores[i] * sqrt(D);
+    memcpy(v->v + i * D, rows->v + values[i] * D, D * sizeof(real));
   }
   moh__attention_args args = {.plan = &plan, .batch = &batch, .n_heads = 1,
                               .n_kv_heads = 1, .d_head = D};
   return moh__op_attention_cope(&w->tape, q, k, v, table, &args);
+}
+
+static const int in_order[N] = {0, 1, 2, 3, 4, 5};
+
+static moh__tensor *cope(work *w, double score, moh__param *table) {
+  const double scores[N] = {score, score, score, score, score, score};
+  return cope_of(w, scores, in_order, table);
 }
 
 /* softmax over keys of bias[position] applied to the values. */
@@ -144,6 +154,32 @@ static void cope_counts_gates(void **state) {
   open_work(&w);
   assert_positions(&w, cope(&w, 40, &table), data, true);
   assert_positions(&w, cope(&w, -40, &table), data, false);
+  close_work(&w);
+}
+
+/* The last token's output with three distant tokens in two orders. */
+static double shuffled(work *w, double distant, moh__param *table) {
+  const double a[N] = {distant, distant - 1, distant - 2, 1, 0.5, -0.5};
+  const double b[N] = {distant - 2, distant, distant - 1, 1, 0.5, -0.5};
+  static const int turned[N] = {2, 0, 1, 3, 4, 5};
+  const real *x = cope_of(w, a, in_order, table)->v + (N - 1) * D;
+  const real *y = cope_of(w, b, turned, table)->v + (N - 1) * D;
+  double off = 0;
+  for (int c = 0; c < D; c++) off = fmax(off, fabs(x[c] - y[c]));
+  return off;
+}
+
+/* With closed gates their order changes nothing, positions of the near ones
+ * included; with open gates it does. */
+static void cope_ignores_the_order_of_closed_gates(void **state) {
+  (void)state;
+  real data[POSITIONS * D] = {0};
+  for (int p = 0; p < POSITIONS; p++) data[p * D] = 0.7 * p - 0.2 * p * p;
+  moh__param table = {.n_dims = 3, .shape = {1, POSITIONS, D}, .data = data};
+  work w;
+  open_work(&w);
+  assert_true(shuffled(&w, -40, &table) < 1e-12);
+  assert_true(shuffled(&w, 0.5, &table) > 1e-3);
   close_work(&w);
 }
 
@@ -182,11 +218,38 @@ static void norms_ignore_scale(void **state) {
   close_work(&w);
 }
 
+/* A gradient along the normalised input changes only the scale of the output,
+ * which a norm takes away: dx is 0 (gain of ones). */
+static void norms_have_no_gradient_along_themselves(void **state) {
+  (void)state;
+  real ones[D];
+  real gain_grad[D] = {0};
+  for (int i = 0; i < D; i++) ones[i] = 1;
+  moh__param gain = {.n_dims = 1, .shape = {D}, .n = D, .data = ones,
+                     .grad = gain_grad};
+  work w;
+  open_work(&w);
+  for (int i = 0; i < 6; i++) {
+    static const double scales[3] = {0.05, 1, 20};
+    moh__tape_reset(&w.tape, true);
+    moh__tensor *x = noise(&w, 1, D, 3);
+    for (int j = 0; j < D; j++) x->v[j] *= scales[i / 2];
+    moh__tensor *y = moh__op_norm(&w.tape, x, (moh__norm_kind)(i % 2),
+                                  1e-30, &gain, NULL);
+    memcpy(y->g, y->v, D * sizeof(real));
+    moh__tape_backward(&w.tape);
+    for (int j = 0; j < D; j++) assert_true(fabs(x->g[j]) < 1e-12);
+  }
+  close_work(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rope_sees_differences_only),
       cmocka_unit_test(cope_counts_gates),
+      cmocka_unit_test(cope_ignores_the_order_of_closed_gates),
       cmocka_unit_test(norms_ignore_scale),
+      cmocka_unit_test(norms_have_no_gradient_along_themselves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
