@@ -13,7 +13,7 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ["train", "tune", "generate", "chat", "inspect", "help"]
+COMMANDS = ["train", "tune", "generate", "chat", "inspect", "bench", "help"]
 
 
 class Help(Case):
