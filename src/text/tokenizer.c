@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "text/bpe.h"
 #include "text/tokenizer_internal.h"
 
 void moh__ids_free(moh__ids *ids) {
@@ -46,6 +47,7 @@ void moh__tokenizer_free(moh__tokenizer *tokenizer) {
   free(tokenizer->added);
   free(tokenizer->is_special);
   moh__vocab_free(&tokenizer->vocab);
+  moh__bpe_free(tokenizer->bpe);
   json_decref(tokenizer->document);
   free(tokenizer);
 }
@@ -57,6 +59,11 @@ int32_t moh__tokenizer_size(const moh__tokenizer *tokenizer) {
 int32_t moh__tokenizer_id(const moh__tokenizer *tokenizer,
                           const char *token) {
   return moh__vocab_find(&tokenizer->vocab, moh__text_of(token));
+}
+
+moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id) {
+  if (tokenizer->bpe != NULL) return moh__bpe_token(tokenizer->bpe, id);
+  return tokenizer->vocab.words[id];
 }
 
 int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer) {
@@ -74,8 +81,8 @@ typedef struct cutter {
   bool specials;
   moh__piece_fn *fn;
   void *context;
-  pcre2_match_data **matches; /* [n_steps] */
   moh_error *err;
+  pcre2_match_data **matches; /* [n_steps] */
 } cutter;
 
 static moh__text part(moh__text text, size_t from, size_t to) {
@@ -163,6 +170,22 @@ static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
   return cut_step(cut, step + 1, part(text, done, text.n));
 }
 
+/* With a blank in front, as each word inside a text has one. */
+static moh_status cut_prefix(cutter *cut, size_t step, moh__text text) {
+  if (text.bytes[0] == ' ') return cut_step(cut, step + 1, text);
+  size_t n;
+  char *longer = NULL;
+  if (moh__add_size(text.n, 1, &n)) longer = malloc(n);
+  if (longer == NULL) {
+    return moh__fail(cut->err, MOH_ERR_MEMORY, "no memory to cut a text");
+  }
+  longer[0] = ' ';
+  memcpy(longer + 1, text.bytes, text.n);
+  moh_status status = cut_step(cut, step + 1, (moh__text){longer, n});
+  free(longer);
+  return status;
+}
+
 /* The pre-tokenizer from one step on; `text` is valid UTF-8. */
 static moh_status cut_step(cutter *cut, size_t step, moh__text text) {
   if (text.n == 0) return MOH_OK;
@@ -170,10 +193,14 @@ static moh_status cut_step(cutter *cut, size_t step, moh__text text) {
     moh__piece word = {MOH__PIECE_WORD, text, -1};
     return cut->fn(cut->context, word, cut->err);
   }
-  if (cut->tokenizer->steps[step].pattern == NULL) {
-    return cut_blanks(cut, step, text);
+  switch (cut->tokenizer->steps[step].kind) {
+    case MOH__STEP_BLANKS:
+      return cut_blanks(cut, step, text);
+    case MOH__STEP_PREFIX:
+      return cut_prefix(cut, step, text);
+    default:
+      return cut_pattern(cut, step, text);
   }
-  return cut_pattern(cut, step, text);
 }
 
 static bool starts_with(moh__text text, moh__text front) {
@@ -240,7 +267,7 @@ static moh_status cut_runs(cutter *cut, moh__text text) {
   return MOH_OK;
 }
 
-static void free_matches(cutter *cut) {
+static void close_cutter(cutter *cut) {
   if (cut->matches == NULL) return;
   for (size_t i = 0; i < cut->tokenizer->n_steps; i++) {
     pcre2_match_data_free(cut->matches[i]);
@@ -248,7 +275,7 @@ static void free_matches(cutter *cut) {
   free(cut->matches);
 }
 
-static moh_status make_matches(cutter *cut) {
+static moh_status open_cutter(cutter *cut, moh_error *err) {
   size_t n = cut->tokenizer->n_steps;
   cut->matches = calloc(n + 1, sizeof(*cut->matches));
   bool made = cut->matches != NULL;
@@ -257,50 +284,107 @@ static moh_status make_matches(cutter *cut) {
     made = cut->matches[i] != NULL;
   }
   if (made) return MOH_OK;
-  return moh__fail(cut->err, MOH_ERR_MEMORY, "no memory to cut a text");
+  return moh__fail(err, MOH_ERR_MEMORY, "no memory to cut a text");
 }
 
 moh_status moh__tokenizer_cut(const moh__tokenizer *tokenizer, moh__text text,
                               bool specials, moh__piece_fn *fn, void *context,
                               moh_error *err) {
-  cutter cut = {tokenizer, specials, fn, context, NULL, err};
-  moh_status status = make_matches(&cut);
+  cutter cut = {tokenizer, specials, fn, context, err, NULL};
+  moh_status status = open_cutter(&cut, err);
   if (status == MOH_OK) status = cut_runs(&cut, text);
-  free_matches(&cut);
+  close_cutter(&cut);
   return status;
 }
 
 /* ---- encoding --------------------------------------------------------- */
 
-typedef struct encoder {
-  const moh__tokenizer *tokenizer;
-  moh__ids *ids;
-} encoder;
+struct moh__encoder {
+  cutter cut;
+  moh__bpe_work *work; /* NULL without BPE */
+  moh__ids *ids;       /* of the text that is being encoded */
+};
 
 /* A word that reads like a special token is not one: text from outside must
  * not become a control token. */
 static moh_status encode_piece(void *context, moh__piece piece,
                                moh_error *err) {
-  const encoder *encode = context;
-  const moh__tokenizer *tokenizer = encode->tokenizer;
+  const moh__encoder *encoder = context;
+  const moh__tokenizer *tokenizer = encoder->cut.tokenizer;
   int32_t id = piece.id;
   if (piece.kind == MOH__PIECE_WORD) {
     id = moh__vocab_find(&tokenizer->vocab, piece.text);
     if (id >= 0 && tokenizer->is_special[id]) id = -1;
   }
   if (id < 0) id = tokenizer->unknown;
-  if (id >= 0) return moh__ids_push(encode->ids, id, err);
+  if (id >= 0) return moh__ids_push(encoder->ids, id, err);
   return moh__fail(err, MOH_ERR_ARGUMENT,
                    "the vocabulary lacks \"%.*s\" and has no unknown token",
                    moh__quoted(piece.text), piece.text.bytes);
 }
 
+static moh_status encode_bpe_piece(void *context, moh__piece piece,
+                                   moh_error *err) {
+  const moh__encoder *encoder = context;
+  const moh__tokenizer *tokenizer = encoder->cut.tokenizer;
+  switch (piece.kind) {
+    case MOH__PIECE_ADDED:
+      return moh__ids_push(encoder->ids, piece.id, err);
+    case MOH__PIECE_INVALID:
+      return moh__bpe_encode_bytes(tokenizer, piece.text, encoder->ids, err);
+    default:
+      return moh__bpe_encode(tokenizer, encoder->work, piece.text,
+                             encoder->ids, err);
+  }
+}
+
+moh_status moh__encoder_new(moh__encoder **out,
+                            const moh__tokenizer *tokenizer,
+                            moh_error *err) {
+  bool bpe = tokenizer->bpe != NULL;
+  moh__encoder *encoder = calloc(1, sizeof(*encoder));
+  *out = NULL;
+  if (encoder == NULL) {
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory to encode a text");
+  }
+  encoder->cut = (cutter){.tokenizer = tokenizer, .context = encoder};
+  encoder->cut.fn = bpe ? encode_bpe_piece : encode_piece;
+  moh_status status = open_cutter(&encoder->cut, err);
+  if (status == MOH_OK && bpe) {
+    status = moh__bpe_work_new(&encoder->work, err);
+  }
+  if (status == MOH_OK) {
+    *out = encoder;
+  } else {
+    moh__encoder_free(encoder);
+  }
+  return status;
+}
+
+void moh__encoder_free(moh__encoder *encoder) {
+  if (encoder == NULL) return;
+  close_cutter(&encoder->cut);
+  moh__bpe_work_free(encoder->work);
+  free(encoder);
+}
+
+moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
+                               bool specials, moh__ids *ids,
+                               moh_error *err) {
+  encoder->cut.specials = specials;
+  encoder->cut.err = err;
+  encoder->ids = ids;
+  return cut_runs(&encoder->cut, text);
+}
+
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
                                  moh__text text, bool specials,
                                  moh__ids *ids, moh_error *err) {
-  encoder encode = {tokenizer, ids};
-  return moh__tokenizer_cut(tokenizer, text, specials, encode_piece, &encode,
-                            err);
+  moh__encoder *encoder;
+  MOH_TRY(moh__encoder_new(&encoder, tokenizer, err));
+  moh_status status = moh__encoder_encode(encoder, text, specials, ids, err);
+  moh__encoder_free(encoder);
+  return status;
 }
 
 /* ---- decoding --------------------------------------------------------- */
@@ -399,8 +483,24 @@ static moh_status join_ids(joiner *join, const int32_t *ids, size_t n,
     }
     bool special = tokenizer->is_special[ids[i]];
     if (special && skip_special) continue;
-    MOH_TRY(join_token(join, tokenizer->vocab.words[ids[i]], special, err));
+    moh__text token = moh__tokenizer_token(tokenizer, ids[i]);
+    MOH_TRY(join_token(join, token, special, err));
   }
+  return MOH_OK;
+}
+
+moh_status moh__tokenizer_decode_bytes(const moh__tokenizer *tokenizer,
+                                       const int32_t *ids, size_t n,
+                                       bool skip_special, char **bytes,
+                                       size_t *n_bytes, moh_error *err) {
+  joiner join = {.tokenizer = tokenizer};
+  moh_status status = join_ids(&join, ids, n, skip_special, err);
+  if (status != MOH_OK) {
+    free(join.bytes);
+    return status;
+  }
+  *bytes = join.bytes;
+  *n_bytes = join.n;
   return MOH_OK;
 }
 
@@ -408,12 +508,7 @@ moh_status moh__tokenizer_decode(const moh__tokenizer *tokenizer,
                                  const int32_t *ids, size_t n,
                                  bool skip_special, char **text,
                                  moh_error *err) {
-  joiner join = {.tokenizer = tokenizer};
-  moh_status status = join_ids(&join, ids, n, skip_special, err);
-  if (status != MOH_OK) {
-    free(join.bytes);
-    return status;
-  }
-  *text = join.bytes;
-  return MOH_OK;
+  size_t n_bytes;
+  return moh__tokenizer_decode_bytes(tokenizer, ids, n, skip_special, text,
+                                     &n_bytes, err);
 }

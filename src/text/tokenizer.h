@@ -3,9 +3,10 @@
  * first, the text between them is cut into words by the pre-tokenizer, words
  * become ids by the model, and a decoder joins them again.
  *
- * Known here: models WordLevel; pre-tokenizers WhitespaceSplit and Split by a
- * regular expression (behaviours Isolated and Removed), alone or in a
- * Sequence; decoders WordPiece (clean-up) and Fuse. An unknown step is an
+ * Known here: models WordLevel and byte-level BPE; pre-tokenizers
+ * WhitespaceSplit, Split by a regular expression (behaviours Isolated and
+ * Removed) and ByteLevel (for BPE, at the end), alone or in a Sequence;
+ * decoders WordPiece (clean-up), Fuse and ByteLevel. An unknown step is an
  * error that names it.
  */
 #ifndef MOH_TEXT_TOKENIZER_H
@@ -46,6 +47,8 @@ typedef struct moh__text {
  *   project); case kept. Vocabulary sorted by bytes, `</s>` among it,
  *   then `<unk>` at the end.
  * chars: every code point that occurs, sorted; then `<unk>`.
+ * bpe: byte-level byte-pair encoding of n_vocab tokens (bpe_trainer.h, which
+ *   also takes texts that do not fit into memory).
  */
 moh_status moh__tokenizer_train_words(moh__tokenizer **out,
                                       const moh__text *texts, size_t n_texts,
@@ -53,6 +56,9 @@ moh_status moh__tokenizer_train_words(moh__tokenizer **out,
 moh_status moh__tokenizer_train_chars(moh__tokenizer **out,
                                       const moh__text *texts, size_t n_texts,
                                       moh_error *err);
+moh_status moh__tokenizer_train_bpe(moh__tokenizer **out,
+                                    const moh__text *texts, size_t n_texts,
+                                    int64_t n_vocab, moh_error *err);
 
 /* tokenizer.json */
 moh_status moh__tokenizer_load(moh__tokenizer **out, const char *path,
@@ -70,21 +76,48 @@ int32_t moh__tokenizer_id(const moh__tokenizer *tokenizer, const char *token);
 int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer);
 int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer);
 
+/* The bytes that a token stands for, borrowed; id is one of the
+ * vocabulary's. */
+moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id);
+
 /* Appends the ids of a text. Added (special) tokens in the text are
- * recognised only when `specials` is true. Any bytes are accepted: each run
- * of bytes that are not UTF-8 becomes one unknown token. Fails when the text
- * needs an unknown token and the tokenizer has none. */
+ * recognised only when `specials` is true. Any bytes are accepted: a run of
+ * bytes that are not UTF-8 becomes one unknown token, with BPE the tokens of
+ * its bytes. Fails when the text needs an unknown token and the tokenizer has
+ * none. */
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
                                  moh__text text, bool specials,
                                  moh__ids *ids, moh_error *err);
 
-/* The text of ids, NUL-terminated, to be freed with free. Special tokens are
- * left out when skip_special. Ids outside the vocabulary are an error.
- * Encoding the text gives the same ids again, when there are no special ones
- * among them; the text of the first ids is the front of the text of all. */
+/* The same for many texts, one after the other: it keeps what it can use
+ * again. An encoder is for one thread at a time, borrows its tokenizer, and
+ * gives the same ids as moh__tokenizer_encode. */
+typedef struct moh__encoder moh__encoder;
+
+moh_status moh__encoder_new(moh__encoder **out,
+                            const moh__tokenizer *tokenizer, moh_error *err);
+moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
+                               bool specials, moh__ids *ids, moh_error *err);
+void moh__encoder_free(moh__encoder *encoder);
+
+/*
+ * The text of ids, NUL-terminated, to be freed with free. Special tokens are
+ * left out when skip_special. Ids outside the vocabulary are an error. The
+ * text of the first ids is the front of the text of all.
+ *
+ * Words and characters: encoding the text gives the same ids again, when
+ * there are no special ones among them. BPE: the text of the ids of a text is
+ * that text, byte for byte, unless the tokenizer puts a blank in front.
+ */
 moh_status moh__tokenizer_decode(const moh__tokenizer *tokenizer,
                                  const int32_t *ids, size_t n,
                                  bool skip_special, char **text,
                                  moh_error *err);
+
+/* The same with the length, for texts with a NUL in them. */
+moh_status moh__tokenizer_decode_bytes(const moh__tokenizer *tokenizer,
+                                       const int32_t *ids, size_t n,
+                                       bool skip_special, char **bytes,
+                                       size_t *n_bytes, moh_error *err);
 
 #endif

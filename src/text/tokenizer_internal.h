@@ -15,6 +15,15 @@
 
 #include "text/tokenizer.h"
 
+/* FNV-1a, 64 bits. */
+static inline uint64_t moh__text_hash(moh__text text) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (size_t i = 0; i < text.n; i++) {
+    hash = (hash ^ (unsigned char)text.bytes[i]) * 0x100000001B3u;
+  }
+  return hash ^ hash >> 32;
+}
+
 /* ---- vocabulary (tokenizer_train.c) ----------------------------------- */
 
 /* Words and their ids, 0 upward in the order in which they came. The bytes
@@ -35,9 +44,16 @@ moh_status moh__vocab_add(moh__vocab *vocab, moh__text word, moh_error *err);
 /* ---- tokenizer (tokenizer.c) ------------------------------------------ */
 
 /* One step of the pre-tokenizer. */
+typedef enum moh__step_kind {
+  MOH__STEP_BLANKS,  /* cut at Unicode white space */
+  MOH__STEP_PATTERN, /* cut at the matches of a pattern */
+  MOH__STEP_PREFIX   /* a blank in front, unless there is one */
+} moh__step_kind;
+
 typedef struct moh__step {
-  pcre2_code *pattern; /* NULL: cut at Unicode white space */
-  bool keep;           /* matches are pieces too (Isolated), or go (Removed) */
+  moh__step_kind kind;
+  pcre2_code *pattern;
+  bool keep; /* matches are pieces too (Isolated), or go (Removed) */
 } moh__step;
 
 /* A token that is found in the text before anything else. */
@@ -54,8 +70,11 @@ typedef enum moh__decoder {
   MOH__DECODE_FUSE        /* joined as they are */
 } moh__decoder;
 
+typedef struct moh__bpe moh__bpe;
+
 struct moh__tokenizer {
   json_t *document;
+  moh__bpe *bpe; /* NULL: every word is a token (WordLevel) */
   moh__vocab vocab;
   moh__added *added;
   size_t n_added;
@@ -63,6 +82,7 @@ struct moh__tokenizer {
   bool *is_special; /* [vocab.n] */
   moh__step *steps;
   size_t n_steps;
+  bool byte_level; /* ByteLevel is the last step */
   pcre2_match_context *limits;
   moh__decoder decoder;
   moh__text prefix; /* WordPiece: tokens that start with it join on */
@@ -96,6 +116,22 @@ moh_status moh__tokenizer_cut(const moh__tokenizer *tokenizer, moh__text text,
 /* Takes over the document, also when it fails. */
 moh_status moh__tokenizer_from_json(moh__tokenizer **out, json_t *document,
                                     moh_error *err);
+
+/* What a value is, for messages: "an object", ..., "missing". */
+const char *moh__kind_of(const json_t *json);
+static inline bool moh__is_absent(const json_t *json) {
+  return json == NULL || json_is_null(json);
+}
+
+/* ---- documents (tokenizer_train.c) ------------------------------------ */
+
+/* New references; NULL when memory ran out. */
+json_t *moh__special_token(const char *content, json_int_t id);
+/* Word -> id, in the order of the words. */
+json_t *moh__vocab_json(const moh__vocab *vocab);
+/* A tokenizer.json. Steals every part; NULL when one is NULL, too. */
+json_t *moh__tokenizer_document(json_t *added, json_t *pre_tokenizer,
+                                json_t *decoder, json_t *model);
 
 /* ---- UTF-8 ------------------------------------------------------------ */
 

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "text/bpe.h"
 #include "text/tokenizer_internal.h"
 
 enum {
@@ -24,7 +25,7 @@ static moh_status no_memory(moh_error *err) {
 
 /* ---- fields ----------------------------------------------------------- */
 
-static const char *kind_of(const json_t *json) {
+const char *moh__kind_of(const json_t *json) {
   static const char *const names[] = {"an object", "an array", "a string",
                                       "an integer", "a real number", "true",
                                       "false", "null"};
@@ -37,11 +38,7 @@ static moh_status get_object(const json_t *object, const char *key,
   *member = json_object_get(object, key);
   if (json_is_object(*member)) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" is %s, not an object", key,
-                   kind_of(*member));
-}
-
-static bool is_absent(const json_t *json) {
-  return json == NULL || json_is_null(json);
+                   moh__kind_of(*member));
 }
 
 /* The "type" of a part, for the message that refuses it. */
@@ -91,10 +88,11 @@ static moh_status read_added(moh__added *added, const json_t *object,
 
 static moh_status read_added_tokens(moh__tokenizer *tokenizer,
                                     const json_t *array, moh_error *err) {
-  if (is_absent(array)) return MOH_OK;
+  if (moh__is_absent(array)) return MOH_OK;
   if (!json_is_array(array)) {
     return moh__fail(err, MOH_ERR_FORMAT,
-                     "\"added_tokens\" is %s, not an array", kind_of(array));
+                     "\"added_tokens\" is %s, not an array",
+                     moh__kind_of(array));
   }
   size_t n = json_array_size(array);
   tokenizer->added = calloc(n + 1, sizeof(*tokenizer->added));
@@ -144,7 +142,7 @@ static moh_status place_all(const moh__tokenizer *tokenizer,
       return moh__fail(err, MOH_ERR_FORMAT,
                        "the id of \"%.*s\" in \"vocab\" is %s, not an "
                        "integer",
-                       moh__quoted(word), key, kind_of(value));
+                       moh__quoted(word), key, moh__kind_of(value));
     }
     MOH_TRY(place(words, n, word, json_integer_value(value), err));
   }
@@ -211,20 +209,30 @@ static moh_status read_vocab(moh__tokenizer *tokenizer, json_t *vocab,
   return MOH_OK;
 }
 
+static moh_status read_word_level(moh__tokenizer *tokenizer,
+                                  const json_t *model, moh_error *err) {
+  const char *unknown;
+  MOH_TRY(moh__json_get_string(model, "unk_token", &unknown, err));
+  const json_t *vocab = json_object_get(model, "vocab");
+  if (json_object_get(vocab, unknown) != NULL) {
+    tokenizer->unknown = moh__tokenizer_id(tokenizer, unknown);
+  }
+  return MOH_OK;
+}
+
 static moh_status read_model(moh__tokenizer *tokenizer, const json_t *root,
                              moh_error *err) {
   const json_t *model, *vocab;
   MOH_TRY(get_object(root, "model", &model, err));
-  if (!is_type(model, "WordLevel")) return refuse("model", model, err);
+  bool bpe = is_type(model, "BPE");
+  if (!bpe && !is_type(model, "WordLevel")) {
+    return refuse("model", model, err);
+  }
   MOH_TRY(get_object(model, "vocab", &vocab, err));
   MOH_TRY(read_vocab(tokenizer, json_object_get(model, "vocab"), err));
-  const char *unknown;
-  MOH_TRY(moh__json_get_string(model, "unk_token", &unknown, err));
-  if (json_object_get(vocab, unknown) != NULL) {
-    tokenizer->unknown = moh__tokenizer_id(tokenizer, unknown);
-  }
   tokenizer->end = moh__tokenizer_id(tokenizer, "</s>");
-  return MOH_OK;
+  return bpe ? moh__bpe_read(tokenizer, model, err)
+             : read_word_level(tokenizer, model, err);
 }
 
 /* ---- pre-tokenizer ---------------------------------------------------- */
@@ -285,17 +293,53 @@ static moh_status read_split(moh__step *step, const json_t *split,
   return read_pattern(&step->pattern, pattern, err);
 }
 
+static moh_status add_step(moh__tokenizer *tokenizer, moh__step **step,
+                           moh_error *err) {
+  *step = &tokenizer->steps[tokenizer->n_steps];
+  if (tokenizer->n_steps++ < MAX_STEPS) return MOH_OK;
+  tokenizer->n_steps = MAX_STEPS;
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "a pre-tokenizer of more than %d steps", MAX_STEPS);
+}
+
+/* Two steps at most; that words are bytes then is the model's affair. */
+static moh_status read_byte_level(moh__tokenizer *tokenizer,
+                                  const json_t *json, moh_error *err) {
+  moh__step *step;
+  bool prefix, pattern = true;
+  MOH_TRY(moh__json_get_bool(json, "add_prefix_space", &prefix, err));
+  if (json_object_get(json, "use_regex") != NULL) {
+    MOH_TRY(moh__json_get_bool(json, "use_regex", &pattern, err));
+  }
+  tokenizer->byte_level = true;
+  if (prefix) {
+    MOH_TRY(add_step(tokenizer, &step, err));
+    step->kind = MOH__STEP_PREFIX;
+  }
+  if (!pattern) return MOH_OK;
+  MOH_TRY(add_step(tokenizer, &step, err));
+  step->kind = MOH__STEP_PATTERN;
+  step->keep = true;
+  return compile(&step->pattern, moh__text_of(moh__byte_level_pattern),
+                 PCRE2_UCP, err);
+}
+
 static moh_status read_step(moh__tokenizer *tokenizer, const json_t *json,
                             moh_error *err) {
-  if (tokenizer->n_steps == MAX_STEPS) {
+  moh__step *step;
+  if (tokenizer->byte_level) {
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "a pre-tokenizer of more than %d steps", MAX_STEPS);
+                     "a pre-tokenizer behind ByteLevel is not known here");
+  }
+  if (is_type(json, "ByteLevel") && tokenizer->bpe != NULL) {
+    return read_byte_level(tokenizer, json, err);
   }
   bool split = is_type(json, "Split");
   if (!split && !is_type(json, "WhitespaceSplit")) {
     return refuse("pre-tokenizer", json, err);
   }
-  moh__step *step = &tokenizer->steps[tokenizer->n_steps++];
+  MOH_TRY(add_step(tokenizer, &step, err));
+  step->kind = split ? MOH__STEP_PATTERN : MOH__STEP_BLANKS;
   return split ? read_split(step, json, err) : MOH_OK;
 }
 
@@ -305,12 +349,19 @@ static moh_status read_sequence(moh__tokenizer *tokenizer,
   if (!json_is_array(steps)) {
     return moh__fail(err, MOH_ERR_FORMAT,
                      "\"pretokenizers\" is %s, not an array",
-                     kind_of(steps));
+                     moh__kind_of(steps));
   }
   for (size_t i = 0; i < json_array_size(steps); i++) {
     MOH_TRY(read_step(tokenizer, json_array_get(steps, i), err));
   }
   return MOH_OK;
+}
+
+static moh_status read_steps(moh__tokenizer *tokenizer, const json_t *json,
+                             moh_error *err) {
+  if (moh__is_absent(json)) return MOH_OK;
+  if (is_type(json, "Sequence")) return read_sequence(tokenizer, json, err);
+  return read_step(tokenizer, json, err);
 }
 
 static moh_status read_pre_tokenizer(moh__tokenizer *tokenizer,
@@ -323,16 +374,44 @@ static moh_status read_pre_tokenizer(moh__tokenizer *tokenizer,
   pcre2_set_match_limit(tokenizer->limits, MATCH_LIMIT);
   pcre2_set_depth_limit(tokenizer->limits, DEPTH_LIMIT);
   pcre2_set_heap_limit(tokenizer->limits, HEAP_LIMIT);
-  if (is_absent(json)) return MOH_OK;
-  if (is_type(json, "Sequence")) return read_sequence(tokenizer, json, err);
-  return read_step(tokenizer, json, err);
+  MOH_TRY(read_steps(tokenizer, json, err));
+  if (tokenizer->bpe == NULL || tokenizer->byte_level) return MOH_OK;
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "a BPE model without the pre-tokenizer ByteLevel is not "
+                   "known here");
 }
 
 /* ---- decoder ---------------------------------------------------------- */
 
+/* ByteLevel, by itself or in a Sequence in which nothing else changes the
+ * text. */
+static bool is_byte_level(const json_t *json) {
+  if (!is_type(json, "Sequence")) return is_type(json, "ByteLevel");
+  const json_t *decoders = json_object_get(json, "decoders");
+  size_t n_levels = 0, n = json_array_size(decoders);
+  for (size_t i = 0; i < n; i++) {
+    const json_t *decoder = json_array_get(decoders, i);
+    bool level = is_type(decoder, "ByteLevel");
+    if (!level && !is_type(decoder, "Fuse")) return false;
+    n_levels += level;
+  }
+  return n_levels == 1;
+}
+
+static moh_status read_bpe_decoder(moh__tokenizer *tokenizer,
+                                   const json_t *json, moh_error *err) {
+  tokenizer->decoder = MOH__DECODE_FUSE;
+  if (is_byte_level(json)) return MOH_OK;
+  if (!moh__is_absent(json)) return refuse("decoder", json, err);
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "a BPE model without the decoder ByteLevel is not known "
+                   "here");
+}
+
 static moh_status read_decoder(moh__tokenizer *tokenizer, const json_t *json,
                                moh_error *err) {
-  if (is_absent(json)) return MOH_OK;
+  if (tokenizer->bpe != NULL) return read_bpe_decoder(tokenizer, json, err);
+  if (moh__is_absent(json)) return MOH_OK;
   if (is_type(json, "Fuse")) {
     tokenizer->decoder = MOH__DECODE_FUSE;
     return MOH_OK;
@@ -349,11 +428,14 @@ static moh_status read_decoder(moh__tokenizer *tokenizer, const json_t *json,
 
 /* Parts that are not known here must be absent or null. */
 static moh_status check_absent(const json_t *root, moh_error *err) {
-  static const char *const parts[] = {"normalizer", "post_processor",
+  enum { POST_PROCESSOR = 0 };
+  static const char *const parts[] = {"post_processor", "normalizer",
                                       "truncation", "padding"};
   for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
     const json_t *part = json_object_get(root, parts[i]);
-    if (is_absent(part)) continue;
+    if (moh__is_absent(part)) continue;
+    /* It moves offsets only, which nothing here asks for. */
+    if (i == POST_PROCESSOR && is_type(part, "ByteLevel")) continue;
     if (json_object_get(part, "type")) return refuse(parts[i], part, err);
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
                      "a tokenizer with \"%s\" is not known here", parts[i]);
@@ -365,7 +447,7 @@ static moh_status read_document(moh__tokenizer *tokenizer, moh_error *err) {
   const json_t *root = tokenizer->document;
   if (!json_is_object(root)) {
     return moh__fail(err, MOH_ERR_FORMAT, "a tokenizer is %s, not an object",
-                     kind_of(root));
+                     moh__kind_of(root));
   }
   MOH_TRY(check_absent(root, err));
   MOH_TRY(read_added_tokens(tokenizer, json_object_get(root, "added_tokens"),

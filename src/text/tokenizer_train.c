@@ -18,19 +18,10 @@ void moh__vocab_free(moh__vocab *vocab) {
   *vocab = (moh__vocab){0};
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash_of(moh__text word) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (size_t i = 0; i < word.n; i++) {
-    hash = (hash ^ (unsigned char)word.bytes[i]) * 0x100000001B3u;
-  }
-  return hash ^ hash >> 32;
-}
-
 /* The slot where a word is, or would be. */
 static size_t slot_of(const moh__vocab *vocab, moh__text word) {
   size_t mask = vocab->n_slots - 1;
-  size_t slot = (size_t)hash_of(word) & mask;
+  size_t slot = (size_t)moh__text_hash(word) & mask;
   for (; vocab->slots[slot] >= 0; slot = (slot + 1) & mask) {
     moh__text there = vocab->words[vocab->slots[slot]];
     if (there.n != word.n) continue;
@@ -82,7 +73,7 @@ moh_status moh__vocab_add(moh__vocab *vocab, moh__text word,
 
 /* ---- documents -------------------------------------------------------- */
 
-static json_t *added_token(const char *content, json_int_t id) {
+json_t *moh__special_token(const char *content, json_int_t id) {
   return json_pack("{s:I, s:s, s:b, s:b, s:b, s:b, s:b}", "id", id,
                    "content", content, "single_word", 0, "lstrip", 0,
                    "rstrip", 0, "normalized", 0, "special", 1);
@@ -94,8 +85,7 @@ static json_t *split_step(const char *pattern) {
                    "Regex", pattern, "behavior", "Isolated", "invert", 0);
 }
 
-/* Word -> id, in the order of the words. */
-static json_t *vocab_json(const moh__vocab *vocab) {
+json_t *moh__vocab_json(const moh__vocab *vocab) {
   json_t *object = json_object();
   for (size_t i = 0; i < vocab->n; i++) {
     moh__text word = vocab->words[i];
@@ -110,35 +100,39 @@ static json_t *vocab_json(const moh__vocab *vocab) {
   return object;
 }
 
-/* Steals every part; NULL when one is NULL or memory ran out. */
-static json_t *document_of(const moh__vocab *vocab, json_t *added,
-                           json_t *pre_tokenizer, json_t *decoder) {
-  return json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:n, s:o, s:{s:s,s:o,s:s}}",
-                   "version", "1.0", "truncation", "padding",
-                   "added_tokens", added, "normalizer", "pre_tokenizer",
-                   pre_tokenizer, "post_processor", "decoder", decoder,
-                   "model", "type", "WordLevel", "vocab", vocab_json(vocab),
-                   "unk_token", "<unk>");
+json_t *moh__tokenizer_document(json_t *added, json_t *pre_tokenizer,
+                                json_t *decoder, json_t *model) {
+  return json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:n, s:o, s:o}", "version",
+                   "1.0", "truncation", "padding", "added_tokens", added,
+                   "normalizer", "pre_tokenizer", pre_tokenizer,
+                   "post_processor", "decoder", decoder, "model", model);
+}
+
+static json_t *word_level(const moh__vocab *vocab) {
+  return json_pack("{s:s, s:o, s:s}", "type", "WordLevel", "vocab",
+                   moh__vocab_json(vocab), "unk_token", "<unk>");
 }
 
 static json_t *words_document(const moh__vocab *vocab) {
   json_int_t end = moh__vocab_find(vocab, moh__text_of("</s>"));
   json_int_t unknown = moh__vocab_find(vocab, moh__text_of("<unk>"));
-  json_t *added = json_pack("[o, o]", added_token("</s>", end),
-                            added_token("<unk>", unknown));
+  json_t *added = json_pack("[o, o]", moh__special_token("</s>", end),
+                            moh__special_token("<unk>", unknown));
   json_t *steps = json_pack("[{s:s}, o]", "type", "WhitespaceSplit",
                             split_step("[!-/:-@\\[-`{-~]"));
-  return document_of(vocab, added,
-                     json_pack("{s:s, s:o}", "type", "Sequence",
-                               "pretokenizers", steps),
-                     json_pack("{s:s, s:s, s:b}", "type", "WordPiece",
-                               "prefix", "##", "cleanup", 1));
+  return moh__tokenizer_document(
+      added,
+      json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", steps),
+      json_pack("{s:s, s:s, s:b}", "type", "WordPiece", "prefix", "##",
+                "cleanup", 1),
+      word_level(vocab));
 }
 
 /* `<unk>` is not an added token here: in a text it is five characters. */
 static json_t *chars_document(const moh__vocab *vocab) {
-  return document_of(vocab, json_array(), split_step("[\\s\\S]"),
-                     json_pack("{s:s}", "type", "Fuse"));
+  return moh__tokenizer_document(json_array(), split_step("[\\s\\S]"),
+                                 json_pack("{s:s}", "type", "Fuse"),
+                                 word_level(vocab));
 }
 
 /* ---- training --------------------------------------------------------- */

@@ -1,9 +1,9 @@
 /*
  * tokenizer.json from memory, and a text for it: they stand in the input one
  * after the other, with a byte 0x00 between. A tokenizer that is accepted
- * must give ids of its vocabulary only and take them back. Then a tokenizer
- * is made from the text: what it encodes without an unknown token must come
- * back from its decoded text.
+ * must give ids of its vocabulary only and take them back. Then tokenizers
+ * are made from the text: what one encodes without an unknown token must come
+ * back from its decoded text, and BPE must decode to the text itself.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -47,6 +47,22 @@ static void check_loaded(const char *json, size_t n, moh__text text,
   moh__tokenizer_free(tokenizer);
 }
 
+/* Byte-level BPE gives back any bytes. */
+static void check_bpe(moh__text text) {
+  moh__tokenizer *bpe;
+  moh__ids ids = {0};
+  char *back;
+  size_t n;
+  require(moh__tokenizer_train_bpe(&bpe, &text, 1, 300, NULL) == MOH_OK);
+  require(moh__tokenizer_encode(bpe, text, true, &ids, NULL) == MOH_OK);
+  require(moh__tokenizer_decode_bytes(bpe, ids.ids, ids.n, false, &back, &n,
+                                      NULL) == MOH_OK);
+  require(n == text.n && memcmp(back, text.bytes, n) == 0);
+  free(back);
+  moh__ids_free(&ids);
+  moh__tokenizer_free(bpe);
+}
+
 static bool has_id(const moh__ids *ids, int32_t id) {
   for (size_t i = 0; i < ids->n; i++) {
     if (ids->ids[i] == id) return true;
@@ -88,5 +104,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   require(moh__tokenizer_train_chars(&chars, &text, 1, NULL) == MOH_OK);
   check_round_trip(chars, text);
   moh__tokenizer_free(chars);
+  check_bpe(text);
   return 0;
 }

@@ -609,13 +609,13 @@ static void wrong_added_tokens_are_refused(void **state) {
 
 static void unknown_steps_are_refused_by_name(void **state) {
   (void)state;
-  const char *model = "{\"type\": \"BPE\"}";
+  const char *model = "{\"type\": \"Unigram\"}";
   const char *added =
       "[{\"content\": \"x\", \"id\": 5, \"single_word\": false, "
       "\"lstrip\": true, \"rstrip\": false, \"normalized\": false, "
       "\"special\": true}]";
   const char *cases[][5] = {
-      {model, NULL, NULL, NULL, "the model \"BPE\""},
+      {model, NULL, NULL, NULL, "the model \"Unigram\""},
       {NULL, NULL, "{\"type\": \"ByteLevel\"}", NULL, "\"ByteLevel\""},
       {NULL, NULL, SEQUENCE("{\"type\": \"Digits\"}"), NULL, "\"Digits\""},
       {NULL, NULL, "3", NULL, "without a type"},
