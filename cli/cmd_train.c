@@ -11,19 +11,24 @@
 #include "commands.h"
 #include "model_options.h"
 #include "run.h"
+#include "text/bpe_trainer.h"
 
 typedef struct values {
   moh__training_values training;
   moh__model_values model;
   const char *tokenizer;
+  int64_t vocab_size;
   moh__list extra_vocab;
 } values;
 
 static const moh__option tokenizer_options[] = {
     {"tokenizer", 0, MOH__OPTION_STRING, "KIND",
-     "words, chars, or a tokenizer.json file",
+     "words, chars, bpe (byte-level), or a tokenizer.json file",
      "words for examples, chars for text",
      .offset = offsetof(values, tokenizer)},
+    {"vocab-size", 0, MOH__OPTION_INT, "N", "tokens of bpe, at most",
+     "4096", .offset = offsetof(values, vocab_size), .min = MOH__BPE_LEAST,
+     .max = MOH__TOKENS_MAX},
     {"extra-vocab", 0, MOH__OPTION_LIST, "FILE,...",
      "further texts whose words join the vocabulary, so that later tuning "
      "knows them",
@@ -90,6 +95,14 @@ static moh_status make_tokenizer(const values *v, const corpus *c,
                                  moh_error *err) {
   const char *kind = v->tokenizer;
   if (kind == NULL) kind = c->parts[0].texts.examples ? "words" : "chars";
+  bool bpe = strcmp(kind, "bpe") == 0;
+  if (!bpe && moh__is_set_int(v->vocab_size))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--vocab-size is for --tokenizer bpe");
+  if (bpe)
+    return moh__tokenizer_train_bpe(
+        tokenizer, c->texts, c->n,
+        moh__int_or(v->vocab_size, MOH__BPE_DEFAULT), err);
   if (strcmp(kind, "words") == 0)
     return moh__tokenizer_train_words(tokenizer, c->texts, c->n, err);
   if (strcmp(kind, "chars") == 0)
