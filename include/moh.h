@@ -325,6 +325,186 @@ MOH_API moh_status moh_plan_load(const moh_plan *plan, float *load,
 MOH_API moh_status moh_load_entropy(const float *load, int32_t n,
                                     float *entropy, moh_error *err);
 
+/* ==== training ========================================================== */
+
+/* Sequences of token ids to learn from: examples, each for itself, or one
+ * stream from which windows are drawn. It never changes. A dataset and those
+ * that were split off it are to be freed by one thread. */
+typedef struct moh_dataset moh_dataset;
+
+/* What becomes of examples of more than max_length tokens. */
+typedef enum moh_long_rule {
+  MOH_LONG_CUT,   /* the first max_length tokens are kept */
+  MOH_LONG_SPLIT, /* pieces of max_length tokens; the last token of one is the
+                     first of the next, so that each is predicted once */
+  MOH_LONG_DROP,  /* left out */
+  MOH_LONG_REFUSE /* MOH_ERR_FORMAT, with the number of the first of them */
+} moh_long_rule;
+
+typedef struct moh_dataset_options {
+  size_t size;
+  bool stream;        /* the texts follow each other in one stream; false:
+                         each is an example */
+  bool pack;          /* examples, each closed by the end token, become one
+                         stream; false */
+  int32_t max_length; /* tokens of an example: a trainer's context and the
+                         last token, which is only predicted; 0: any number,
+                         of which a trainer uses the first */
+  moh_long_rule long_rule; /* MOH_LONG_CUT */
+} moh_dataset_options;
+MOH_API void moh_dataset_options_default(moh_dataset_options *options,
+                                         size_t size);
+
+/* Encodes texts, special tokens in them recognised. Examples of fewer than 2
+ * tokens are left out; MOH_ERR_FORMAT when nothing remains. */
+MOH_API moh_status moh_dataset_new(moh_dataset **dataset,
+                                   const moh_tokenizer *tokenizer,
+                                   const moh_text *texts, size_t n_texts,
+                                   const moh_dataset_options *options,
+                                   moh_error *err);
+
+/* The same from n tokens, which are copied. Example i is tokens starts[i] ..
+ * starts[i + 1] - 1, so starts has n_examples + 1 elements, from 0 to n. With
+ * starts NULL the tokens are one stream. */
+MOH_API moh_status moh_dataset_from_tokens(moh_dataset **dataset,
+                                           const int32_t *tokens, int64_t n,
+                                           const int64_t *starts,
+                                           int64_t n_examples,
+                                           const moh_dataset_options *options,
+                                           moh_error *err);
+
+/* Two new datasets: `share`, in [0, 1), of it is held out; of a stream the
+ * last part, of examples every (1 / share)-th. With share 0 *held_out is
+ * NULL. MOH_ERR_FORMAT when a part would be too small to be of use. */
+MOH_API moh_status moh_dataset_split(const moh_dataset *dataset,
+                                     double share, moh_dataset **train,
+                                     moh_dataset **held_out, moh_error *err);
+MOH_API void moh_dataset_free(moh_dataset *dataset);
+
+typedef struct moh_dataset_info {
+  int64_t n_sequences;
+  int64_t n_tokens;  /* of all sequences together */
+  int64_t n_unknown; /* of these, tokens outside the vocabulary */
+  int64_t n_long;    /* examples that were longer than max_length */
+  bool stream;
+} moh_dataset_info;
+MOH_API moh_status moh_dataset_describe(const moh_dataset *dataset,
+                                        moh_dataset_info *info, size_t size,
+                                        moh_error *err);
+
+/*
+ * The loss of a step is task + balance_weight L_b + z_weight z-loss, the last
+ * two means over layers with the weights of the model's configuration; task
+ * is the mean cross entropy of the predicted tokens, in nats.
+ */
+typedef struct moh_train_options {
+  size_t size;
+  double lr;       /* learning rate after the warm-up; 1e-3 */
+  double lr_final; /* at the end of the cosine, as a share of lr; 0.1 */
+  double warmup;   /* share of the steps in which it rises from 0; 0.05 */
+  double beta1, beta2, eps; /* of AdamW; 0.9, 0.99, 1e-8 */
+  double weight_decay;      /* of matrices; 0.1 */
+  bool l2;            /* decay is part of the gradient, as in Adam; false */
+  bool amsgrad;       /* uses the largest second moment so far; false */
+  double clip;        /* largest norm of the gradient; 0: off; 1 */
+  double router_lr;   /* factor on lr for routers; 1 */
+  int64_t epochs;     /* passes over the data; 0: by steps; 0 */
+  int64_t steps;      /* optimizer steps, when epochs is 0; 1000 */
+  int32_t batch;      /* sequences of a micro-batch; 8 */
+  int32_t accumulate; /* micro-batches of a step; 1 */
+  int32_t context;    /* tokens that a sequence predicts, at most; 64 */
+  double mix_share;   /* of the sequences, from the second dataset; 0 */
+  uint64_t seed;      /* of the order of the data; 1 */
+  int32_t n_threads;  /* 0: all processors; 0 */
+} moh_train_options;
+MOH_API void moh_train_options_default(moh_train_options *options,
+                                       size_t size);
+
+typedef struct moh_trainer moh_trainer;
+
+/* The model must be trainable, and has one trainer at a time; `mix`, a second
+ * dataset to mix in, may be NULL. All three must outlive the trainer. The
+ * model's sessions must not compute while a trainer steps; what they hold
+ * from before a step was made by other weights. */
+MOH_API moh_status moh_trainer_new(moh_trainer **trainer, moh_model *model,
+                                   const moh_dataset *data,
+                                   const moh_dataset *mix,
+                                   const moh_train_options *options,
+                                   moh_error *err);
+MOH_API void moh_trainer_free(moh_trainer *trainer);
+
+/* Steps of the whole training, and those that are done. 0 for NULL. */
+MOH_API int64_t moh_trainer_n_steps(const moh_trainer *trainer);
+MOH_API int64_t moh_trainer_steps_done(const moh_trainer *trainer);
+
+/* What one optimizer step did. */
+typedef struct moh_step_report {
+  int64_t step;      /* from 1 */
+  int64_t n_steps;   /* in all */
+  double epoch;      /* passes over the data so far */
+  double loss;       /* task loss, nats for a token */
+  double main_loss;  /* the same of the first dataset's sequences */
+  double mix_loss;   /* and of those mixed in; NaN: there were none */
+  double balance;    /* mean over layers of L_b; 0 without routers */
+  double z_loss;     /* mean over layers */
+  double total_loss; /* what was minimised */
+  double grad_norm;  /* before clipping */
+  double lr;
+  int64_t n_tokens; /* predicted in this step */
+  double seconds;   /* that it took */
+} moh_step_report;
+
+/* One step. A loss or gradient that is not finite is MOH_ERR_DIVERGED with
+ * the tensor's name, and no weight has changed then. report may be NULL.
+ * MOH_ERR_ARGUMENT when all steps are done. */
+MOH_API moh_status moh_trainer_step(moh_trainer *trainer,
+                                    moh_step_report *report, size_t size,
+                                    moh_error *err);
+
+/* Called after every step, which is complete then; false stops. It may
+ * evaluate, save and checkpoint. */
+typedef bool moh_step_fn(void *context, const moh_step_report *report);
+
+/* All steps that are left. When on_step (NULL: none) stops it, that is
+ * MOH_ERR_INTERRUPTED; the trainer is between two steps then, and a further
+ * call goes on as if nothing had been. */
+MOH_API moh_status moh_trainer_run(moh_trainer *trainer,
+                                   moh_step_fn *on_step, void *context,
+                                   moh_error *err);
+
+/* How the heads of a layer were used in the last step. */
+typedef struct moh_layer_load {
+  int32_t n_shared, n_routed;
+  const float *load; /* [n_routed] fraction of tokens that used the head;
+                        holds until the next step */
+  double balance;    /* L_b */
+  double entropy;    /* of the load, in nats: ln n_routed when even */
+  int32_t n_dead;    /* routed heads that no token used */
+} moh_layer_load;
+/* MOH_ERR_ARGUMENT before the first step, and for a layer without router. */
+MOH_API moh_status moh_trainer_layer_load(const moh_trainer *trainer,
+                                          int32_t layer,
+                                          moh_layer_load *load, size_t size,
+                                          moh_error *err);
+
+typedef struct moh_eval_result {
+  int64_t n_tokens;     /* predicted */
+  double loss;          /* mean over them, nats; e^loss is the perplexity */
+  double sequence_loss; /* mean over sequences of their means */
+} moh_eval_result;
+/* The task loss of a whole dataset: examples each once, a stream in windows
+ * of the trainer's context that do not overlap. Changes nothing. */
+MOH_API moh_status moh_trainer_evaluate(moh_trainer *trainer,
+                                        const moh_dataset *dataset,
+                                        moh_eval_result *result, size_t size,
+                                        moh_error *err);
+
+/* Writes the whole state (weights, moments, position in the data) into a
+ * directory that is also a model directory. Under another name first and then
+ * renamed, so what has the name is whole. */
+MOH_API moh_status moh_trainer_checkpoint(const moh_trainer *trainer,
+                                          const char *dir, moh_error *err);
+
 /* ==== routing by itself ================================================= */
 
 /*

@@ -8,6 +8,7 @@
 #include "infer/session.h"
 #include "route/plan.h"
 #include "store/model_dir.h"
+#include "train/trainer.h"
 
 /* Shared by the caller and the models that use it; the last one frees it. */
 struct moh_tokenizer {
@@ -26,13 +27,31 @@ struct moh_model {
   moh__model *inner;
   moh_tokenizer *tokenizer; /* or NULL */
   bool trainable;
+  bool has_trainer;
+  int64_t n_steps; /* of trainers, since it was made or loaded */
 };
+
+/* NULL when the model has none. */
+static inline const moh__tokenizer *moh__model_tokenizer(
+    const moh_model *model) {
+  return model->tokenizer == NULL ? NULL : model->tokenizer->inner;
+}
 
 struct moh_session {
   const moh_model *model;
   moh__pool *pool;
   moh__session *inner;
 };
+
+struct moh_dataset {
+  moh__dataset *inner;
+  int64_t vocab; /* above every id */
+};
+
+/* The caller's texts, as src/text has them; to be freed, the bytes stay the
+ * caller's. */
+moh_status moh__texts_of(moh__text **out, const moh_text *texts, size_t n,
+                         moh_error *err);
 
 /* Plan and gates lie in one arena. */
 struct moh_plan {

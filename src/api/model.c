@@ -152,10 +152,9 @@ moh_status moh_model_save(const moh_model *model, const char *dir,
                           const char *note, moh_error *err) {
   MOH__NEED(model, err);
   MOH__NEED(dir, err);
-  moh__model_note about = {.description = note};
-  const moh__tokenizer *tokenizer =
-      model->tokenizer == NULL ? NULL : model->tokenizer->inner;
-  return moh__model_save(model->inner, tokenizer, dir, &about, err);
+  moh__model_note about = {.description = note, .steps = model->n_steps};
+  return moh__model_save(model->inner, moh__model_tokenizer(model), dir,
+                         &about, err);
 }
 
 /* ---- describing ---- */

@@ -31,6 +31,26 @@ void moh_tokenizer_free(moh_tokenizer *tokenizer) {
   free(tokenizer);
 }
 
+moh_status moh__texts_of(moh__text **out, const moh_text *texts, size_t n,
+                         moh_error *err) {
+  moh__text *own = calloc(n + 1, sizeof(*own));
+  *out = own;
+  if (own == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu texts", n);
+  for (size_t i = 0; i < n; i++) {
+    if (texts[i].bytes == NULL && texts[i].n_bytes > 0) {
+      free(own);
+      *out = NULL;
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "text %zu has %zu bytes at NULL", i,
+                       texts[i].n_bytes);
+    }
+    own[i].bytes = texts[i].bytes == NULL ? "" : texts[i].bytes;
+    own[i].n = texts[i].n_bytes;
+  }
+  return MOH_OK;
+}
+
 /* ---- making ---- */
 
 static moh_status train(moh__tokenizer **inner, moh_tokenizer_kind kind,
@@ -50,12 +70,8 @@ moh_status moh_tokenizer_train(moh_tokenizer **tokenizer,
   MOH__NEED(tokenizer, err);
   *tokenizer = NULL;
   MOH__NEED(texts, err);
-  moh__text *own = calloc(n_texts + 1, sizeof(*own));
-  if (own == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu texts",
-                     n_texts);
-  for (size_t i = 0; i < n_texts; i++)
-    own[i] = (moh__text){texts[i].bytes, texts[i].n_bytes};
+  moh__text *own;
+  MOH_TRY(moh__texts_of(&own, texts, n_texts, err));
   moh__tokenizer *inner;
   moh_status status = train(&inner, kind, own, n_texts, err);
   free(own);

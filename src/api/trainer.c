@@ -1,0 +1,253 @@
+/* Training through moh.h: a trainer with threads of its own. */
+#include <stdlib.h>
+
+#include "api/handles.h"
+#include "api/sized.h"
+
+struct moh_trainer {
+  moh_model *model;
+  moh__pool *pool;
+  moh__trainer *inner;
+  moh__step_report report; /* of the last step */
+};
+
+/* ---- options ---- */
+
+static moh_train_options train_defaults(void) {
+  moh__train_options o;
+  moh__train_options_default(&o);
+  return (moh_train_options){.size = sizeof(moh_train_options),
+                             .lr = o.lr,
+                             .lr_final = o.lr_final,
+                             .warmup = o.warmup,
+                             .beta1 = o.beta1,
+                             .beta2 = o.beta2,
+                             .eps = o.eps,
+                             .weight_decay = o.weight_decay,
+                             .l2 = o.l2,
+                             .amsgrad = o.amsgrad,
+                             .clip = o.clip,
+                             .router_lr = o.router_lr,
+                             .epochs = o.epochs,
+                             .steps = o.steps,
+                             .batch = o.batch,
+                             .accumulate = o.accumulate,
+                             .context = o.context,
+                             .mix_share = o.mix_share,
+                             .seed = o.seed};
+}
+
+static moh__train_options inner_options(const moh_train_options *o) {
+  moh__train_options inner;
+  moh__train_options_default(&inner); /* what moh.h has no word for */
+  inner.lr = o->lr;
+  inner.lr_final = o->lr_final;
+  inner.warmup = o->warmup;
+  inner.beta1 = o->beta1;
+  inner.beta2 = o->beta2;
+  inner.eps = o->eps;
+  inner.weight_decay = o->weight_decay;
+  inner.l2 = o->l2;
+  inner.amsgrad = o->amsgrad;
+  inner.clip = o->clip;
+  inner.router_lr = o->router_lr;
+  inner.epochs = o->epochs;
+  inner.steps = o->steps;
+  inner.batch = o->batch;
+  inner.accumulate = o->accumulate;
+  inner.context = o->context;
+  inner.mix_share = o->mix_share;
+  inner.seed = o->seed;
+  return inner;
+}
+
+void moh_train_options_default(moh_train_options *options, size_t size) {
+  moh_train_options defaults = train_defaults();
+  moh__options_init(options, size, &defaults, sizeof(defaults));
+}
+
+/* ---- making ---- */
+
+static moh_status check_vocabulary(const moh_model *model,
+                                   const moh_dataset *dataset,
+                                   moh_error *err) {
+  if (dataset == NULL || dataset->vocab <= model->inner->config.vocab_size)
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "the dataset has ids up to %lld, the model knows %lld "
+                   "tokens: was it encoded with the model's tokenizer?",
+                   (long long)dataset->vocab - 1,
+                   (long long)model->inner->config.vocab_size);
+}
+
+static moh_status check_model(const moh_model *model, moh_error *err) {
+  if (!model->trainable)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the model's weights are mapped from a file; load it "
+                     "with the option trainable");
+  if (model->has_trainer)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the model has a trainer; free that one first");
+  return MOH_OK;
+}
+
+static moh_status open_trainer(moh_trainer *trainer, const moh_dataset *data,
+                               const moh_dataset *mix,
+                               const moh_train_options *o, moh_error *err) {
+  moh__train_options inner = inner_options(o);
+  MOH_TRY(moh__pool_new(&trainer->pool, o->n_threads, err));
+  return moh__trainer_new(&trainer->inner, trainer->model->inner,
+                          trainer->pool, &inner, data->inner,
+                          mix == NULL ? NULL : mix->inner, err);
+}
+
+moh_status moh_trainer_new(moh_trainer **trainer, moh_model *model,
+                           const moh_dataset *data, const moh_dataset *mix,
+                           const moh_train_options *options,
+                           moh_error *err) {
+  MOH__NEED(trainer, err);
+  *trainer = NULL;
+  MOH__NEED(model, err);
+  MOH__NEED(data, err);
+  moh_train_options o = train_defaults();
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_train_options",
+                            err));
+  MOH_TRY(check_model(model, err));
+  MOH_TRY(check_vocabulary(model, data, err));
+  MOH_TRY(check_vocabulary(model, mix, err));
+  moh_trainer *made = calloc(1, sizeof(*made));
+  if (made == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a trainer");
+  made->model = model;
+  model->has_trainer = true;
+  moh_status status = open_trainer(made, data, mix, &o, err);
+  if (status != MOH_OK) {
+    moh_trainer_free(made);
+    return status;
+  }
+  *trainer = made;
+  return MOH_OK;
+}
+
+void moh_trainer_free(moh_trainer *trainer) {
+  if (trainer == NULL) return;
+  trainer->model->has_trainer = false;
+  moh__trainer_free(trainer->inner);
+  moh__pool_free(trainer->pool);
+  free(trainer);
+}
+
+int64_t moh_trainer_n_steps(const moh_trainer *trainer) {
+  return trainer == NULL ? 0 : moh__trainer_n_steps(trainer->inner);
+}
+
+int64_t moh_trainer_steps_done(const moh_trainer *trainer) {
+  return trainer == NULL ? 0 : moh__trainer_step_number(trainer->inner);
+}
+
+/* ---- stepping ---- */
+
+static moh_step_report public_report(const moh__step_report *r) {
+  return (moh_step_report){.step = r->step,
+                           .n_steps = r->n_steps,
+                           .epoch = r->epoch,
+                           .loss = r->task_loss,
+                           .main_loss = r->main_loss,
+                           .mix_loss = r->mix_loss,
+                           .balance = r->balance_loss,
+                           .z_loss = r->z_loss,
+                           .total_loss = r->total_loss,
+                           .grad_norm = r->grad_norm,
+                           .lr = r->lr,
+                           .n_tokens = r->n_tokens,
+                           .seconds = r->seconds};
+}
+
+static moh_status step(moh_trainer *trainer, moh_step_report *report,
+                       moh_error *err) {
+  int64_t n_steps = moh__trainer_n_steps(trainer->inner);
+  if (moh__trainer_step_number(trainer->inner) >= n_steps)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "all %lld steps are done",
+                     (long long)n_steps);
+  MOH_TRY(moh__trainer_step(trainer->inner, &trainer->report, err));
+  trainer->model->n_steps++;
+  *report = public_report(&trainer->report);
+  return MOH_OK;
+}
+
+moh_status moh_trainer_step(moh_trainer *trainer, moh_step_report *report,
+                            size_t size, moh_error *err) {
+  MOH__NEED(trainer, err);
+  moh_step_report known;
+  MOH_TRY(step(trainer, &known, err));
+  if (report != NULL)
+    moh__result_write(report, size, &known, sizeof(known));
+  return MOH_OK;
+}
+
+moh_status moh_trainer_run(moh_trainer *trainer, moh_step_fn *on_step,
+                           void *context, moh_error *err) {
+  MOH__NEED(trainer, err);
+  int64_t left =
+      moh_trainer_n_steps(trainer) - moh_trainer_steps_done(trainer);
+  for (; left > 0; left--) {
+    moh_step_report report;
+    MOH_TRY(step(trainer, &report, err));
+    if (on_step == NULL || on_step(context, &report)) continue;
+    return moh__fail(err, MOH_ERR_INTERRUPTED,
+                     "stopped by the caller after step %lld of %lld",
+                     (long long)report.step, (long long)report.n_steps);
+  }
+  return MOH_OK;
+}
+
+moh_status moh_trainer_layer_load(const moh_trainer *trainer, int32_t layer,
+                                  moh_layer_load *load, size_t size,
+                                  moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(load, err);
+  const moh__step_report *r = &trainer->report;
+  if (layer < 0 || layer >= r->n_routed_layers)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the last step had %d layers with routers; there is no "
+                     "layer %d among them",
+                     r->n_routed_layers, layer);
+  const moh__layer_load *l = &r->layers[layer];
+  moh_layer_load known = {.n_shared = l->n_shared,
+                          .n_routed = l->n_routed,
+                          .load = l->load,
+                          .balance = l->balance,
+                          .entropy = l->entropy,
+                          .n_dead = l->n_dead};
+  moh__result_write(load, size, &known, sizeof(known));
+  return MOH_OK;
+}
+
+/* ---- measuring and keeping ---- */
+
+moh_status moh_trainer_evaluate(moh_trainer *trainer,
+                                const moh_dataset *dataset,
+                                moh_eval_result *result, size_t size,
+                                moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(dataset, err);
+  MOH__NEED(result, err);
+  MOH_TRY(check_vocabulary(trainer->model, dataset, err));
+  moh__eval_result inner;
+  MOH_TRY(moh__trainer_evaluate(trainer->inner, dataset->inner, &inner,
+                                err));
+  moh_eval_result known = {.n_tokens = inner.n_tokens,
+                           .loss = inner.loss,
+                           .sequence_loss = inner.sequence_loss};
+  moh__result_write(result, size, &known, sizeof(known));
+  return MOH_OK;
+}
+
+moh_status moh_trainer_checkpoint(const moh_trainer *trainer,
+                                  const char *dir, moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(dir, err);
+  return moh__trainer_checkpoint(trainer->inner,
+                                 moh__model_tokenizer(trainer->model), dir,
+                                 err);
+}

@@ -1,0 +1,436 @@
+/*
+ * Training through moh.h: datasets from texts and from ids, the weights of
+ * the inner trainer bit for bit, stopping and going on, evaluation, and wrong
+ * arguments.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/check.h"
+#include "support/temp_dir.h"
+#include "train/trainer.h"
+#include "store/model_dir.h"
+
+enum { STEPS = 6 };
+
+static const char story[] =
+    "the sun is up and the cat is out. the cat sees a bird and the bird "
+    "sees the cat. the sun goes down and the cat goes home.";
+
+static void must(moh_status status, const moh_error *err) {
+  if (status != MOH_OK) fail_msg("%s", err->message);
+}
+
+static void refused(moh_status status, const moh_error *err,
+                    const char *word) {
+  assert_int_equal(status, MOH_ERR_ARGUMENT);
+  assert_int_equal(err->status, MOH_ERR_ARGUMENT);
+  if (strstr(err->message, word) == NULL)
+    fail_msg("'%s' is not in: %s", word, err->message);
+}
+
+/* What a training needs. */
+typedef struct course {
+  moh_tokenizer *tokenizer;
+  moh_model *model;
+  moh_dataset *data;
+  moh_train_options options;
+} course;
+
+static void course_open(course *c) {
+  moh_error err;
+  const moh_text text = {story, sizeof(story) - 1};
+  must(moh_tokenizer_train(&c->tokenizer, MOH_TOKENIZER_CHARS, &text, 1,
+                           &err),
+       &err);
+  moh_model_options m;
+  moh_model_options_default(&m, sizeof(m));
+  m.preset = "nano";
+  m.config = "{\"hidden_size\": 32, \"intermediate_size\": 40, "
+             "\"head_dim\": 8, \"num_hidden_layers\": 2}";
+  must(moh_model_new(&c->model, c->tokenizer, &m, &err), &err);
+  moh_dataset_options d;
+  moh_dataset_options_default(&d, sizeof(d));
+  d.stream = true;
+  must(moh_dataset_new(&c->data, c->tokenizer, &text, 1, &d, &err), &err);
+  moh_train_options_default(&c->options, sizeof(c->options));
+  c->options.steps = STEPS;
+  c->options.batch = 3;
+  c->options.accumulate = 2;
+  c->options.context = 16;
+  c->options.lr = 0.01;
+  c->options.n_threads = 2;
+}
+
+static void course_close(course *c) {
+  moh_dataset_free(c->data);
+  moh_model_free(c->model);
+  moh_tokenizer_free(c->tokenizer);
+}
+
+static moh_trainer *open_trainer(course *c) {
+  moh_error err;
+  moh_trainer *trainer;
+  must(moh_trainer_new(&trainer, c->model, c->data, NULL, &c->options, &err),
+       &err);
+  return trainer;
+}
+
+/* Bytes of a model's weights, as a saved file has them. */
+static unsigned char *weights_of(void **state, const moh_model *model,
+                                 const char *name, size_t *n) {
+  moh_error err;
+  must(moh_model_save(model, temp_path(state, name), NULL, &err), &err);
+  char file[64];
+  snprintf(file, sizeof(file), "%s/model.safetensors", name);
+  return temp_read(temp_path(state, file), n);
+}
+
+/* ---- datasets ---- */
+
+static void datasets_from_texts_and_ids(void **state) {
+  (void)state;
+  moh_error err;
+  const moh_text texts[] = {{"ab", 2}, {"abcabc", 6}, {"c", 1}, {"ba", 2}};
+  moh_tokenizer *tokenizer;
+  must(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, texts, 4, &err),
+       &err);
+  moh_dataset_options o;
+  moh_dataset_options_default(&o, sizeof(o));
+  o.max_length = 4;
+  moh_dataset *made;
+  moh_dataset_info info;
+  must(moh_dataset_new(&made, tokenizer, texts, 4, &o, &err), &err);
+  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
+  assert_true(info.n_sequences == 3 && info.n_tokens == 2 + 4 + 2);
+  assert_true(info.n_long == 1 && info.n_unknown == 0 && !info.stream);
+  moh_dataset_free(made);
+  o.long_rule = MOH_LONG_DROP;
+  const int32_t ids[] = {0, 1, 0, 1, 2, 0, 1, 2, 2, 1, 0};
+  const int64_t starts[] = {0, 2, 8, 9, 11};
+  must(moh_dataset_from_tokens(&made, ids, 11, starts, 4, &o, &err), &err);
+  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
+  assert_true(info.n_sequences == 2 && info.n_tokens == 4);
+  moh_dataset_free(made);
+  must(moh_dataset_from_tokens(&made, ids, 11, NULL, 0, NULL, &err), &err);
+  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
+  assert_true(info.stream && info.n_tokens == 11);
+  moh_dataset *train, *held_out;
+  must(moh_dataset_split(made, 0, &train, &held_out, &err), &err);
+  assert_null(held_out);
+  moh_dataset_free(train);
+  must(moh_dataset_split(made, 0.3, &train, &held_out, &err), &err);
+  moh_dataset_free(made); /* its parts stand */
+  must(moh_dataset_describe(held_out, &info, sizeof(info), &err), &err);
+  assert_in_range(info.n_tokens, 3, 5);
+  moh_dataset_free(train);
+  moh_dataset_free(held_out);
+  moh_tokenizer_free(tokenizer);
+}
+
+static void wrong_datasets_are_refused(void **state) {
+  (void)state;
+  moh_error err;
+  moh_dataset *made = (moh_dataset *)&err;
+  moh_dataset *other;
+  const int32_t ids[] = {0, 1, 2, -1};
+  const int64_t falling[] = {0, 2, 1, 3};
+  const int64_t beyond[] = {0, 2, 4};
+  refused(moh_dataset_from_tokens(&made, ids, 4, NULL, 0, NULL, &err), &err,
+          "token 3 is -1");
+  assert_null(made);
+  refused(moh_dataset_from_tokens(&made, ids, 3, falling, 3, NULL, &err),
+          &err, "rise from 0 to 3");
+  refused(moh_dataset_from_tokens(&made, ids, 3, beyond, 2, NULL, &err),
+          &err, "rise");
+  refused(moh_dataset_from_tokens(&made, ids, 3, falling, 0, NULL, &err),
+          &err, "0 examples");
+  refused(moh_dataset_from_tokens(&made, NULL, 3, NULL, 0, NULL, &err), &err,
+          "tokens");
+  moh_dataset_options o;
+  moh_dataset_options_default(&o, sizeof(o));
+  o.max_length = 1;
+  refused(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, &o, &err), &err,
+          "max_length");
+  o.max_length = 2;
+  o.long_rule = (moh_long_rule)7;
+  refused(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, &o, &err), &err,
+          "long_rule");
+  o.long_rule = MOH_LONG_REFUSE;
+  const int64_t one[] = {0, 3};
+  assert_int_equal(moh_dataset_from_tokens(&made, ids, 3, one, 1, &o, &err),
+                   MOH_ERR_FORMAT);
+  const moh_text text = {"ab", 2}, broken = {NULL, 3};
+  refused(moh_dataset_new(&made, NULL, &text, 1, NULL, &err), &err,
+          "tokenizer");
+  moh_tokenizer *tokenizer;
+  refused(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, &broken, 1,
+                              &err),
+          &err, "text 0 has 3 bytes");
+  must(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, NULL, &err), &err);
+  moh_dataset *parts = made;
+  refused(moh_dataset_split(made, 1, &parts, &other, &err), &err, "1");
+  assert_null(parts);
+  refused(moh_dataset_split(NULL, 0, &parts, &other, &err), &err, "dataset");
+  refused(moh_dataset_describe(made, NULL, 0, &err), &err, "info");
+  moh_dataset_free(made);
+  moh_dataset_free(NULL);
+}
+
+/* ---- trainers ---- */
+
+/* The same steps by the inner trainer on the same start. */
+static void weights_are_those_of_the_inner_trainer(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  const char *start = temp_path(state, "start");
+  must(moh_model_save(c.model, start, NULL, &err), &err);
+  moh_trainer *trainer = open_trainer(&c);
+  must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+  assert_int_equal(moh_trainer_steps_done(trainer), STEPS);
+  moh_trainer_free(trainer);
+
+  moh__model *model;
+  moh__tokenizer *tokenizer;
+  moh__pool *pool;
+  moh__load_options how = {.verify = true, .writable = true};
+  must(moh__model_load(&model, &tokenizer, start, how, &err), &err);
+  must(moh__pool_new(&pool, 1, &err), &err);
+  moh__text text = {story, sizeof(story) - 1};
+  moh__texts texts = {.texts = &text, .n = 1};
+  moh__dataset *data;
+  moh__dataset_options plain = {.max_len = 1000};
+  must(moh__dataset_make(&data, &texts, tokenizer, plain, &err), &err);
+  moh__train_options o;
+  moh__train_options_default(&o);
+  o.steps = STEPS;
+  o.batch = 3;
+  o.accumulate = 2;
+  o.context = 16;
+  o.lr = 0.01;
+  moh__trainer *inner;
+  must(moh__trainer_new(&inner, model, pool, &o, data, NULL, &err), &err);
+  for (int i = 0; i < STEPS; i++) {
+    moh__step_report report;
+    must(moh__trainer_step(inner, &report, &err), &err);
+  }
+  const char *end = temp_path(state, "end");
+  must(moh__model_save(model, tokenizer, end, NULL, &err), &err);
+  size_t n, n_inner;
+  unsigned char *ours = weights_of(state, c.model, "ours", &n);
+  unsigned char *theirs =
+      temp_read(temp_path(state, "end/model.safetensors"), &n_inner);
+  assert_int_equal(n, n_inner);
+  assert_memory_equal(ours, theirs, n);
+  free(ours);
+  free(theirs);
+  moh__trainer_free(inner);
+  moh__dataset_free(data);
+  moh__model_free(model);
+  moh__tokenizer_free(tokenizer);
+  moh__pool_free(pool);
+  course_close(&c);
+}
+
+/* What a callback saw. */
+typedef struct progress {
+  moh_trainer *trainer;
+  int64_t stop_at, n_calls;
+  double first_loss, last_loss;
+} progress;
+
+static bool on_step(void *context, const moh_step_report *report) {
+  progress *p = context;
+  p->n_calls++;
+  assert_int_equal(report->step, moh_trainer_steps_done(p->trainer));
+  assert_int_equal(report->n_steps, STEPS);
+  assert_int_equal(report->n_tokens, 3 * 2 * 16);
+  assert_true(report->lr > 0 && report->grad_norm > 0);
+  assert_true(isnan(report->mix_loss) && report->seconds > 0);
+  if (report->step == 1) p->first_loss = report->loss;
+  p->last_loss = report->loss;
+  return report->step != p->stop_at;
+}
+
+/* Stopped after 2 steps and gone on, the weights are those of one go. */
+static void stopping_leaves_a_trainer_that_goes_on(void **state) {
+  moh_error err;
+  unsigned char *weights[2];
+  size_t n[2];
+  for (int stopped = 0; stopped < 2; stopped++) {
+    course c;
+    course_open(&c);
+    moh_trainer *trainer = open_trainer(&c);
+    progress p = {.trainer = trainer, .stop_at = stopped ? 2 : -1};
+    moh_status status = moh_trainer_run(trainer, on_step, &p, &err);
+    if (stopped) {
+      assert_int_equal(status, MOH_ERR_INTERRUPTED);
+      assert_non_null(strstr(err.message, "step 2 of 6"));
+      assert_int_equal(p.n_calls, 2);
+      assert_int_equal(moh_trainer_steps_done(trainer), 2);
+      size_t n_now;
+      free(weights_of(state, c.model, "between", &n_now));
+      must(moh_trainer_run(trainer, on_step, &p, &err), &err);
+    }
+    assert_int_equal(p.n_calls, STEPS);
+    assert_true(p.last_loss < p.first_loss);
+    refused(moh_trainer_step(trainer, NULL, 0, &err), &err, "6 steps");
+    must(moh_trainer_run(trainer, on_step, &p, &err), &err); /* nothing */
+    assert_int_equal(p.n_calls, STEPS);
+    weights[stopped] =
+        weights_of(state, c.model, stopped ? "b" : "a", &n[stopped]);
+    moh_trainer_free(trainer);
+    course_close(&c);
+  }
+  assert_int_equal(n[0], n[1]);
+  assert_memory_equal(weights[0], weights[1], n[0]);
+  free(weights[0]);
+  free(weights[1]);
+}
+
+static void a_step_tells_of_the_heads(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  moh_trainer *trainer = open_trainer(&c);
+  moh_layer_load load;
+  refused(moh_trainer_layer_load(trainer, 0, &load, sizeof(load), &err),
+          &err, "0 layers");
+  moh_step_report report;
+  must(moh_trainer_step(trainer, &report, sizeof(report), &err), &err);
+  double balance = 0;
+  for (int32_t layer = 0; layer < 2; layer++) {
+    must(moh_trainer_layer_load(trainer, layer, &load, sizeof(load), &err),
+         &err);
+    assert_true(load.n_shared == 1 && load.n_routed == 3);
+    double sum = 0;
+    int n_dead = 0;
+    for (int h = 0; h < 3; h++) {
+      sum += (double)load.load[h];
+      n_dead += load.load[h] == 0;
+    }
+    assert_true(fabs(sum - 2) < 1e-5); /* k = 2 */
+    assert_int_equal(load.n_dead, n_dead);
+    float entropy;
+    must(moh_load_entropy(load.load, 3, &entropy, &err), &err);
+    assert_true(fabs((double)entropy - load.entropy) < 1e-6);
+    balance += load.balance / 2;
+  }
+  assert_true(fabs(report.balance - balance) < 1e-6);
+  assert_true(fabs(report.total_loss - report.loss - 0.01 * balance) < 1e-9);
+  refused(moh_trainer_layer_load(trainer, 2, &load, sizeof(load), &err),
+          &err, "layer 2");
+
+  moh_eval_result result, again;
+  must(moh_trainer_evaluate(trainer, c.data, &result, sizeof(result), &err),
+       &err);
+  must(moh_trainer_evaluate(trainer, c.data, &again, sizeof(again), &err),
+       &err);
+  assert_int_equal(result.n_tokens, sizeof(story) - 2);
+  assert_true(result.loss > 1 && result.loss == again.loss);
+
+  const char *dir = temp_path(state, "checkpoint");
+  must(moh_trainer_checkpoint(trainer, dir, &err), &err);
+  moh_model *loaded;
+  moh_load_options o;
+  moh_load_options_default(&o, sizeof(o));
+  o.verify = true;
+  must(moh_model_load(&loaded, dir, &o, &err), &err);
+  moh_model_free(loaded);
+  moh_trainer_free(trainer);
+  course_close(&c);
+}
+
+/* Sessions over a model that was just trained see the new weights. */
+static void a_trained_model_runs(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  moh_trainer *trainer = open_trainer(&c);
+  must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+  moh_trainer_free(trainer);
+  const char *dir = temp_path(state, "model");
+  must(moh_model_save(c.model, dir, NULL, &err), &err);
+  moh_model *loaded;
+  must(moh_model_load(&loaded, dir, NULL, &err), &err);
+  const moh_model *models[] = {c.model, loaded};
+  float seen[2];
+  for (int i = 0; i < 2; i++) {
+    moh_session *session;
+    const float *logits;
+    const int32_t tokens[] = {1, 2, 3};
+    must(moh_session_new(&session, models[i], NULL, &err), &err);
+    must(moh_session_feed(session, tokens, 3, &logits, &err), &err);
+    seen[i] = logits[5];
+    moh_session_free(session);
+  }
+  assert_true(seen[0] == seen[1]);
+  moh_model_free(loaded);
+  course_close(&c);
+}
+
+static void wrong_trainers_are_refused(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  moh_trainer *trainer = open_trainer(&c);
+  moh_trainer *second;
+  refused(moh_trainer_new(&second, c.model, c.data, NULL, &c.options, &err),
+          &err, "has a trainer");
+  const int32_t ids[] = {0, 1, 900, 2};
+  moh_dataset *foreign;
+  moh_eval_result result;
+  must(moh_dataset_from_tokens(&foreign, ids, 4, NULL, 0, NULL, &err), &err);
+  refused(moh_trainer_evaluate(trainer, foreign, &result, sizeof(result),
+                               &err),
+          &err, "900");
+  moh_trainer_free(trainer);
+  refused(moh_trainer_new(&second, c.model, foreign, NULL, &c.options, &err),
+          &err, "900");
+  refused(moh_trainer_new(&second, c.model, c.data, foreign, &c.options,
+                          &err),
+          &err, "900");
+  moh_train_options o = c.options;
+  o.context = 1000;
+  refused(moh_trainer_new(&second, c.model, c.data, NULL, &o, &err), &err,
+          "1000");
+  o = c.options;
+  o.steps = 0;
+  refused(moh_trainer_new(&second, c.model, c.data, NULL, &o, &err), &err,
+          "nothing to do");
+  refused(moh_trainer_new(&second, c.model, NULL, NULL, &o, &err), &err,
+          "data");
+  const char *dir = temp_path(state, "model");
+  must(moh_model_save(c.model, dir, NULL, &err), &err);
+  moh_model *mapped;
+  must(moh_model_load(&mapped, dir, NULL, &err), &err);
+  refused(moh_trainer_new(&second, mapped, c.data, NULL, &c.options, &err),
+          &err, "trainable");
+  assert_null(second);
+  refused(moh_trainer_run(NULL, NULL, NULL, &err), &err, "trainer");
+  refused(moh_trainer_checkpoint(NULL, dir, &err), &err, "trainer");
+  assert_int_equal(moh_trainer_n_steps(NULL), 0);
+  assert_int_equal(moh_trainer_steps_done(NULL), 0);
+  moh_trainer_free(NULL);
+  moh_model_free(mapped);
+  moh_dataset_free(foreign);
+  course_close(&c);
+}
+
+#define WITH_DIR(test) \
+  cmocka_unit_test_setup_teardown(test, temp_dir_setup, temp_dir_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(datasets_from_texts_and_ids),
+      cmocka_unit_test(wrong_datasets_are_refused),
+      WITH_DIR(weights_are_those_of_the_inner_trainer),
+      WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
+      WITH_DIR(a_step_tells_of_the_heads),
+      WITH_DIR(a_trained_model_runs),
+      WITH_DIR(wrong_trainers_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
