@@ -21,8 +21,8 @@ static const char *const gate_scales[] = {"unit", "paper", "one", NULL};
 
 const moh__option moh__preset_options[] = {
     {"preset", 'p', MOH__OPTION_STRING, "NAME",
-     "sizes to start from: seed, seed-train, nano, moh-s, moh-b", NULL,
-     FIELD(preset)},
+     "sizes to start from: seed, seed-train, nano, moh-xs, moh-s, moh-b",
+     NULL, FIELD(preset)},
     {"heads", 0, MOH__OPTION_STRING, "STRATEGY",
      "heads of a token: all; moh:S+K, S shared ones and K by the router; "
      "static:N, the first N",

@@ -116,8 +116,9 @@ MOH_API moh_status moh_model_load(moh_model **model, const char *dir,
 
 typedef struct moh_model_options {
   size_t size;
-  const char *preset; /* "seed-train" (default), "nano", "moh-s", "moh-b",
-                         "seed"; NULL: config alone describes the model */
+  const char *preset; /* "seed-train" (default), "nano", "moh-xs", "moh-s",
+                         "moh-b", "seed"; NULL: config alone describes the
+                         model */
   const char *heads;  /* "all", "moh:S+K" (S shared heads, K of the others by
                          the router), "static:N"; NULL: the preset's */
   const char *config; /* JSON: fields of config.json that replace those of

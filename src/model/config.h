@@ -73,9 +73,9 @@ int64_t moh__config_active_heads(const moh__config *config);
 
 moh__router_shape moh__config_router_shape(const moh__config *config);
 
-/* Presets: "seed", "seed-train", "nano", "moh-s", "moh-b". Sizes and the
- * MoH default of the preset; vocab_size is 0 where the data's own decides.
- */
+/* Presets: "seed", "seed-train", "nano", "moh-xs", "moh-s", "moh-b". Sizes
+ * and the MoH default of the preset; vocab_size is 0 where the data's own
+ * decides. */
 moh_status moh__config_preset(moh__config *config, const char *name,
                               moh_error *err);
 /* Names in order, NULL at the end. */

@@ -97,7 +97,7 @@ class Usage(Case):
         for words, message in [
             ("", "either --model DIR or --preset NAME is needed"),
             ("--preset sead", "there is no preset 'sead': choose seed, "
-             "seed-train, nano, moh-s or moh-b"),
+             "seed-train, nano, moh-xs, moh-s or moh-b"),
             ("--preset nano", "the preset nano takes its vocabulary from "
              "the data; give its size with --vocab N"),
             ("--preset seed --tied --untied",

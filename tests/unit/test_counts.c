@@ -71,9 +71,21 @@ static void proper_models_have_the_totals(void **state) {
   }
 }
 
+/* Worked out by hand: 4,096 x 256 tied; 5 layers of 4 x 256^2 + 3 x 256 x
+ * 688
+ * + 2 x 256 and a router of 10 x 256; a final norm. */
+static void preset_xs_has_five_million(void **state) {
+  (void)state;
+  moh_error err;
+  moh__config c;
+  assert_int_equal(moh__config_preset(&c, "moh-xs", &err), MOH_OK);
+  c.vocab_size = 4096;
+  assert_int_equal(count(&c), 5016832);
+}
+
 /* The original's own count, from ours: learned positions, no W_O, no final
- * norm; and its heads are blocks of 16 x 16 on the diagonal, 4,096 numbers a
- * layer where full-width Q, K, V have 32,768. */
+ * norm; and its heads are blocks of 16 x 16 on the diagonal, 4,096 numbers
+ * a layer where full-width Q, K, V have 32,768. */
 static void the_originals_count_is_a_formula(void **state) {
   (void)state;
   moh_error err;
@@ -152,6 +164,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(preset_seed_is_the_plans_accounting),
       cmocka_unit_test(proper_models_have_the_totals),
+      cmocka_unit_test(preset_xs_has_five_million),
       cmocka_unit_test(the_originals_count_is_a_formula),
       cmocka_unit_test(swiglu_has_three_matrices),
       cmocka_unit_test(multiply_adds_of_a_token),
