@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 const char *moh__number_grouped(moh__number *number, int64_t value) {
   char digits[24];
@@ -44,10 +43,4 @@ const char *moh__number_duration(moh__number *number, double seconds) {
   else
     snprintf(number->text, sizeof number->text, "%d:%02d", minutes, rest);
   return number->text;
-}
-
-double moh__now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

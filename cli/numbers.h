@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "base/clock.h"
+
 typedef struct moh__number {
   char text[32];
 } moh__number;
@@ -17,8 +19,5 @@ const char *moh__number_bytes(moh__number *number, int64_t bytes);
 
 /* Seconds -> "0:42", "12:05", "3:07:59". */
 const char *moh__number_duration(moh__number *number, double seconds);
-
-/* Seconds from a clock that never goes back. */
-double moh__now(void);
 
 #endif

@@ -4,9 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "arch/arch.h"
+#include "base/clock.h"
 #include "route/balance.h"
 #include "train/trainer_internal.h"
 
@@ -235,12 +235,6 @@ static moh_status run_micro_batch(moh__trainer *t, int32_t number,
   return MOH_OK;
 }
 
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void fill_report(const moh__trainer *t, const step_sums *sums,
                         moh__step_report *r) {
   const moh__config *c = &t->model->config;
@@ -280,7 +274,7 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
 
 moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
                              moh_error *err) {
-  double start = now();
+  double start = moh__now();
   memset(r, 0, sizeof(*r));
   r->step = moh__trainer_step_number(t) + 1;
   r->lr = learning_rate(t, r->step);
@@ -299,7 +293,7 @@ moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
                      "usually helps",
                      (long long)r->step);
   MOH_TRY(update(t, r, err));
-  r->seconds = now() - start;
+  r->seconds = moh__now() - start;
   return MOH_OK;
 }
 
