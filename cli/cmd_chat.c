@@ -11,16 +11,17 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "generation.h"
 #include "interrupt.h"
-#include "load.h"
-#include "stream.h"
 
 typedef struct values {
   moh__runner_values runner;
+  moh__generation_values generation;
 } values;
 
 static const moh__option_group groups[] = {
-    {"Generation", moh__runner_options, offsetof(values, runner)},
+    {"Model", moh__runner_options, offsetof(values, runner)},
+    {"Generation", moh__generation_options, offsetof(values, generation)},
     {.options = NULL},
 };
 
@@ -28,9 +29,6 @@ typedef struct chat {
   moh__runner runner;
   moh__session *session;
   moh__generate_options options;
-  moh__stream stream; /* of the answer */
-  moh_status status;  /* of the callback */
-  moh_error *err;
 } chat;
 
 static const char help_text[] =
@@ -42,9 +40,13 @@ static const char help_text[] =
 /* ---- one answer ---- */
 
 static bool on_token(void *context, int32_t token) {
-  chat *c = context;
-  c->status = moh__stream_add(&c->stream, &token, 1, c->err);
-  return c->status == MOH_OK && !moh__interrupted();
+  (void)context, (void)token;
+  return !moh__interrupted();
+}
+
+static bool on_text(void *context, const char *bytes, size_t n) {
+  (void)context;
+  return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0;
 }
 
 static moh_status add_text(const chat *c, const char *text, moh__ids *ids,
@@ -61,7 +63,6 @@ static moh_status encode_question(const chat *c, const char *question,
 }
 
 static moh_status generate(chat *c, const moh__ids *ids, moh_error *err) {
-  moh__finish finish;
   int32_t most = moh__session_max_length(c->session);
   if (ids->n >= (size_t)most) {
     fprintf(stderr, "(too long: %zu tokens, the model holds %d)\n", ids->n,
@@ -69,25 +70,22 @@ static moh_status generate(chat *c, const moh__ids *ids, moh_error *err) {
     return MOH_OK;
   }
   moh__session_truncate(c->session, 0);
-  c->status = MOH_OK;
+  moh__generate_result result;
   moh_status status =
       moh__generate(c->session, &c->options, ids->ids, (int32_t)ids->n,
-                    on_token, c, &finish, err);
-  moh__stream_finish(&c->stream);
+                    &result, err);
   putchar('\n');
   fflush(stdout);
-  return status == MOH_OK ? c->status : status;
+  return status;
 }
 
 static moh_status answer(chat *c, const char *question, moh_error *err) {
   moh__ids ids = {NULL, 0, 0};
-  moh__stream_init(&c->stream, c->runner.tokenizer, stdout);
   moh_status status = encode_question(c, question, &ids, err);
   if (status == MOH_OK) {
-    moh__runner_tell_unknown(&c->runner, &ids);
+    moh__generation_tell_unknown(&c->runner, &ids);
     status = generate(c, &ids, err);
   }
-  moh__stream_free(&c->stream);
   moh__ids_free(&ids);
   if (moh__interrupted()) moh__interrupt_clear();
   return status;
@@ -145,18 +143,20 @@ static moh_status loop(chat *c, moh_error *err) {
   return moh__interrupted() ? MOH_ERR_INTERRUPTED : MOH_OK;
 }
 
-static moh_status open_chat(chat *c, const moh__runner_values *v,
+static moh_status open_chat(chat *c, const values *v,
                             moh_error *err) {
-  MOH_TRY(moh__runner_open(&c->runner, v, err));
-  c->options = moh__runner_generation(&c->runner, v);
+  MOH_TRY(moh__runner_open(&c->runner, &v->runner, err));
+  c->options = moh__generation_make(&v->generation, &c->runner);
+  c->options.on_token = on_token;
+  c->options.on_text = on_text;
   return moh__session_new(&c->session, c->runner.model, c->runner.pool, 0,
                           err);
 }
 
 static moh_status run_chat(const moh__call *call, moh_error *err) {
   const values *v = call->values;
-  chat c = {.err = err};
-  moh_status status = open_chat(&c, &v->runner, err);
+  chat c = {.session = NULL};
+  moh_status status = open_chat(&c, v, err);
   if (status == MOH_OK) {
     moh__interrupt_catch();
     status = loop(&c, err);

@@ -1,54 +1,111 @@
 /*
- * moh generate: continues a prompt. On a terminal the text appears as it is
- * generated; a pipe or --json gets the same text.
+ * moh generate: continues a prompt, once or several times. The text appears
+ * as it is generated; --json collects it.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "commands.h"
+#include "generation.h"
 #include "interrupt.h"
-#include "load.h"
-#include "numbers.h"
-#include "stream.h"
 
 typedef struct values {
   moh__runner_values runner;
-  bool echo, json;
+  moh__generation_values generation;
+  const char *file;
+  int64_t samples;
+  bool echo, json, stats;
 } values;
 
+static const moh__option input_options[] = {
+    {"file", 'f', MOH__OPTION_STRING, "FILE", "read the prompt from a file",
+     NULL, .offset = offsetof(values, file)},
+    {.name = NULL},
+};
+
 static const moh__option output_options[] = {
+    {"samples", 'N', MOH__OPTION_INT, "N",
+     "texts, with the seeds S, S + 1, ...; an empty line between them", "1",
+     .offset = offsetof(values, samples), .min = 1, .max = 1 << 20},
     {"echo", 0, MOH__OPTION_FLAG, NULL, "write the prompt before the text",
      NULL, .offset = offsetof(values, echo)},
+    {"stats", 0, MOH__OPTION_FLAG, NULL, "speed and limits on stderr", NULL,
+     .offset = offsetof(values, stats)},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
      NULL, .offset = offsetof(values, json)},
     {.name = NULL},
 };
 
 static const moh__option_group groups[] = {
-    {"Generation", moh__runner_options, offsetof(values, runner)},
+    {"Model", moh__runner_options, offsetof(values, runner)},
+    {"Prompt", input_options, 0},
+    {"Generation", moh__generation_options, offsetof(values, generation)},
     {"Output", output_options, 0},
     {.options = NULL},
 };
 
-enum { PROMPT_MAX = 100 << 20 }; /* bytes read from stdin, at most */
+/* ---- the prompt ---- */
 
-/* All of stdin, without its final newline, to be freed. */
-static moh_status read_stdin(char **text, size_t *n, moh_error *err) {
+enum { PROMPT_MAX = 100 << 20 }; /* bytes read, at most */
+
+/* All of a stream, to be freed. */
+static moh_status read_all(FILE *file, const char *name, char **text,
+                           size_t *n, moh_error *err) {
   size_t capacity = 0;
   *text = NULL;
   *n = 0;
   do {
     capacity = capacity == 0 ? 4096 : 2 * capacity;
-    char *grown = realloc(*text, capacity);
-    if (grown == NULL || capacity > PROMPT_MAX) {
-      free(grown != NULL ? grown : *text);
-      return moh__fail(err, MOH_ERR_MEMORY,
-                       "the prompt on stdin is too long");
+    char *grown = capacity > PROMPT_MAX ? NULL : realloc(*text, capacity);
+    if (grown == NULL) {
+      free(*text);
+      return moh__fail(err, MOH_ERR_FORMAT, "%s: the prompt is too long",
+                       name);
     }
     *text = grown;
-    *n += fread(*text + *n, 1, capacity - *n, stdin);
+    *n += fread(*text + *n, 1, capacity - *n, file);
   } while (*n == capacity);
-  if (*n > 0 && (*text)[*n - 1] == '\n') (*n)--;
+  if (!ferror(file)) return MOH_OK;
+  free(*text);
+  return moh__fail(err, MOH_ERR_IO, "cannot read %s", name);
+}
+
+static moh_status read_file(const char *path, char **text, size_t *n,
+                            moh_error *err) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL)
+    return moh__fail(err, MOH_ERR_IO, "cannot open '%s': %m", path);
+  moh_status status = read_all(file, path, text, n, err);
+  fclose(file);
+  return status;
+}
+
+/* The argument, a file or stdin; *read is to be freed. The final newline of
+ * the last two is no part of it. */
+static moh_status find_prompt(const moh__call *call, char **read,
+                              moh__text *prompt, moh_error *err) {
+  const values *v = call->values;
+  const char *word = call->n_arguments > 0 ? call->arguments[0] : NULL;
+  if (word != NULL && v->file != NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "PROMPT and --file exclude each other");
+  if (word != NULL && strcmp(word, "-") != 0) {
+    *prompt = (moh__text){word, strlen(word)};
+    return MOH_OK;
+  }
+  if (v->file != NULL) {
+    MOH_TRY(read_file(v->file, read, &prompt->n, err));
+  } else if (word != NULL || !isatty(STDIN_FILENO)) {
+    MOH_TRY(read_all(stdin, "stdin", read, &prompt->n, err));
+  } else {
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the prompt is missing; '-' reads it from stdin");
+  }
+  prompt->bytes = *read;
+  if (prompt->n > 0 && prompt->bytes[prompt->n - 1] == '\n') prompt->n--;
   return MOH_OK;
 }
 
@@ -57,111 +114,178 @@ static moh_status read_stdin(char **text, size_t *n, moh_error *err) {
 typedef struct generation {
   const values *v;
   moh__runner runner;
-  moh__ids prompt;
-  moh__stream stream;
   moh__session *session;
-  int32_t n_generated;
-  bool ended; /* by the end token */
-  double seconds;
-  moh_status status; /* of the callback */
-  moh_error *err;
+  moh__generate_options options;
+  moh__text prompt;
+  moh__ids ids; /* of the prompt */
+  FILE *out;    /* of the text */
+  bool told;    /* that tokens were dropped */
+  moh__generate_result result;
 } generation;
 
 static bool on_token(void *context, int32_t token) {
-  generation *g = context;
-  g->n_generated++;
-  g->status = moh__stream_add(&g->stream, &token, 1, g->err);
-  return g->status == MOH_OK && !moh__interrupted();
+  (void)context, (void)token;
+  return !moh__interrupted();
 }
 
-static moh_status encode_prompt(generation *g, moh__text text,
-                                moh_error *err) {
-  MOH_TRY(moh__tokenizer_encode(g->runner.tokenizer, text, true, &g->prompt,
-                                err));
-  if (g->prompt.n == 0)
+static bool on_text(void *context, const char *bytes, size_t n) {
+  FILE *out = ((generation *)context)->out;
+  return fwrite(bytes, 1, n, out) == n && fflush(out) == 0;
+}
+
+static void on_drop(void *context, int64_t n_dropped) {
+  generation *g = context;
+  if (!g->told) moh__generation_tell_dropped(n_dropped);
+  g->told = true;
+}
+
+static moh_status encode_prompt(generation *g, moh_error *err) {
+  MOH_TRY(moh__tokenizer_encode(g->runner.tokenizer, g->prompt, true,
+                                &g->ids, err));
+  if (g->ids.n == 0)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the prompt is empty; give at least one word");
-  if (g->prompt.n > (size_t)moh__session_max_length(g->session))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the prompt has %zu tokens, the model holds %d",
-                     g->prompt.n, moh__session_max_length(g->session));
-  moh__runner_tell_unknown(&g->runner, &g->prompt);
+  if (g->ids.n > INT32_MAX)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is too long");
+  moh__generation_tell_unknown(&g->runner, &g->ids);
   return MOH_OK;
 }
 
+/* What the session holds of the prompt from the sample before stays. */
 static moh_status generate(generation *g, moh_error *err) {
-  moh__finish finish;
-  moh__generate_options options =
-      moh__runner_generation(&g->runner, &g->v->runner);
-  if (g->v->echo)
-    MOH_TRY(moh__stream_add(&g->stream, g->prompt.ids, g->prompt.n, err));
-  double start = moh__now();
+  int32_t n = (int32_t)g->ids.n;
+  int32_t held = moh__session_rewind(g->session, g->ids.ids, n);
+  g->told = false;
   moh_status status =
-      moh__generate(g->session, &options, g->prompt.ids,
-                    (int32_t)g->prompt.n, on_token, g, &finish, err);
-  g->seconds = moh__now() - start;
-  moh__stream_finish(&g->stream);
-  MOH_TRY(status);
-  g->ended = finish == MOH__FINISH_END;
-  return g->status;
+      moh__generate(g->session, &g->options, g->ids.ids + held, n - held,
+                    &g->result, err);
+  g->result.n_prompt = n;
+  return status;
 }
 
 /* ---- output ---- */
 
 static const char *finish_name(const generation *g) {
   if (moh__interrupted()) return "interrupted";
-  return g->ended ? "end" : "length";
+  return moh__finish_name(g->result.finish);
 }
 
-static moh_status print_json(const generation *g, moh__text prompt,
+static void print_stats(const generation *g) {
+  const moh__generate_result *r = &g->result;
+  fprintf(stderr,
+          "(prompt %d tokens, %.0f/s; text %" PRId64
+          " tokens, %.1f/s; ended by %s)\n",
+          r->n_prompt, moh__per_second(r->n_prompt, r->prompt_seconds),
+          r->n_generated, moh__per_second(r->n_generated, r->seconds),
+          finish_name(g));
+}
+
+/* The number of the seed, or null where nothing is drawn. */
+static json_t *seed_json(const moh__sampling *sampling) {
+  if (sampling->temperature == 0) return json_null();
+  return json_integer((json_int_t)sampling->seed);
+}
+
+static json_t *sample_json(const generation *g, const char *text,
+                           size_t n) {
+  const moh__generate_result *r = &g->result;
+  json_t *stop =
+      r->stop < 0 ? json_null() : json_string(g->options.stops[r->stop]);
+  return json_pack(
+      "{s:s%, s:I, s:s, s:o, s:o, s:I, s:f, s:f, s:f}", "text", text, n,
+      "generated_tokens", (json_int_t)r->n_generated, "finish",
+      finish_name(g), "stop", stop, "seed", seed_json(&g->options.sampling),
+      "dropped_tokens", (json_int_t)r->n_dropped, "prompt_seconds",
+      r->prompt_seconds, "seconds", r->seconds, "tokens_per_second",
+      moh__per_second(r->n_generated, r->seconds));
+}
+
+/* One sample into memory, as JSON. */
+static moh_status collect(generation *g, json_t *samples, moh_error *err) {
+  char *text = NULL;
+  size_t n = 0;
+  g->out = open_memstream(&text, &n);
+  if (g->out == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  moh_status status = generate(g, err);
+  fclose(g->out);
+  if (status == MOH_OK &&
+      json_array_append_new(samples, sample_json(g, text, n)) != 0)
+    status = moh__fail(err, MOH_ERR_FORMAT,
+                       "the text cannot be written as JSON");
+  free(text);
+  return status;
+}
+
+static moh_status print(generation *g, bool first, moh_error *err) {
+  g->out = stdout;
+  if (!first) putchar('\n');
+  moh_status status = generate(g, err);
+  if (status == MOH_OK || g->result.n_generated > 0) putchar('\n');
+  return status;
+}
+
+static moh_status print_json(const generation *g, json_t *samples,
                              moh_error *err) {
-  const char *text = g->stream.text != NULL ? g->stream.text : "";
-  json_t *object = json_pack(
-      "{s:s%, s:s, s:i, s:i, s:s, s:I, s:f}", "prompt", prompt.bytes,
-      prompt.n, "text", text, "prompt_tokens", (int)g->prompt.n,
-      "generated_tokens", g->n_generated, "finish", finish_name(g), "seed",
-      (json_int_t)moh__int_or(g->v->runner.seed, 1), "seconds", g->seconds);
+  json_t *object =
+      json_pack("{s:s%, s:I, s:O}", "prompt", g->prompt.bytes, g->prompt.n,
+                "prompt_tokens", (json_int_t)g->ids.n, "samples", samples);
   if (object == NULL)
     return moh__fail(err, MOH_ERR_FORMAT,
-                     "the prompt or the text is not valid UTF-8, so it "
-                     "cannot be written as JSON");
+                     "the prompt is not valid UTF-8, so it cannot be "
+                     "written as JSON");
   json_dumpf(object, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
+  putchar('\n');
   json_decref(object);
   return MOH_OK;
 }
 
-static moh_status generate_text(generation *g, moh__text prompt,
-                                moh_error *err) {
+static moh_status generate_samples(generation *g, json_t *samples,
+                                   moh_error *err) {
+  int64_t n = moh__int_or(g->v->samples, 1);
+  for (int64_t i = 0; i < n && !moh__interrupted(); i++) {
+    MOH_TRY(g->v->json ? collect(g, samples, err) : print(g, i == 0, err));
+    if (ferror(stdout)) return MOH_OK; /* main says so */
+    if (g->v->stats) print_stats(g);
+    moh__generation_tell_finish(&g->result, g->session);
+    g->options.sampling.seed++;
+  }
+  return g->v->json ? print_json(g, samples, err) : MOH_OK;
+}
+
+/* ---- from start to end ---- */
+
+static moh_status open_generation(generation *g, moh_error *err) {
   MOH_TRY(moh__runner_open(&g->runner, &g->v->runner, err));
   MOH_TRY(moh__session_new(&g->session, g->runner.model, g->runner.pool, 0,
                            err));
-  MOH_TRY(encode_prompt(g, prompt, err));
-  moh__stream_init(&g->stream, g->runner.tokenizer,
-                   g->v->json ? NULL : stdout);
+  MOH_TRY(encode_prompt(g, err));
+  g->options = moh__generation_make(&g->v->generation, &g->runner);
+  g->options.echo = g->v->echo;
+  g->options.on_token = on_token;
+  g->options.on_text = on_text;
+  g->options.on_drop = on_drop;
+  g->options.context = g;
+  moh__generation_tell_seed(&g->v->generation, &g->options.sampling);
+  return MOH_OK;
+}
+
+static moh_status generate_all(generation *g, moh_error *err) {
+  MOH_TRY(open_generation(g, err));
+  json_t *samples = json_array();
   moh__interrupt_catch();
-  moh_status status = generate(g, err);
-  if (!g->v->json) putchar('\n');
+  moh_status status = generate_samples(g, samples, err);
+  json_decref(samples);
   MOH_TRY(status);
-  if (g->v->json) MOH_TRY(print_json(g, prompt, err));
   return moh__interrupted() ? MOH_ERR_INTERRUPTED : MOH_OK;
 }
 
 static moh_status run_generate(const moh__call *call, moh_error *err) {
-  generation g = {.v = call->values, .err = err};
+  generation g = {.v = call->values};
   char *read = NULL;
-  if (call->n_arguments == 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the prompt is missing; '-' reads it from stdin");
-  moh__text prompt = {call->arguments[0], strlen(call->arguments[0])};
-  if (strcmp(prompt.bytes, "-") == 0) {
-    MOH_TRY(read_stdin(&read, &prompt.n, err));
-    prompt.bytes = read;
-  }
-  moh_status status = generate_text(&g, prompt, err);
+  MOH_TRY(find_prompt(call, &read, &g.prompt, err));
+  moh_status status = generate_all(&g, err);
   moh__session_free(g.session);
-  moh__stream_free(&g.stream);
-  moh__ids_free(&g.prompt);
+  moh__ids_free(&g.ids);
   moh__runner_close(&g.runner);
   free(read);
   return status;
@@ -170,14 +294,19 @@ static moh_status run_generate(const moh__call *call, moh_error *err) {
 const moh__command moh__command_generate = {
     .name = "generate",
     .summary = "a prompt -> its continuation",
-    .usage = "--model DIR [OPTION]... PROMPT",
+    .usage = "--model DIR [OPTION]... [PROMPT]",
     .description =
         "Continues a prompt until the model ends its text, or a limit is "
-        "reached. PROMPT '-' is read from stdin. Equal seeds give equal "
-        "texts, whatever the number of threads.",
+        "reached. Without PROMPT, or with '-', it is read from stdin. "
+        "Equal "
+        "seeds give equal texts, whatever the number of threads. The rules "
+        "of drawing work in this order: repetition penalty, top-k, top-p, "
+        "min-p, temperature.",
     .examples =
         "  moh generate --model run \"The sun rises\"\n"
-        "  moh generate --model run -T 0.8 -s 7 -n 500 \"ROMEO:\"\n",
+        "  moh generate --model run -T 0.8 -s 7 -n 500 \"ROMEO:\"\n"
+        "  moh generate --model run -T 1 -p 0.9 -N 5 --json -f "
+        "prompt.txt\n",
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1,

@@ -13,14 +13,6 @@ const moh__option moh__runner_options[] = {
     {"model", 'm', MOH__OPTION_STRING, "DIR",
      "a model's directory, or a run's", NULL, FIELD(model),
      .required = true},
-    {"max-tokens", 'n', MOH__OPTION_INT, "N", "tokens to generate, at most",
-     "as many as the model holds", FIELD(max_tokens), .min = 1,
-     .max = 1 << 30},
-    {"temperature", 'T', MOH__OPTION_REAL, "X",
-     "0 takes the likeliest token, 1 draws from the model's distribution",
-     "0", FIELD(temperature), .min = 0, .max = 1000},
-    {"seed", 's', MOH__OPTION_INT, "N", "of the random numbers", "1",
-     FIELD(seed), .min = 0, .max = 9e18},
     {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
      "all processors", FIELD(threads), .min = 1, .max = 1024},
     {"verify", 0, MOH__OPTION_FLAG, NULL,
@@ -67,24 +59,4 @@ void moh__runner_close(moh__runner *runner) {
   moh__model_free(runner->model);
   moh__tokenizer_free(runner->tokenizer);
   moh__pool_free(runner->pool);
-}
-
-moh__generate_options moh__runner_generation(
-    const moh__runner *runner, const moh__runner_values *values) {
-  moh__generate_options options = {
-      .sampling = {moh__real_or(values->temperature, 0),
-                   (uint64_t)moh__int_or(values->seed, 1)},
-      .max_tokens = (int32_t)moh__int_or(values->max_tokens, INT32_MAX),
-      .end_token = moh__tokenizer_end(runner->tokenizer)};
-  return options;
-}
-
-void moh__runner_tell_unknown(const moh__runner *runner,
-                              const moh__ids *prompt) {
-  int32_t unknown = moh__tokenizer_unknown(runner->tokenizer);
-  int n = 0;
-  for (size_t i = 0; i < prompt->n; i++) n += prompt->ids[i] == unknown;
-  if (n > 0)
-    fprintf(stderr, "(%d of %zu tokens %s not in the vocabulary)\n", n,
-            prompt->n, n == 1 ? "is" : "are");
 }

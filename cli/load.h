@@ -4,7 +4,6 @@
 #define MOH_CLI_LOAD_H
 
 #include "base/pool.h"
-#include "infer/generate.h"
 #include "options.h"
 #include "store/model_dir.h"
 
@@ -17,11 +16,10 @@ moh_status moh__load(const char *path, moh__load_options options,
                      moh__model **model, moh__tokenizer **tokenizer,
                      moh_error *err);
 
-/* A model that is ready to run, shared by generate and chat. */
+/* A model that is ready to run: options of the commands that run one. */
 typedef struct moh__runner_values {
   const char *model;
-  int64_t max_tokens, seed, threads;
-  double temperature;
+  int64_t threads;
   bool verify;
 } moh__runner_values;
 
@@ -37,13 +35,5 @@ moh_status moh__runner_open(moh__runner *runner,
                             const moh__runner_values *values,
                             moh_error *err);
 void moh__runner_close(moh__runner *runner);
-
-/* How to generate, as the options say. */
-moh__generate_options moh__runner_generation(
-    const moh__runner *runner, const moh__runner_values *values);
-
-/* Says on stderr how many tokens of a prompt are not in the vocabulary. */
-void moh__runner_tell_unknown(const moh__runner *runner,
-                              const moh__ids *prompt);
 
 #endif

@@ -56,6 +56,7 @@ static void clear_field(const moh__option *option, void *field) {
       *(int *)field = MOH__UNSET_CHOICE;
       break;
     case MOH__OPTION_LIST:
+    case MOH__OPTION_TEXTS:
       ((moh__list *)field)->n = 0;
       break;
   }
@@ -74,6 +75,7 @@ static bool field_is_set(const moh__option *option, const void *field) {
     case MOH__OPTION_CHOICE:
       return moh__is_set_choice(*(const int *)field);
     case MOH__OPTION_LIST:
+    case MOH__OPTION_TEXTS:
       return ((const moh__list *)field)->n > 0;
   }
   return false;
@@ -141,19 +143,25 @@ static moh_status store_choice(const moh__option *option, const char *text,
                    choices, text);
 }
 
+static moh_status store_item(const moh__option *option, const char *item,
+                             moh__list *list, moh_error *err) {
+  if (*item == '\0')
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--%s has an empty item in its list", option->name);
+  if (list->n == MOH__LIST_MAX)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--%s takes at most %d items",
+                     option->name, MOH__LIST_MAX);
+  list->items[list->n++] = item;
+  return MOH_OK;
+}
+
 /* Cuts the text at its commas, in place; empty parts are refused. */
 static moh_status store_list(const moh__option *option, char *text,
                              moh__list *list, moh_error *err) {
   for (char *item = text; item != NULL;) {
     char *comma = strchr(item, ',');
     if (comma != NULL) *comma++ = '\0';
-    if (*item == '\0')
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "--%s has an empty item in its list", option->name);
-    if (list->n == MOH__LIST_MAX)
-      return moh__fail(err, MOH_ERR_ARGUMENT, "--%s takes at most %d items",
-                       option->name, MOH__LIST_MAX);
-    list->items[list->n++] = item;
+    MOH_TRY(store_item(option, item, list, err));
     item = comma;
   }
   return MOH_OK;
@@ -175,6 +183,8 @@ static moh_status store(found f, char *text, moh_error *err) {
       return store_choice(f.option, text, f.field, err);
     case MOH__OPTION_LIST:
       return store_list(f.option, text, f.field, err);
+    case MOH__OPTION_TEXTS:
+      return store_item(f.option, text, f.field, err);
   }
   return MOH_OK;
 }
@@ -340,6 +350,7 @@ static json_t *field_json(const moh__option *option, const void *field) {
     case MOH__OPTION_CHOICE:
       return json_string(option->choices[*(const int *)field]);
     case MOH__OPTION_LIST:
+    case MOH__OPTION_TEXTS:
       return list_json(field);
   }
   return NULL;

@@ -23,7 +23,8 @@ typedef enum moh__option_kind {
   MOH__OPTION_REAL,   /* double, NaN */
   MOH__OPTION_STRING, /* const char *, NULL */
   MOH__OPTION_CHOICE, /* int: index into choices, MOH__UNSET_CHOICE */
-  MOH__OPTION_LIST    /* moh__list, empty: repeatable, or with commas */
+  MOH__OPTION_LIST,   /* moh__list, empty: repeatable, or with commas */
+  MOH__OPTION_TEXTS   /* moh__list, empty: repeatable, taken as it is */
 } moh__option_kind;
 
 #define MOH__UNSET_INT INT64_MIN

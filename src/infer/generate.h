@@ -1,41 +1,81 @@
-/* Choosing tokens, and the loop around a session. */
+/*
+ * The loop around a session: a prompt goes in, tokens and text come out,
+ * until the model ends its text, a stop string is complete, or a limit is
+ * reached. Prompt and answer together never exceed the session's length.
+ */
 #ifndef MOH_INFER_GENERATE_H
 #define MOH_INFER_GENERATE_H
 
+#include "infer/sampling.h"
 #include "infer/session.h"
+#include "text/stream.h"
 
-typedef struct moh__sampling {
-  double temperature; /* 0: greedy */
-  uint64_t seed;
-} moh__sampling;
+/* What happens when the session is full. */
+typedef enum moh__overflow {
+  MOH__OVERFLOW_STOP, /* the answer ends; a longer prompt is refused */
+  /* The first `keep` tokens stay; of the others the older half goes and the
+   * rest is read again. A longer prompt loses its beginning by that rule.
+   */
+  MOH__OVERFLOW_SLIDE
+} moh__overflow;
 
-/* The token with the largest logit (lowest id on ties), or one drawn from
- * softmax(logits / temperature). scratch: [n]. Non-finite logits are
- * MOH_ERR_DIVERGED. */
-moh_status moh__sample(const moh__sampling *sampling, moh__rng *rng,
-                       const real *logits, int32_t n, real *scratch,
-                       int32_t *token, moh_error *err);
-
-/* Called for every generated token; false ends the generation. */
+/* Called for every generated token, the end token included; false ends the
+ * generation. */
 typedef bool moh__token_fn(void *context, int32_t token);
-
-typedef enum moh__finish {
-  MOH__FINISH_END,     /* the end token came (it is passed on, too) */
-  MOH__FINISH_LENGTH,  /* max_tokens, or the session is full */
-  MOH__FINISH_CALLBACK /* the callback said so */
-} moh__finish;
+/* Called when tokens were dropped, with their number. */
+typedef void moh__drop_fn(void *context, int64_t n_dropped);
 
 typedef struct moh__generate_options {
   moh__sampling sampling;
-  int32_t max_tokens;
-  int32_t end_token; /* -1: none */
+  int32_t max_tokens; /* 0: no limit of its own */
+  int32_t end_token;  /* -1: none */
+  moh__overflow overflow;
+  int32_t keep; /* when sliding; at most two less than the session holds */
+  /* Turns tokens into text; needed for stops and on_text. */
+  const moh__tokenizer *tokenizer;
+  const char *const *stops; /* [n_stops], see text/stream.h */
+  int n_stops;
+  bool echo;               /* the prompt's text comes first */
+  moh__token_fn *on_token; /* each may be NULL */
+  moh__text_fn *on_text;   /* whole characters, without the end token */
+  moh__drop_fn *on_drop;
+  void *context; /* of the functions */
 } moh__generate_options;
 
-/* Feeds the prompt (n > 0 tokens) and generates. */
+/* Greedy, no limits, no end token, MOH__OVERFLOW_STOP, no text. */
+moh__generate_options moh__generate_options_default(void);
+
+typedef enum moh__finish {
+  MOH__FINISH_END,      /* the end token came */
+  MOH__FINISH_STOP,     /* a stop string is complete */
+  MOH__FINISH_LENGTH,   /* max_tokens */
+  MOH__FINISH_CONTEXT,  /* the session is full */
+  MOH__FINISH_CANCELLED /* a function of the caller said so */
+} moh__finish;
+
+/* "end", "stop", "length", "context", "cancelled". */
+const char *moh__finish_name(moh__finish finish);
+
+typedef struct moh__generate_result {
+  moh__finish finish;
+  int stop;              /* the stop string's index; -1: none */
+  int32_t n_prompt;      /* tokens given */
+  int64_t n_generated;   /* end token included */
+  int64_t n_dropped;     /* of prompt and answer, when sliding */
+  double prompt_seconds; /* reading the prompt */
+  double seconds;        /* generating */
+} moh__generate_result;
+
+/*
+ * Appends the prompt (n > 0 tokens) to what the session holds and
+ * generates. The last token is not in the session afterwards. The same seed
+ * and tokens give the same result whatever the number of threads. A prompt
+ * without room for one token behind it is MOH_ERR_ARGUMENT with nothing
+ * changed, or is shortened when sliding.
+ */
 moh_status moh__generate(moh__session *session,
                          const moh__generate_options *options,
                          const int32_t *prompt, int32_t n,
-                         moh__token_fn *on_token, void *context,
-                         moh__finish *finish, moh_error *err);
+                         moh__generate_result *result, moh_error *err);
 
 #endif

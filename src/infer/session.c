@@ -17,6 +17,7 @@ struct moh__session {
   const moh__model *model;
   int32_t max_len;
   int32_t length;
+  int32_t *tokens; /* [max_len] */
   real *pages;  /* all slots */
   real **slots; /* [n_slots] into pages */
   int32_t *page_ids;
@@ -58,8 +59,9 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
   s->slots = calloc((size_t)n_slots, sizeof(real *));
   s->page_ids = calloc((size_t)n_pages, sizeof(int32_t));
   s->positions = calloc(CHUNK, sizeof(int32_t));
+  s->tokens = calloc((size_t)s->max_len, sizeof(int32_t));
   if (s->pages == NULL || s->slots == NULL || s->page_ids == NULL ||
-      s->positions == NULL)
+      s->positions == NULL || s->tokens == NULL)
     return moh__fail(err, MOH_ERR_MEMORY,
                      "no memory for %zu bytes of keys and values", bytes);
   for (int i = 0; i < n_slots; i++)
@@ -115,6 +117,7 @@ void moh__session_free(moh__session *s) {
   free((void *)s->slots);
   free(s->page_ids);
   free(s->positions);
+  free(s->tokens);
   free(s);
 }
 
@@ -150,6 +153,7 @@ static const real *feed_chunk(moh__session *s, const int32_t *tokens,
   moh__tape_reset(&s->tape, false);
   const moh__tensor *logits = moh__arch_logits(s->model, &s->tape, &batch);
   moh__gate_record_add(&s->gates, s->tape.use, s->length);
+  memcpy(s->tokens + s->length, tokens, (size_t)n * sizeof(int32_t));
   s->length += n;
   return logits->v;
 }
@@ -172,6 +176,19 @@ int32_t moh__session_max_length(const moh__session *s) {
 
 int32_t moh__session_vocabulary(const moh__session *s) {
   return (int32_t)s->model->config.vocab_size;
+}
+
+const int32_t *moh__session_tokens(const moh__session *s) {
+  return s->tokens;
+}
+
+int32_t moh__session_rewind(moh__session *s, const int32_t *tokens,
+                            int32_t n) {
+  int32_t same = 0;
+  while (same < n - 1 && same < s->length && tokens[same] == s->tokens[same])
+    same++;
+  s->length = same;
+  return same;
 }
 
 void moh__session_truncate(moh__session *s, int32_t n) {

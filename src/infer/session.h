@@ -30,6 +30,15 @@ int32_t moh__session_max_length(const moh__session *session);
 /* How many logits a feed gives. */
 int32_t moh__session_vocabulary(const moh__session *session);
 
+/* The tokens that it holds, [length]; until the next feed. */
+const int32_t *moh__session_tokens(const moh__session *session);
+
+/* Keeps the front part that it has in common with n > 0 tokens that are to
+ * stand in it, but for the last of them, whose logits will be wanted. Gives
+ * the number of tokens that it still holds. */
+int32_t moh__session_rewind(moh__session *session, const int32_t *tokens,
+                            int32_t n);
+
 /* Forgets all tokens from position n on. */
 void moh__session_truncate(moh__session *session, int32_t n);
 

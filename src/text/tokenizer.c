@@ -1,7 +1,7 @@
 /*
- * Encoding and decoding. A text is cut in stages, each handing pieces to the
- * next: runs of valid UTF-8, added tokens, the steps of the pre-tokenizer;
- * nothing is copied on the way. Patterns are those of the Rust library
+ * Encoding. A text is cut in stages, each handing pieces to the next: runs
+ * of valid UTF-8, added tokens, the steps of the pre-tokenizer; nothing is
+ * copied on the way. Patterns are those of the Rust library
  * `tokenizers`, whose regular expressions have Ruby's rules: an empty match
  * right behind a match does not count, ^ and $ stand at every line.
  */
@@ -85,10 +85,6 @@ typedef struct cutter {
   pcre2_match_data **matches; /* [n_steps] */
 } cutter;
 
-static moh__text part(moh__text text, size_t from, size_t to) {
-  return (moh__text){text.bytes + from, to - from};
-}
-
 /* The White_Space property of Unicode, as Rust's char::is_whitespace. */
 static bool is_blank(uint32_t code) {
   if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0D);
@@ -104,14 +100,14 @@ static moh_status cut_blanks(cutter *cut, size_t step, moh__text text) {
   size_t start = 0, at = 0;
   uint32_t code = 0;
   while (at < text.n) {
-    size_t n = moh__utf8_next(part(text, at, text.n), &code);
+    size_t n = moh__utf8_next(moh__text_part(text, at, text.n), &code);
     if (is_blank(code)) {
-      MOH_TRY(cut_step(cut, step + 1, part(text, start, at)));
+      MOH_TRY(cut_step(cut, step + 1, moh__text_part(text, start, at)));
       start = at + n;
     }
     at += n;
   }
-  return cut_step(cut, step + 1, part(text, start, at));
+  return cut_step(cut, step + 1, moh__text_part(text, start, at));
 }
 
 /* The first match at or behind `from`: its place in match[0], match[1].
@@ -158,16 +154,17 @@ static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
     if (match[0] == PCRE2_UNSET) break;
     if (match[0] == match[1] && match[1] == last) {
       if (from == text.n) break;
-      from += moh__utf8_next(part(text, from, text.n), &code);
+      from += moh__utf8_next(moh__text_part(text, from, text.n), &code);
       continue;
     }
-    MOH_TRY(cut_step(cut, step + 1, part(text, done, match[0])));
+    MOH_TRY(cut_step(cut, step + 1, moh__text_part(text, done, match[0])));
     if (keep) {
-      MOH_TRY(cut_step(cut, step + 1, part(text, match[0], match[1])));
+      moh__text found = moh__text_part(text, match[0], match[1]);
+      MOH_TRY(cut_step(cut, step + 1, found));
     }
     from = done = last = match[1];
   }
-  return cut_step(cut, step + 1, part(text, done, text.n));
+  return cut_step(cut, step + 1, moh__text_part(text, done, text.n));
 }
 
 /* With a blank in front, as each word inside a text has one. */
@@ -203,10 +200,6 @@ static moh_status cut_step(cutter *cut, size_t step, moh__text text) {
   }
 }
 
-static bool starts_with(moh__text text, moh__text front) {
-  return front.n <= text.n && memcmp(text.bytes, front.bytes, front.n) == 0;
-}
-
 /* The longest added token at the front of a text, or NULL. */
 static const moh__added *added_at(const moh__tokenizer *tokenizer,
                                   moh__text text, bool normalized) {
@@ -216,7 +209,7 @@ static const moh__added *added_at(const moh__tokenizer *tokenizer,
     const moh__added *added = &tokenizer->added[i];
     if (added->normalized != normalized) continue;
     if (best != NULL && added->text.n <= best->text.n) continue;
-    if (starts_with(text, added->text)) best = added;
+    if (moh__text_starts(text, added->text)) best = added;
   }
   return best;
 }
@@ -229,7 +222,7 @@ static moh_status cut_added(cutter *cut, bool normalized, moh__text text) {
   for (size_t at = 0; at <= text.n; at++) {
     const moh__added *added = NULL;
     if (at < text.n) {
-      moh__text rest = part(text, at, text.n);
+      moh__text rest = moh__text_part(text, at, text.n);
       added = added_at(cut->tokenizer, rest, normalized);
       if (added == NULL) continue;
       if (added->special && !cut->specials) {
@@ -237,7 +230,7 @@ static moh_status cut_added(cutter *cut, bool normalized, moh__text text) {
         continue;
       }
     }
-    moh__text between = part(text, done, at);
+    moh__text between = moh__text_part(text, done, at);
     MOH_TRY(normalized ? cut_step(cut, 0, between)
                        : cut_added(cut, true, between));
     if (added == NULL) break;
@@ -254,15 +247,18 @@ static moh_status cut_runs(cutter *cut, moh__text text) {
   uint32_t code;
   while (text.n > 0) {
     size_t n = moh__utf8_valid(text);
-    if (n > 0) MOH_TRY(cut_added(cut, false, part(text, 0, n)));
-    text = part(text, n, text.n);
+    if (n > 0) MOH_TRY(cut_added(cut, false, moh__text_part(text, 0, n)));
+    text = moh__text_part(text, n, text.n);
     n = 0;
-    while (n < text.n && !moh__utf8_next(part(text, n, text.n), &code)) n++;
+    while (n < text.n &&
+           !moh__utf8_next(moh__text_part(text, n, text.n), &code)) {
+      n++;
+    }
     if (n > 0) {
-      moh__piece piece = {MOH__PIECE_INVALID, part(text, 0, n), -1};
+      moh__piece piece = {MOH__PIECE_INVALID, moh__text_part(text, 0, n), -1};
       MOH_TRY(cut->fn(cut->context, piece, cut->err));
     }
-    text = part(text, n, text.n);
+    text = moh__text_part(text, n, text.n);
   }
   return MOH_OK;
 }
@@ -385,130 +381,4 @@ moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
   moh_status status = moh__encoder_encode(encoder, text, specials, ids, err);
   moh__encoder_free(encoder);
   return status;
-}
-
-/* ---- decoding --------------------------------------------------------- */
-
-typedef struct joiner {
-  const moh__tokenizer *tokenizer;
-  char *bytes;
-  size_t n, capacity;
-  bool started;    /* a token has come */
-  bool glue_next;  /* no blank before the next token */
-  bool quote_open; /* the next double quote is a closing one */
-} joiner;
-
-static moh_status append(joiner *join, moh__text text, moh_error *err) {
-  size_t needed;
-  bool fits = moh__add_size(join->n, text.n, &needed) &&
-              moh__add_size(needed, 1, &needed);
-  if (fits && (join->bytes == NULL || needed > join->capacity)) {
-    size_t capacity = needed < 128 ? 128 : needed;
-    fits = moh__add_size(capacity, capacity / 2, &capacity);
-    char *grown = fits ? realloc(join->bytes, capacity) : NULL;
-    fits = grown != NULL;
-    if (fits) join->bytes = grown;
-    if (fits) join->capacity = capacity;
-  }
-  if (!fits) {
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a decoded text");
-  }
-  if (text.n > 0) memcpy(join->bytes + join->n, text.bytes, text.n);
-  join->n += text.n;
-  join->bytes[join->n] = '\0';
-  return MOH_OK;
-}
-
-static bool is_one_of(moh__text token, const char *set) {
-  return token.n == 1 && token.bytes != NULL &&
-         memchr(set, token.bytes[0], strlen(set)) != NULL;
-}
-
-/* Whether a token stands close to what is before it, as in English text. */
-static bool is_glued(joiner *join, moh__text token) {
-  bool glued = join->glue_next || is_one_of(token, ".,!?;:)]}%'-/");
-  join->glue_next = is_one_of(token, "([{'-/");
-  if (is_one_of(token, "\"")) {
-    glued = glued || join->quote_open;
-    join->quote_open = !join->quote_open;
-    join->glue_next = join->quote_open;
-  }
-  return glued;
-}
-
-/* Whether an added token would come about where `token` is put behind the
- * text, as [PAD] from [, PAD, and ]. */
-static bool makes_added(const joiner *join, moh__text token) {
-  for (size_t i = 0; i < join->tokenizer->n_added; i++) {
-    moh__text added = join->tokenizer->added[i].text;
-    for (size_t k = 1; k < added.n && k <= join->n; k++) {
-      moh__text tail = part(added, k, added.n);
-      const char *behind = join->bytes + join->n - k;
-      if (!starts_with(token, tail)) continue;
-      if (memcmp(behind, added.bytes, k) == 0) return true;
-    }
-  }
-  return false;
-}
-
-static moh_status join_token(joiner *join, moh__text token, bool special,
-                             moh_error *err) {
-  const moh__tokenizer *tokenizer = join->tokenizer;
-  bool glued = !join->started || tokenizer->decoder == MOH__DECODE_FUSE;
-  if (tokenizer->decoder == MOH__DECODE_WORD_PIECE) {
-    if (join->started && starts_with(token, tokenizer->prefix)) {
-      token = part(token, tokenizer->prefix.n, token.n);
-      glued = true;
-      join->glue_next = false;
-    } else if (tokenizer->cleanup && is_glued(join, token)) {
-      glued = glued || !makes_added(join, token);
-    }
-  }
-  if (special) join->quote_open = join->glue_next = false;
-  join->started = true;
-  if (!glued) MOH_TRY(append(join, moh__text_of(" "), err));
-  return append(join, token, err);
-}
-
-static moh_status join_ids(joiner *join, const int32_t *ids, size_t n,
-                           bool skip_special, moh_error *err) {
-  const moh__tokenizer *tokenizer = join->tokenizer;
-  MOH_TRY(append(join, moh__text_of(""), err));
-  for (size_t i = 0; i < n; i++) {
-    if (ids[i] < 0 || ids[i] >= moh__tokenizer_size(tokenizer)) {
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "token %d at place %zu is outside the vocabulary of "
-                       "%d tokens",
-                       ids[i], i, moh__tokenizer_size(tokenizer));
-    }
-    bool special = tokenizer->is_special[ids[i]];
-    if (special && skip_special) continue;
-    moh__text token = moh__tokenizer_token(tokenizer, ids[i]);
-    MOH_TRY(join_token(join, token, special, err));
-  }
-  return MOH_OK;
-}
-
-moh_status moh__tokenizer_decode_bytes(const moh__tokenizer *tokenizer,
-                                       const int32_t *ids, size_t n,
-                                       bool skip_special, char **bytes,
-                                       size_t *n_bytes, moh_error *err) {
-  joiner join = {.tokenizer = tokenizer};
-  moh_status status = join_ids(&join, ids, n, skip_special, err);
-  if (status != MOH_OK) {
-    free(join.bytes);
-    return status;
-  }
-  *bytes = join.bytes;
-  *n_bytes = join.n;
-  return MOH_OK;
-}
-
-moh_status moh__tokenizer_decode(const moh__tokenizer *tokenizer,
-                                 const int32_t *ids, size_t n,
-                                 bool skip_special, char **text,
-                                 moh_error *err) {
-  size_t n_bytes;
-  return moh__tokenizer_decode_bytes(tokenizer, ids, n, skip_special, text,
-                                     &n_bytes, err);
 }

@@ -182,6 +182,17 @@ static inline int moh__quoted(moh__text text) {
   return (int)moh__utf8_valid(front);
 }
 
+/* Bytes [from, to) of a text. */
+static inline moh__text moh__text_part(moh__text text, size_t from,
+                                       size_t to) {
+  return (moh__text){text.bytes + from, to - from};
+}
+
+static inline bool moh__text_starts(moh__text text, moh__text front) {
+  return front.n <= text.n &&
+         __builtin_memcmp(text.bytes, front.bytes, front.n) == 0;
+}
+
 static inline moh__text moh__text_of(const char *string) {
   return (moh__text){string, __builtin_strlen(string)};
 }

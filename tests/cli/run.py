@@ -130,10 +130,7 @@ class Usage(Case):
         super().setUpClass()
         (cls.folder / "full").mkdir()
 
-    def test_prompts(self):
-        tail = " (see 'moh generate --help')"
-        self.assert_fails("generate --model x", 2, "moh generate: the prompt "
-                          "is missing; '-' reads it from stdin" + tail)
+    def test_mixing(self):
         tail = " (see 'moh tune --help')"
         start = "tune --model x --data facts.json --out y --mix "
         self.assert_fails(start + "facts.json", 2, "moh tune: --mix must be "
@@ -303,40 +300,6 @@ class RoundTrip(Case):
         self.assertEqual(counts["total"], result["parameters"])
         # Vocabulary: 9 words of the facts, then User : ? Assistant, <unk>.
         self.assertEqual(counts["embedding"], (9 + 4 + 1) * 16)
-
-    def test_generate(self):
-        words = ["generate", "--model", "run", "the sun", "-n", 4]
-        code, out, err = self.run_in(*words)
-        self.assertEqual((code, err), (0, ""))
-        self.assertTrue(out.endswith("\n"))
-        for more in (["--threads=2"], ["-t1", "--seed", 9], ["--verify"]):
-            self.assertEqual(self.run_in(*words, *more), (0, out, ""))
-        code, text, _ = self.run_in(*words, "--json")
-        result = json.loads(text)
-        self.assertEqual(result["text"], out[:-1])
-        self.assertEqual(result["prompt_tokens"], 2)
-        self.assertLessEqual(result["generated_tokens"], 4)
-        words = ["generate", "--model=run/final", "-n4", "--echo", "-"]
-        self.assertEqual(self.run_in(*words, stdin="the sun\n"),
-                         (0, f"the sun {out}", ""))
-
-    def test_sampling(self):
-        words = ["generate", "--model", "run", "-T", 2, "the"]
-        texts = {self.run_in(*words, "-s", seed)[1] for seed in range(8)}
-        self.assertGreater(len(texts), 1)
-        self.assertEqual(self.run_in(*words, "-s5"),
-                         self.run_in(*words, "-s5", "-t2"))
-
-    def test_bad_prompts(self):
-        self.assert_fails(["generate", "--model", "run", ""], 2,
-                          "moh generate: the prompt is empty; give at least "
-                          "one word (see 'moh generate --help')")
-        self.assert_fails(["generate", "--model", "run", "the " * 81], 2,
-                          "moh generate: the prompt has 81 tokens, the model "
-                          "holds 80 (see 'moh generate --help')")
-        code, _, err = self.run_in("generate", "--model", "run", "the xyz")
-        self.assertEqual((code, err),
-                         (0, "(1 of 2 tokens is not in the vocabulary)\n"))
 
     def test_chat(self):
         words = ["chat", "--model", "run", "-n", 3]

@@ -1,0 +1,41 @@
+/* How to generate: the options that generate and chat share, and what is
+ * said on stderr about it. */
+#ifndef MOH_CLI_GENERATION_H
+#define MOH_CLI_GENERATION_H
+
+#include "infer/generate.h"
+#include "load.h"
+
+typedef struct moh__generation_values {
+  int64_t max_tokens, top_k, repeat_last, seed, keep;
+  double temperature, top_p, min_p, repeat_penalty;
+  int overflow;
+  moh__list stops;
+} moh__generation_values;
+
+extern const moh__option moh__generation_options[];
+
+/* What the values say, for this model. A seed that is not given is drawn
+ * when there is sampling. */
+moh__generate_options moh__generation_make(
+    const moh__generation_values *values, const moh__runner *runner);
+
+/* Says on stderr which seed was drawn, if one was. */
+void moh__generation_tell_seed(const moh__generation_values *values,
+                               const moh__sampling *sampling);
+
+/* Says on stderr how many tokens of a prompt are not in the vocabulary. */
+void moh__generation_tell_unknown(const moh__runner *runner,
+                                  const moh__ids *prompt);
+
+/* Says on stderr that the oldest tokens were dropped. */
+void moh__generation_tell_dropped(int64_t n_dropped);
+
+/* Says on stderr that the context was full, where it was. */
+void moh__generation_tell_finish(const moh__generate_result *result,
+                                 const moh__session *session);
+
+/* Tokens a second; 0 where no time has passed. */
+double moh__per_second(int64_t n_tokens, double seconds);
+
+#endif

@@ -1,0 +1,190 @@
+"""Tests of moh generate: prompts, limits, sampling, stop strings, JSON.
+
+Usage: generate.py PATH_OF_MOH [TEST]...
+"""
+
+import json
+import signal
+import subprocess
+
+from support import MOH, TINY, Case, main, moh
+
+TAIL = " (see 'moh generate --help')"
+
+
+class Generate(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        code, _, err = moh(
+            "train", "--data", "facts.json", "--extra-vocab=talk.json",
+            "--out", "run", "--epochs", 60, "--batch", 3, *TINY,
+            cwd=cls.folder)
+        assert code == 0, err
+
+    def generate(self, *words, stdin=""):
+        code, out, err = self.run_in("generate", "-m", "run", *words,
+                                     stdin=stdin)
+        self.assertEqual(code, 0, err)
+        return out, err
+
+    def samples(self, *words):
+        out, _ = self.generate("--json", *words)
+        return json.loads(out)["samples"]
+
+    def test_greedy(self):
+        words = ["the sun", "-n", 4]
+        out, err = self.generate(*words)
+        self.assertEqual(err, "")
+        self.assertTrue(out.endswith("\n"))
+        for more in (["--threads=2"], ["-t1", "--seed", 9], ["--verify"]):
+            self.assertEqual(self.generate(*words, *more), (out, ""))
+        self.assertEqual(self.generate("-n4", "--echo", "the sun"),
+                         (f"the sun {out}", ""))
+
+    def test_json(self):
+        text, _ = self.generate("the sun", "-n2")
+        out, _ = self.generate("the sun", "-n2", "--json")
+        result = json.loads(out)
+        self.assertEqual(result["prompt"], "the sun")
+        self.assertEqual(result["prompt_tokens"], 2)
+        [sample] = result["samples"]
+        self.assertEqual(sample["text"] + "\n", text)
+        self.assertEqual(sample["generated_tokens"], 2)
+        self.assertEqual(sample["finish"], "length")
+        self.assertEqual((sample["stop"], sample["seed"]), (None, None))
+        self.assertEqual(sample["dropped_tokens"], 0)
+        self.assertGreater(sample["tokens_per_second"], 0)
+        self.assertGreater(sample["prompt_seconds"], 0)
+
+    def test_finishes(self):
+        [sample] = self.samples("the sun")
+        self.assertEqual(sample["finish"], "end")
+        self.assertEqual(sample["text"], "is hot")
+        # is, hot, </s>
+        self.assertEqual(sample["generated_tokens"], 3)
+        [sample] = self.samples("the sun", "--stop=cold", "--stop", "t")
+        self.assertEqual((sample["finish"], sample["stop"]), ("stop", "t"))
+        self.assertEqual(sample["text"], "is ho")
+
+    def test_prompts(self):
+        out, _ = self.generate("the sun")
+        self.write("prompt.txt", "the sun\n")
+        self.assertEqual(self.generate("-f", "prompt.txt")[0], out)
+        self.assertEqual(self.generate("-", stdin="the sun\n")[0], out)
+        self.assertEqual(self.generate(stdin="the sun\n")[0], out)
+        self.assertEqual(self.generate(stdin="the sun")[0], out)
+        self.assertEqual(self.generate("--", "the sun")[0], out)
+
+    def test_bad_prompts(self):
+        start = ["generate", "--model", "run"]
+        for words, code, message in [
+            ([""], 2, "the prompt is empty; give at least one word" + TAIL),
+            (["the " * 80], 2, "the prompt has 80 tokens, the model holds "
+             "80 with the answer; shorten it, or let its beginning go "
+             "(overflow: slide)" + TAIL),
+            (["a", "--file", "b"], 2,
+             "PROMPT and --file exclude each other" + TAIL),
+            (["--file", "none"], 1,
+             "cannot open 'none': No such file or directory"),
+            (["--file", "."], 1, "cannot read ."),
+            (["the", "--stop", ""], 2,
+             "--stop has an empty item in its list" + TAIL),
+            (["the", "--top-p", "1.5"], 2,
+             "--top-p must lie between 0 and 1, not '1.5'" + TAIL),
+            (["the", "--overflow=slide", "--keep=79"], 2,
+             "79 tokens cannot be kept of a context of 80" + TAIL),
+        ]:
+            self.assert_fails(start + words, code,
+                              f"moh generate: {message}")
+        self.assert_fails(start, 2, "moh generate: the prompt is empty; give "
+                          "at least one word" + TAIL)
+        out, err = self.generate("the xyz")
+        self.assertEqual(err, "(1 of 2 tokens is not in the vocabulary)\n")
+
+    def test_seeds(self):
+        words = ["-T", 2, "the"]
+        texts = {self.generate(*words, "-s", seed)[0] for seed in range(8)}
+        self.assertGreater(len(texts), 1)
+        self.assertEqual(self.generate(*words, "-s5"),
+                         self.generate(*words, "-s5", "-t2"))
+        out, err = self.generate(*words, "-n20")
+        self.assertRegex(err, r"^\(seed \d+\)\n$")
+        seed = err.split()[1].rstrip(")")
+        self.assertEqual(self.generate(*words, "-n20", "-s", seed),
+                         (out, ""))
+        self.assertEqual(self.samples(*words, "-s", seed)[0]["seed"],
+                         int(seed))
+
+    def test_samples(self):
+        words = ["-T", 2, "-n6", "the"]
+        many = self.samples(*words, "-s3", "-N3")
+        self.assertEqual([sample["seed"] for sample in many], [3, 4, 5])
+        for sample in many:
+            [alone] = self.samples(*words, "-s", sample["seed"])
+            self.assertEqual(alone["text"], sample["text"])
+        out, _ = self.generate(*words, "-s3", "-N3")
+        self.assertEqual(out,
+                         "\n\n".join(s["text"] for s in many) + "\n")
+
+    def test_rules(self):
+        # Whatever the temperature, one token is left to choose from.
+        greedy = self.samples("the sun")[0]["text"]
+        for rule in (["-k1"], ["-p0"], ["--min-p=1"]):
+            [sample] = self.samples("the sun", "-T9", "-s1", *rule)
+            self.assertEqual(sample["text"], greedy)
+        # What came before can be made impossible.
+        [sample] = self.samples("the", "-n9", "--repeat-penalty", 100)
+        words = ["the", *sample["text"].split()]
+        self.assertEqual(len(words), len(set(words)))
+
+    def test_overflow(self):
+        words = ["-T1", "-s1", "-k", 20, "--repeat-penalty", 0.5]
+        [sample] = self.samples("the " * 79, *words)
+        self.assertEqual(sample["generated_tokens"], 1)
+        self.assertEqual(sample["finish"], "context")
+        _, err = self.generate("the " * 79, *words)
+        self.assertEqual(err, "(ended: the model holds no more than 80 "
+                         "tokens; --overflow slide goes on)\n")
+        slide = ["--overflow=slide", "--keep", 2, "-n1"]
+        _, err = self.generate("the " * 99, *words, *slide)
+        self.assertEqual(err, "(the model is full: the oldest 58 tokens "
+                         "were dropped, and so on)\n")
+        [sample] = self.samples("the " * 99, *words, *slide)
+        self.assertEqual(sample["dropped_tokens"], 99 - 2 - 39)
+
+    def test_stats(self):
+        _, err = self.generate("the sun", "--stats")
+        self.assertRegex(err, r"^\(prompt 2 tokens, \d+/s; text 3 tokens, "
+                         r"\d+\.\d/s; ended by end\)\n$")
+
+
+class Interrupt(Case):
+    """Ctrl-C in the middle of a text that would have no end."""
+
+    def test_interrupt(self):
+        self.write("text.txt", "to be or not to be\n" * 40)
+        code, _, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "text", "--steps", 1,
+            "--context", 16, *TINY)
+        self.assertEqual(code, 0, err)
+        words = [MOH, "generate", "-m", "text", "to", "--overflow=slide"]
+        for more in ([], ["--json"]):
+            run = subprocess.Popen(
+                words + more, cwd=self.folder, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE)
+            self.addCleanup(run.kill)
+            # The first slide is said when the loop is under way.
+            self.assertIn(b"dropped", run.stderr.readline())
+            run.send_signal(signal.SIGINT)
+            out, _ = run.communicate(timeout=60)
+            self.assertEqual(run.returncode, 130)
+            self.assertTrue(out.endswith(b"\n"))
+            if more:
+                [sample] = json.loads(out)["samples"]
+                self.assertEqual(sample["finish"], "interrupted")
+                self.assertGreater(sample["generated_tokens"], 60)
+
+
+if __name__ == "__main__":
+    main()
