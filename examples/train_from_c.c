@@ -87,8 +87,12 @@ int main(int argc, char **argv) {
   if (argc > 2) text = read_file(argv[2]);
 
   /* Text to tokens: here every character is one. */
+  moh_tokenizer_options tokenizer_options;
+  moh_tokenizer_options_default(&tokenizer_options,
+                                sizeof(tokenizer_options));
+  tokenizer_options.kind = MOH_TOKENIZER_CHARS;
   moh_tokenizer *tokenizer;
-  check(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, &text, 1, &err),
+  check(moh_tokenizer_train(&tokenizer, &text, 1, &tokenizer_options, &err),
         &err);
   moh_dataset_options data_options;
   moh_dataset_options_default(&data_options, sizeof(data_options));

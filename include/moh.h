@@ -188,15 +188,24 @@ typedef struct moh_text {
   size_t n_bytes;
 } moh_text;
 
-/* What a tokenizer can be trained to. */
 typedef enum moh_tokenizer_kind {
-  MOH_TOKENIZER_WORDS, /* words and punctuation; unseen words are unknown */
-  MOH_TOKENIZER_CHARS  /* code points */
+  MOH_TOKENIZER_WORDS, /* words and punctuation; others are unknown */
+  MOH_TOKENIZER_CHARS, /* code points */
+  MOH_TOKENIZER_BPE    /* byte pairs over bytes: nothing is ever unknown */
 } moh_tokenizer_kind;
 
+typedef struct moh_tokenizer_options {
+  size_t size;
+  moh_tokenizer_kind kind; /* MOH_TOKENIZER_BPE */
+  int32_t vocab_size;      /* of BPE, at most; at least 257; 4096 */
+} moh_tokenizer_options;
+MOH_API void moh_tokenizer_options_default(moh_tokenizer_options *options,
+                                           size_t size);
+
+/* A tokenizer made for these texts; the same texts give the same one. */
 MOH_API moh_status moh_tokenizer_train(moh_tokenizer **tokenizer,
-                                       moh_tokenizer_kind kind,
                                        const moh_text *texts, size_t n_texts,
+                                       const moh_tokenizer_options *options,
                                        moh_error *err);
 
 /* A tokenizer.json file. A step in it that is not known is
@@ -214,6 +223,14 @@ MOH_API int32_t moh_tokenizer_size(const moh_tokenizer *tokenizer);
  * -1 when there is none, and for NULL. */
 MOH_API int32_t moh_tokenizer_end(const moh_tokenizer *tokenizer);
 MOH_API int32_t moh_tokenizer_unknown(const moh_tokenizer *tokenizer);
+
+/* The id of the token that is written so, -1 when there is none; and the
+ * *n_bytes bytes that a token stands for, valid as long as the tokenizer, NULL
+ * for an id that there is not. They need not be whole characters. */
+MOH_API int32_t moh_token_id(const moh_tokenizer *tokenizer,
+                             const char *token);
+MOH_API const char *moh_token_bytes(const moh_tokenizer *tokenizer,
+                                    int32_t id, size_t *n_bytes);
 
 /* The tokens of a text, to be freed (NULL when there are none). Special
  * tokens written out in the text, say "</s>", become that token only when

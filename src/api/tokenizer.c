@@ -1,9 +1,9 @@
 /* Tokenizers of moh.h: counted owners, and texts <-> ids. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "api/handles.h"
 #include "api/sized.h"
+#include "text/bpe_trainer.h"
 
 moh_status moh__tokenizer_share(moh_tokenizer **out, moh__tokenizer *inner,
                                 moh_error *err) {
@@ -53,27 +53,45 @@ moh_status moh__texts_of(moh__text **out, const moh_text *texts, size_t n,
 
 /* ---- making ---- */
 
-static moh_status train(moh__tokenizer **inner, moh_tokenizer_kind kind,
+static const moh_tokenizer_options defaults = {
+    .size = sizeof(defaults),
+    .kind = MOH_TOKENIZER_BPE,
+    .vocab_size = MOH__BPE_DEFAULT};
+
+void moh_tokenizer_options_default(moh_tokenizer_options *options,
+                                   size_t size) {
+  moh__options_init(options, size, &defaults, sizeof(defaults));
+}
+
+static moh_status train(moh__tokenizer **inner,
+                        const moh_tokenizer_options *o,
                         const moh__text *texts, size_t n, moh_error *err) {
-  if (kind == MOH_TOKENIZER_WORDS)
-    return moh__tokenizer_train_words(inner, texts, n, err);
-  if (kind == MOH_TOKENIZER_CHARS)
-    return moh__tokenizer_train_chars(inner, texts, n, err);
+  switch (o->kind) {
+    case MOH_TOKENIZER_WORDS:
+      return moh__tokenizer_train_words(inner, texts, n, err);
+    case MOH_TOKENIZER_CHARS:
+      return moh__tokenizer_train_chars(inner, texts, n, err);
+    case MOH_TOKENIZER_BPE:
+      return moh__tokenizer_train_bpe(inner, texts, n, o->vocab_size, err);
+  }
   return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no kind of tokenizer",
-                   (int)kind);
+                   (int)o->kind);
 }
 
 moh_status moh_tokenizer_train(moh_tokenizer **tokenizer,
-                               moh_tokenizer_kind kind,
                                const moh_text *texts, size_t n_texts,
+                               const moh_tokenizer_options *options,
                                moh_error *err) {
   MOH__NEED(tokenizer, err);
   *tokenizer = NULL;
   MOH__NEED(texts, err);
+  moh_tokenizer_options o = defaults;
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_tokenizer_options",
+                            err));
   moh__text *own;
   MOH_TRY(moh__texts_of(&own, texts, n_texts, err));
   moh__tokenizer *inner;
-  moh_status status = train(&inner, kind, own, n_texts, err);
+  moh_status status = train(&inner, &o, own, n_texts, err);
   free(own);
   MOH_TRY(status);
   return moh__tokenizer_share(tokenizer, inner, err);
@@ -110,6 +128,20 @@ int32_t moh_tokenizer_unknown(const moh_tokenizer *tokenizer) {
   return tokenizer == NULL ? -1 : moh__tokenizer_unknown(tokenizer->inner);
 }
 
+int32_t moh_token_id(const moh_tokenizer *tokenizer, const char *token) {
+  if (tokenizer == NULL || token == NULL) return -1;
+  return moh__tokenizer_id(tokenizer->inner, token);
+}
+
+const char *moh_token_bytes(const moh_tokenizer *tokenizer, int32_t id,
+                            size_t *n_bytes) {
+  bool known = id >= 0 && id < moh_tokenizer_size(tokenizer);
+  moh__text text = {NULL, 0};
+  if (known) text = moh__tokenizer_token(tokenizer->inner, id);
+  if (n_bytes != NULL) *n_bytes = text.n;
+  return text.bytes;
+}
+
 /* ---- texts and ids ---- */
 
 moh_status moh_encode(const moh_tokenizer *tokenizer, moh_text text,
@@ -143,8 +175,9 @@ moh_status moh_decode(const moh_tokenizer *tokenizer, const int32_t *tokens,
   if (n_bytes != NULL) *n_bytes = 0;
   MOH__NEED(tokenizer, err);
   if (n_tokens > 0) MOH__NEED(tokens, err);
-  MOH_TRY(moh__tokenizer_decode(tokenizer->inner, tokens, n_tokens,
-                                !specials, text, err));
-  if (n_bytes != NULL) *n_bytes = strlen(*text);
+  size_t n = 0;
+  MOH_TRY(moh__tokenizer_decode_bytes(tokenizer->inner, tokens, n_tokens,
+                                      !specials, text, &n, err));
+  if (n_bytes != NULL) *n_bytes = n;
   return MOH_OK;
 }

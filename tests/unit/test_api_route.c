@@ -9,22 +9,10 @@
 
 #include "base/rng.h"
 #include "op/op.h"
-#include "support/check.h"
+#include "support/api.h"
 
 enum { D = 12, N_SHARED = 2, N_ROUTED = 5, K = 2, ROWS = 9, HEADS = 7 };
 enum { N_ENTRIES = ROWS * (N_SHARED + K) };
-
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
-
-static void refused(moh_status status, const moh_error *err,
-                    const char *word) {
-  assert_int_equal(status, MOH_ERR_ARGUMENT);
-  assert_int_equal(err->status, MOH_ERR_ARGUMENT);
-  if (strstr(err->message, word) == NULL)
-    fail_msg("'%s' is not in: %s", word, err->message);
-}
 
 static void fill_normal(float *x, int n, uint64_t seed) {
   moh__rng rng = moh__rng_make(seed, 5);

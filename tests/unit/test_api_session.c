@@ -10,22 +10,10 @@
 
 #include "infer/session.h"
 #include "store/model_dir.h"
-#include "support/check.h"
+#include "support/api.h"
 #include "support/temp_dir.h"
 
 enum { N_TOKENS = 300, VOCAB = 23 };
-
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
-
-static void refused(moh_status status, const moh_error *err,
-                    const char *word) {
-  assert_int_equal(status, MOH_ERR_ARGUMENT);
-  assert_int_equal(err->status, MOH_ERR_ARGUMENT);
-  if (strstr(err->message, word) == NULL)
-    fail_msg("'%s' is not in: %s", word, err->message);
-}
 
 /* Two layers of 6 heads: 1 shared, 2 of the 5 others. */
 static moh_model *small_model(const char *heads) {
@@ -43,16 +31,6 @@ static moh_model *small_model(const char *heads) {
   o.max_length = N_TOKENS + 10;
   must(moh_model_new(&model, NULL, &o, &err), &err);
   return model;
-}
-
-static moh_session *open_session(const moh_model *model, int32_t n_threads) {
-  moh_error err;
-  moh_session *session;
-  moh_session_options o;
-  moh_session_options_default(&o, sizeof(o));
-  o.n_threads = n_threads;
-  must(moh_session_new(&session, model, &o, &err), &err);
-  return session;
 }
 
 static void fill_tokens(int32_t *tokens, int n, int seed) {
@@ -162,8 +140,7 @@ static void texts_become_tokens_and_back(void **state) {
   const char *path = temp_path(state, "tokenizer.json");
   const moh_text texts[] = {{"the cat. </s>", 13}, {"a cat", 5}};
   moh_tokenizer *trained, *tokenizer;
-  must(moh_tokenizer_train(&trained, MOH_TOKENIZER_WORDS, texts, 2, &err),
-       &err);
+  trained = trained_tokenizer(MOH_TOKENIZER_WORDS, texts, 2);
   must(moh_tokenizer_save(trained, path, &err), &err);
   must(moh_tokenizer_load(&tokenizer, path, &err), &err);
   moh_tokenizer_free(trained);
@@ -189,6 +166,39 @@ static void texts_become_tokens_and_back(void **state) {
   must(moh_encode(tokenizer, (moh_text){NULL, 0}, false, &ids, &n, &err),
        &err);
   assert_true(ids == NULL && n == 0);
+  must(moh_decode(tokenizer, NULL, 0, false, &text, &n, &err), &err);
+  assert_true(n == 0);
+  assert_string_equal(text, "");
+  moh_free(text);
+  assert_int_equal(moh_token_id(tokenizer, "</s>"), end);
+  assert_int_equal(moh_token_id(tokenizer, "dog"), -1);
+  assert_int_equal(moh_token_id(NULL, "cat"), -1);
+  const char *bytes = moh_token_bytes(
+      tokenizer, moh_token_id(tokenizer, "cat"), &n);
+  assert_true(n == 3 && memcmp(bytes, "cat", 3) == 0);
+  assert_null(moh_token_bytes(tokenizer, 6, &n));
+  assert_null(moh_token_bytes(tokenizer, -1, NULL));
+  moh_tokenizer_free(tokenizer);
+}
+
+/* By default byte pairs: any bytes come back, NUL among them. */
+static void any_bytes_come_back(void **state) {
+  (void)state;
+  moh_error err;
+  const moh_text text = {"ab ab \0\xff ab", 11};
+  moh_tokenizer *tokenizer;
+  must(moh_tokenizer_train(&tokenizer, &text, 1, NULL, &err), &err);
+  assert_in_range(moh_tokenizer_size(tokenizer), 258, 270);
+  int32_t *ids;
+  size_t n;
+  char *back;
+  must(moh_encode(tokenizer, text, false, &ids, &n, &err), &err);
+  must(moh_decode(tokenizer, ids, n, false, &back, &n, &err), &err);
+  assert_int_equal(n, text.n_bytes);
+  assert_memory_equal(back, text.bytes, n);
+  assert_int_equal(back[n], 0);
+  moh_free(back);
+  moh_free(ids);
   moh_tokenizer_free(tokenizer);
 }
 
@@ -200,14 +210,15 @@ static void wrong_tokenizers_are_refused(void **state) {
   assert_int_equal(moh_tokenizer_load(&tokenizer, missing, &err),
                    MOH_ERR_IO);
   assert_null(tokenizer);
-  refused(moh_tokenizer_train(&tokenizer, (moh_tokenizer_kind)9, &text, 1,
-                              &err),
-          &err, "9");
-  refused(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, NULL, 1,
-                              &err),
-          &err, "texts");
-  must(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, &text, 1, &err),
-       &err);
+  moh_tokenizer_options o;
+  moh_tokenizer_options_default(&o, sizeof(o));
+  refused(moh_tokenizer_train(&tokenizer, NULL, 1, &o, &err), &err, "texts");
+  o.vocab_size = 20;
+  refused(moh_tokenizer_train(&tokenizer, &text, 1, &o, &err), &err, "257");
+  o.kind = (moh_tokenizer_kind)9;
+  refused(moh_tokenizer_train(&tokenizer, &text, 1, &o, &err), &err, "9");
+  assert_null(tokenizer);
+  tokenizer = trained_tokenizer(MOH_TOKENIZER_CHARS, &text, 1);
   int32_t ids[] = {0, 99}, *out;
   size_t n;
   char *decoded = (char *)&err;
@@ -231,8 +242,7 @@ static void a_model_shares_its_tokenizer(void **state) {
   const moh_text text = {"abc", 3};
   const char *dir = temp_path(state, "model");
   moh_tokenizer *tokenizer;
-  must(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, &text, 1, &err),
-       &err);
+  tokenizer = trained_tokenizer(MOH_TOKENIZER_CHARS, &text, 1);
   moh_model *model;
   must(moh_model_new(&model, tokenizer, NULL, &err), &err);
   assert_ptr_equal(moh_model_tokenizer(model), tokenizer);
@@ -505,12 +515,10 @@ static void *use_tokenizer(void *context) {
 
 static void a_tokenizer_serves_two_threads(void **state) {
   (void)state;
-  moh_error err;
   const moh_text text = {"abc ", 4};
   moh_tokenizer *tokenizer;
   pthread_t threads[2];
-  must(moh_tokenizer_train(&tokenizer, MOH_TOKENIZER_CHARS, &text, 1, &err),
-       &err);
+  tokenizer = trained_tokenizer(MOH_TOKENIZER_CHARS, &text, 1);
   for (int i = 0; i < 2; i++)
     assert_int_equal(
         pthread_create(&threads[i], NULL, use_tokenizer, tokenizer), 0);
@@ -582,6 +590,7 @@ int main(void) {
       cmocka_unit_test(wrong_models_are_refused),
       WITH_DIR(bad_directories_are_named),
       WITH_DIR(texts_become_tokens_and_back),
+      cmocka_unit_test(any_bytes_come_back),
       WITH_DIR(wrong_tokenizers_are_refused),
       WITH_DIR(a_model_shares_its_tokenizer),
       WITH_DIR(logits_are_those_of_the_inner_path),
