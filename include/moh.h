@@ -283,10 +283,141 @@ MOH_API moh_status moh_session_feed(moh_session *session,
 MOH_API int32_t moh_session_length(const moh_session *session);
 MOH_API int32_t moh_session_max_length(const moh_session *session);
 
+/* The tokens held, [length], valid until the session's next call; NULL for
+ * NULL. */
+MOH_API const int32_t *moh_session_tokens(const moh_session *session);
+
+/* Keeps what is also the front of tokens, but less than n of them, and forgets
+ * the rest; *held tokens need not be fed again. For chats, and for prompts
+ * that begin alike. */
+MOH_API moh_status moh_session_rewind(moh_session *session,
+                                      const int32_t *tokens, int32_t n,
+                                      int32_t *held, moh_error *err);
+
 /* Forgets the tokens from position n on; 0 forgets them all. MOH_ERR_ARGUMENT
  * when n is negative or more than there are. */
 MOH_API moh_status moh_session_truncate(moh_session *session, int32_t n,
                                         moh_error *err);
+
+/* ==== generation ======================================================== */
+
+/*
+ * The rules work in this order, each on what the one before left; at least
+ * one token always stays, and equal logits rank by lower id.
+ *   1. repeat_penalty r: the logit z of each token among the last ones becomes
+ *      z / r where z > 0, and z r elsewhere (CTRL, arXiv 1909.05858, 4.1)
+ *   2. top_k: the k largest logits stay
+ *   3. top_p: the likeliest tokens stay whose probabilities reach p together
+ *      (arXiv 1904.09751)
+ *   4. min_p: tokens stay that have min_p times the largest probability
+ *   5. temperature T: one is drawn from softmax(z / T); T = 0 takes the
+ *      likeliest, and 2 to 4 have nothing to do
+ */
+typedef struct moh_sampling_options {
+  size_t size;
+  double temperature;    /* 0 */
+  int32_t top_k;         /* 0: off; 0 */
+  double top_p;          /* in [0, 1]; 1: off; 1 */
+  double min_p;          /* in [0, 1]; 0: off; 0 */
+  double repeat_penalty; /* above 0; 1: off; 1 */
+  int32_t repeat_last;   /* tokens that it looks at; -1: all; 64 */
+  uint64_t seed;         /* 1 */
+} moh_sampling_options;
+MOH_API void moh_sampling_options_default(moh_sampling_options *options,
+                                          size_t size);
+
+/* The rules and their random numbers: a draw takes one, so a seed gives the
+ * same tokens for the same logits. A value outside its range is
+ * MOH_ERR_ARGUMENT with its name. */
+typedef struct moh_sampler moh_sampler;
+MOH_API moh_status moh_sampler_new(moh_sampler **sampler, int32_t vocab_size,
+                                   const moh_sampling_options *options,
+                                   moh_error *err);
+MOH_API void moh_sampler_free(moh_sampler *sampler);
+
+/* A token for logits, [vocab_size]. history, the tokens before it, the newest
+ * last, is for the penalty; NULL: none. Logits that are not finite are
+ * MOH_ERR_DIVERGED. */
+MOH_API moh_status moh_sampler_choose(moh_sampler *sampler,
+                                      const float *logits,
+                                      const int32_t *history,
+                                      size_t n_history, int32_t *token,
+                                      moh_error *err);
+
+/* Whole characters of generated text, as soon as they are certain; not
+ * NUL-terminated. For each token, the one that ends the text included. When
+ * one of these functions returns false, generation ends. */
+typedef bool moh_text_fn(void *context, const char *text, size_t n_bytes);
+typedef bool moh_token_fn(void *context, int32_t token);
+/* Called when the session was full and so many tokens were forgotten. */
+typedef void moh_drop_fn(void *context, int64_t n_dropped);
+
+/* What happens when the session is full. */
+typedef enum moh_overflow {
+  MOH_OVERFLOW_STOP, /* the answer ends; a longer prompt is refused */
+  MOH_OVERFLOW_SLIDE /* the first `keep` tokens stay, of the others the older
+                        half is forgotten and the rest read again */
+} moh_overflow;
+
+typedef struct moh_generate_options {
+  size_t size;
+  const moh_sampling_options *sampling; /* NULL: the likeliest token */
+  int32_t max_tokens;       /* 0: no limit; 0 */
+  bool ignore_end;          /* go on behind the end of the text; false */
+  bool specials;            /* special tokens written out in the prompt are
+                               such tokens; false */
+  bool echo;                /* the text starts with the prompt; false */
+  moh_overflow overflow;    /* MOH_OVERFLOW_STOP */
+  int32_t keep;             /* when sliding; 0 */
+  const char *const *stops; /* [n_stops] texts that end the answer and are no
+                               part of it, 64 at most; NULL */
+  int32_t n_stops;
+  moh_text_fn *on_text; /* each may be NULL */
+  moh_token_fn *on_token;
+  moh_drop_fn *on_drop;
+  void *context; /* of these functions */
+} moh_generate_options;
+MOH_API void moh_generate_options_default(moh_generate_options *options,
+                                          size_t size);
+
+typedef enum moh_finish {
+  MOH_FINISH_END,      /* the model ended its text */
+  MOH_FINISH_STOP,     /* a stop text is complete */
+  MOH_FINISH_LENGTH,   /* max_tokens */
+  MOH_FINISH_CONTEXT,  /* the session is full */
+  MOH_FINISH_CANCELLED /* a function of the caller returned false */
+} moh_finish;
+/* "end", "stop", "length", "context", "cancelled"; "unknown" for others. */
+MOH_API const char *moh_finish_name(moh_finish finish);
+
+typedef struct moh_generate_result {
+  moh_finish finish;
+  int32_t stop;          /* the stop text's index; -1: none */
+  int32_t n_prompt;      /* tokens given */
+  int64_t n_generated;   /* tokens, the end included */
+  int64_t n_dropped;     /* that were forgotten while sliding */
+  double prompt_seconds; /* for reading the prompt */
+  double seconds;        /* for generating */
+} moh_generate_result;
+
+/* Appends a prompt to what the session holds and generates behind it. The
+ * same seed and tokens give the same text, whatever the number of threads.
+ * *text is all of it, NUL-terminated, to be freed; text and result may be
+ * NULL. The last token is not in the session afterwards. MOH_ERR_ARGUMENT when
+ * the prompt has no token or leaves no room for another, or the model no
+ * tokenizer. After another failure the session holds a part of it. */
+MOH_API moh_status moh_generate(moh_session *session, moh_text prompt,
+                                const moh_generate_options *options,
+                                char **text, moh_generate_result *result,
+                                size_t size, moh_error *err);
+
+/* The same behind n tokens; without a tokenizer, on_token alone tells what
+ * was generated, and there are no stops. */
+MOH_API moh_status moh_generate_tokens(moh_session *session,
+                                       const int32_t *prompt, int32_t n,
+                                       const moh_generate_options *options,
+                                       moh_generate_result *result,
+                                       size_t size, moh_error *err);
 
 /* ==== plans: who used which head ======================================== */
 

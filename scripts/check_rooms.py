@@ -3,8 +3,8 @@
 
  - A file of src/ or cli/ includes only its own room and rooms before it; text
    and format include base and themselves only.
- - No tracked text file has more than 700 lines, no line of C more than 80
-   columns.
+ - No tracked text file has more than 700 lines (LONGER has the exceptions),
+   no line of C more than 80 columns.
 
 Prints file:line for each break and exits 1 if there is one.
 
@@ -23,6 +23,8 @@ ROOMS = ["base", "kernel", "route", "op", "model", "arch", "text", "format",
          "store", "infer", "train", "report", "serve", "api", "cli"]
 ONLY_BASE = {"text", "format"}
 MAX_LINES = 700
+# The one installed header: what others include is not cut in pieces.
+LONGER = {"include/moh.h": 1000}
 MAX_COLUMNS = 80
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
 C_SUFFIXES = {".c", ".h"}
@@ -76,8 +78,9 @@ def check_file(root, path):
     lines = data.decode("utf-8", "replace").split("\n")
     if lines[-1] == "":
         lines.pop()
-    if len(lines) > MAX_LINES and path.suffix != ".json":
-        yield MAX_LINES + 1, f"{len(lines)} lines, more than {MAX_LINES}"
+    most = LONGER.get(str(path), MAX_LINES)
+    if len(lines) > most and path.suffix != ".json":
+        yield most + 1, f"{len(lines)} lines, more than {most}"
     if path.suffix in C_SUFFIXES:
         yield from check_c(path, lines)
 

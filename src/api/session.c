@@ -67,6 +67,22 @@ int32_t moh_session_max_length(const moh_session *session) {
   return session == NULL ? 0 : moh__session_max_length(session->inner);
 }
 
+const int32_t *moh_session_tokens(const moh_session *session) {
+  return session == NULL ? NULL : moh__session_tokens(session->inner);
+}
+
+moh_status moh_session_rewind(moh_session *session, const int32_t *tokens,
+                              int32_t n, int32_t *held, moh_error *err) {
+  MOH__NEED(held, err);
+  *held = 0;
+  MOH__NEED(session, err);
+  MOH__NEED(tokens, err);
+  if (n < 1)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "there are no %d tokens", n);
+  *held = moh__session_rewind(session->inner, tokens, n);
+  return MOH_OK;
+}
+
 moh_status moh_session_truncate(moh_session *session, int32_t n,
                                 moh_error *err) {
   MOH__NEED(session, err);

@@ -25,6 +25,8 @@ STRICT = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # What each example is given, and what its output must show.
 RUNS = [
     ("train_from_c", ["MODEL"], r"step   60 of 60 .*saved in"),
+    ("load_and_generate", ["MODEL", "the sun", "0.8", "3"],
+     r"finished by: context.*the sun"),
     ("read_a_plan", ["MODEL", "the sun"], r"layer 3: 21 of 28 pairs"),
     ("route_by_hand", [], r"step 2000  error 0\.0[01]"),
 ]
