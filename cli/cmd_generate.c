@@ -5,11 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "commands.h"
 #include "generation.h"
+#include "input.h"
 #include "interrupt.h"
 
 typedef struct values {
@@ -49,63 +48,15 @@ static const moh__option_group groups[] = {
 
 /* ---- the prompt ---- */
 
-enum { PROMPT_MAX = 100 << 20 }; /* bytes read, at most */
-
-/* All of a stream, to be freed. */
-static moh_status read_all(FILE *file, const char *name, char **text,
-                           size_t *n, moh_error *err) {
-  size_t capacity = 0;
-  *text = NULL;
-  *n = 0;
-  do {
-    capacity = capacity == 0 ? 4096 : 2 * capacity;
-    char *grown = capacity > PROMPT_MAX ? NULL : realloc(*text, capacity);
-    if (grown == NULL) {
-      free(*text);
-      return moh__fail(err, MOH_ERR_FORMAT, "%s: the prompt is too long",
-                       name);
-    }
-    *text = grown;
-    *n += fread(*text + *n, 1, capacity - *n, file);
-  } while (*n == capacity);
-  if (!ferror(file)) return MOH_OK;
-  free(*text);
-  return moh__fail(err, MOH_ERR_IO, "cannot read %s", name);
-}
-
-static moh_status read_file(const char *path, char **text, size_t *n,
-                            moh_error *err) {
-  FILE *file = fopen(path, "rb");
-  if (file == NULL)
-    return moh__fail(err, MOH_ERR_IO, "cannot open '%s': %m", path);
-  moh_status status = read_all(file, path, text, n, err);
-  fclose(file);
-  return status;
-}
-
-/* The argument, a file or stdin; *read is to be freed. The final newline of
- * the last two is no part of it. */
-static moh_status find_prompt(const moh__call *call, char **read,
-                              moh__text *prompt, moh_error *err) {
+/* The final newline of what was read is no part of it. */
+static moh_status find_prompt(const moh__call *call, moh__input *prompt,
+                              moh_error *err) {
   const values *v = call->values;
   const char *word = call->n_arguments > 0 ? call->arguments[0] : NULL;
-  if (word != NULL && v->file != NULL)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "PROMPT and --file exclude each other");
-  if (word != NULL && strcmp(word, "-") != 0) {
-    *prompt = (moh__text){word, strlen(word)};
-    return MOH_OK;
-  }
-  if (v->file != NULL) {
-    MOH_TRY(read_file(v->file, read, &prompt->n, err));
-  } else if (word != NULL || !isatty(STDIN_FILENO)) {
-    MOH_TRY(read_all(stdin, "stdin", read, &prompt->n, err));
-  } else {
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the prompt is missing; '-' reads it from stdin");
-  }
-  prompt->bytes = *read;
-  if (prompt->n > 0 && prompt->bytes[prompt->n - 1] == '\n') prompt->n--;
+  MOH_TRY(moh__input_open(prompt, word, v->file, "prompt", "PROMPT", err));
+  size_t n = prompt->text.n;
+  if (prompt->owned != NULL && n > 0 && prompt->owned[n - 1] == '\n')
+    prompt->text.n--;
   return MOH_OK;
 }
 
@@ -281,13 +232,14 @@ static moh_status generate_all(generation *g, moh_error *err) {
 
 static moh_status run_generate(const moh__call *call, moh_error *err) {
   generation g = {.v = call->values};
-  char *read = NULL;
-  MOH_TRY(find_prompt(call, &read, &g.prompt, err));
+  moh__input prompt;
+  MOH_TRY(find_prompt(call, &prompt, err));
+  g.prompt = prompt.text;
   moh_status status = generate_all(&g, err);
   moh__session_free(g.session);
   moh__ids_free(&g.ids);
   moh__runner_close(&g.runner);
-  free(read);
+  moh__input_close(&prompt);
   return status;
 }
 
