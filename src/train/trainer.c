@@ -55,23 +55,52 @@ static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
   return MOH_OK;
 }
 
+/* Each number on its own; NaN is outside of every range. */
+static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
+  const struct {
+    const char *name;
+    double value, min, max;
+  } ranges[] = {
+      {"lr", o->lr, 1e-30, 1e6},
+      {"lr_final", o->lr_final, 0, 1},
+      {"warmup", o->warmup, 0, 1},
+      {"beta1", o->beta1, 0, 1 - 1e-9},
+      {"beta2", o->beta2, 0, 1 - 1e-9},
+      {"eps", o->eps, 1e-30, 1},
+      {"weight_decay", o->weight_decay, 0, 1e6},
+      {"clip", o->clip, 0, 1e30},
+      {"router_lr", o->router_lr, 0, 1e6},
+      {"epochs", (double)o->epochs, 0, 1e9},
+      {"steps", (double)o->steps, 0, 1e12},
+      {"batch", o->batch, 1, 1 << 20},
+      {"accumulate", o->accumulate, 1, 1 << 20},
+      {"context", o->context, 1, 1 << 30},
+  };
+  for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+    if (!(ranges[i].value >= ranges[i].min &&
+          ranges[i].value <= ranges[i].max))
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "%s must lie between %g and %g, not be %g",
+                       ranges[i].name, ranges[i].min, ranges[i].max,
+                       ranges[i].value);
+  return MOH_OK;
+}
+
 static moh_status check_options(const moh__model *model,
                                 const moh__train_options *o,
                                 moh_error *err) {
-  if (o->batch < 1 || o->accumulate < 1 || o->context < 1)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "batch, accumulate and context must be at least 1");
-  if (o->epochs < 0 || o->steps < 0 || (o->epochs == 0 && o->steps == 0))
+  MOH_TRY(check_ranges(o, err));
+  if (o->epochs == 0 && o->steps == 0)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "there is nothing to do: no epochs and no steps");
+  if ((int64_t)o->batch * o->accumulate > INT32_MAX)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a step of %d x %d sequences is too large", o->batch,
+                     o->accumulate);
   if (o->context > model->config.max_seq_len)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a context of %d is longer than the model's %lld",
                      o->context, (long long)model->config.max_seq_len);
-  if (!(o->lr > 0) || !isfinite(o->lr) || !(o->clip >= 0))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the learning rate must be positive and clip not "
-                     "negative");
   return MOH_OK;
 }
 

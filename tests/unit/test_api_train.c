@@ -355,6 +355,49 @@ static void a_trained_model_runs(void **state) {
   course_close(&c);
 }
 
+/* One option at a time outside of its range. */
+static void options_have_ranges(void **state) {
+  (void)state;
+  moh_error err;
+  course c;
+  course_open(&c);
+  const struct {
+    const char *name;
+    size_t offset;
+    double wrong;
+  } reals[] = {
+#define REAL(name, wrong) {#name, offsetof(moh_train_options, name), wrong}
+      REAL(lr, 0),         REAL(lr, NAN),      REAL(lr_final, 1.5),
+      REAL(warmup, -0.1),  REAL(beta1, 1),     REAL(beta2, -0.5),
+      REAL(eps, 0),        REAL(clip, -1),     REAL(weight_decay, INFINITY),
+      REAL(router_lr, -1),
+#undef REAL
+  };
+  moh_trainer *trainer;
+  for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
+    moh_train_options o = c.options;
+    memcpy((char *)&o + reals[i].offset, &reals[i].wrong, sizeof(double));
+    refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
+            reals[i].name);
+  }
+  moh_train_options o = c.options;
+  o.batch = 0;
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
+          "batch");
+  o.batch = o.accumulate = 1 << 20;
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
+          "too large");
+  o = c.options;
+  o.epochs = INT64_MAX;
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
+          "epochs");
+  o = c.options;
+  o.mix_share = 1;
+  refused(moh_trainer_new(&trainer, c.model, c.data, c.data, &o, &err), &err,
+          "share");
+  course_close(&c);
+}
+
 static void wrong_trainers_are_refused(void **state) {
   moh_error err;
   course c;
@@ -414,6 +457,7 @@ int main(void) {
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
       WITH_DIR(a_trained_model_runs),
+      cmocka_unit_test(options_have_ranges),
       WITH_DIR(wrong_trainers_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
