@@ -7,6 +7,7 @@
 const moh__command *const moh__commands[] = {
     &moh__command_train,
     &moh__command_tune,
+    &moh__command_eval,
     &moh__command_generate,
     &moh__command_chat,
     &moh__command_inspect,

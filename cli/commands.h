@@ -6,6 +6,7 @@
 
 extern const moh__command moh__command_train;
 extern const moh__command moh__command_tune;
+extern const moh__command moh__command_eval;
 extern const moh__command moh__command_generate;
 extern const moh__command moh__command_chat;
 extern const moh__command moh__command_inspect;

@@ -54,6 +54,10 @@ moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
 moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,
                                         size_t *bytes, moh_error *err);
+/* A loss of chosen rows, not recorded. */
+moh_status moh__arch_arena_bytes_loss(const moh__model *model,
+                                      int32_t n_seq, int32_t seq_len,
+                                      size_t *bytes, moh_error *err);
 
 /* Multiply-adds of one token's forward pass that sees `context` keys, itself
  * included, output matrix included. */

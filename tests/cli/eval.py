@@ -1,0 +1,168 @@
+"""Tests of moh eval: its numbers against each other and against training.
+
+Usage: eval.py PATH_OF_MOH [--update] [TEST]...
+"""
+
+import json
+import math
+import os
+import pty
+import subprocess
+
+from support import MOH, TINY, Case, main, moh
+
+TEXT = "to be or not to be, that is the question\n" * 30
+
+
+class Eval(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("text.txt", TEXT)
+        cls.trained = []
+        for data, out, more in [
+                ("facts.json", "words", ["--epochs", 20]),
+                ("text.txt", "chars", ["--steps", 20, "--context", 16,
+                                       "--held-out", 0.2])]:
+            code, result, err = moh(
+                "train", "--data", data, "--out", out, "--json", *TINY,
+                *more, cwd=cls.folder)
+            assert code == 0, err
+            cls.trained.append(json.loads(result))
+
+    def eval(self, *words):
+        code, out, err = self.run_in("eval", "--json", *words)
+        self.assertEqual((code, err), (0, ""))
+        return json.loads(out)
+
+    def test_equals_training(self):
+        got = self.eval("-m", "words", "facts.json")["total"]
+        self.assertAlmostEqual(got["nats_per_token"],
+                               self.trained[0]["train"]["loss"], 12)
+        # The part that was held out is the text's last fifth.
+        n = len(TEXT) // 5
+        self.write("tail.txt", TEXT[-n:])
+        got = self.eval("-m", "chars", "-c16", "tail.txt")["total"]
+        self.assertAlmostEqual(got["nats_per_token"],
+                               self.trained[1]["held_out"]["loss"], 12)
+
+    def test_numbers(self):
+        got = self.eval("-m", "chars", "text.txt", "--stride", 8)
+        [file] = got["files"]
+        self.assertEqual(file.pop("file"), "text.txt")
+        self.assertEqual(file, got["total"])
+        self.assertEqual((file["tokens"], file["bytes"]),
+                         (len(TEXT), len(TEXT) - 1))
+        self.assertEqual(file["predicted_tokens"], len(TEXT) - 1)
+        self.assertEqual((file["texts"], file["unknown_tokens"]), (1, 0))
+        nats = file["nats"]
+        self.assertAlmostEqual(file["nats_per_token"],
+                               nats / (len(TEXT) - 1))
+        self.assertAlmostEqual(file["perplexity"],
+                               math.exp(file["nats_per_token"]))
+        self.assertAlmostEqual(file["bits_per_byte"],
+                               nats / math.log(2) / (len(TEXT) - 1))
+        self.assertEqual((got["context"], got["stride"]), (64, 8))
+
+    def test_bytes(self):
+        # Without the first word of each text: " sun is hot </s>", and so on.
+        got = self.eval("-m", "words", "facts.json")["total"]
+        self.assertEqual(got["bytes"], 16 + 13 + 16)
+        self.assertEqual((got["tokens"], got["predicted_tokens"]), (14, 11))
+        self.assertEqual(got["texts"], 3)
+        # Characters of two bytes; the limit cuts the text.
+        self.write("two.txt", "\u00e9\u00e8" * 50)
+        code, _, err = self.run_in("train", "--data", "two.txt", "--out",
+                                   "two", "--steps", 1, "--held-out", 0,
+                                   "--context", 8, *TINY)
+        self.assertEqual(code, 0, err)
+        got = self.eval("-m", "two", "two.txt")["total"]
+        self.assertEqual(got["bytes"], 198)
+        got = self.eval("-m", "two", "two.txt", "--limit", 7)["total"]
+        self.assertEqual((got["bytes"], got["predicted_tokens"]), (14, 7))
+
+    def test_files(self):
+        self.write("one.jsonl", '"the sun is cold"\n{"text": "ice is"}\n')
+        got = self.eval("-m", "words", "facts.json", "one.jsonl")
+        names = [file["file"] for file in got["files"]]
+        self.assertEqual(names, ["facts.json", "one.jsonl"])
+        for key in ("texts", "tokens", "predicted_tokens", "bytes", "nats"):
+            self.assertAlmostEqual(
+                got["total"][key], sum(f[key] for f in got["files"]))
+        self.assertEqual(got["total"]["predicted_tokens"], 11 + 4)
+        got = self.eval("-m", "words", "facts.json", "one.jsonl", "--limit",
+                        12)
+        self.assertEqual([f["predicted_tokens"] for f in got["files"]],
+                         [11, 1])
+        code, out, err = self.run_in("eval", "-m", "words", "facts.json",
+                                     "one.jsonl")
+        self.assertEqual((code, err), (0, ""))
+        number = r"\d+\.\d+"
+        lines = out.splitlines()
+        self.assertEqual([line.split()[0] for line in lines],
+                         ["facts.json", "one.jsonl", "together"])
+        self.assertRegex(lines[0], rf" 11 tokens, 45 bytes: {number} nats a "
+                         rf"token, perplexity {number}, {number} bits a "
+                         r"byte$")
+
+    def test_threads(self):
+        results = []
+        for threads in (1, 2, 3):
+            got = self.eval("-m", "chars", "text.txt", "-t", threads,
+                            "--stride", 20)
+            del got["seconds"]
+            results.append(got)
+        self.assertEqual(results[0], results[1])
+        self.assertEqual(results[0], results[2])
+
+    def test_unknown(self):
+        self.write("new.txt", "the moon is hot")
+        code, out, err = self.run_in("eval", "-m", "words", "new.txt")
+        self.assertEqual(code, 0)
+        self.assertEqual(err, "(1 unknown among the predicted tokens: what "
+                         "they stand for was not predicted, so bits a byte "
+                         "cannot be compared with those of other "
+                         "vocabularies)\n")
+
+    def test_usage(self):
+        self.write("short.txt", "the")
+        tail = " (see 'moh eval --help')"
+        for words, code, message in [
+            ("", 2, "a FILE is missing" + tail),
+            ("none.txt", 1, "cannot open 'none.txt': No such file or "
+             "directory"),
+            ("short.txt", 3, "short.txt: no text of 2 tokens or more"),
+            ("text.txt --context 81", 2, "a context of 81 tokens; "
+             "the model reads 1 to 80" + tail),
+            ("text.txt -c8 --stride 9", 2, "a stride of 9 tokens; "
+             "it must lie between 1 and the context, 8" + tail),
+        ]:
+            self.assert_fails(f"eval -m words {words}", code,
+                              f"moh eval: {message}")
+
+    def test_progress(self):
+        """On a terminal, and nothing of it stays."""
+        main_end, terminal = pty.openpty()
+        run = subprocess.Popen(
+            [MOH, "eval", "-m", "chars", "text.txt", "--stride", "1"],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=terminal)
+        out, _ = run.communicate(timeout=60)
+        os.close(terminal)
+        shown = b""
+        try:
+            while True:
+                more = os.read(main_end, 4096)
+                if not more:
+                    break
+                shown += more
+        except OSError:
+            pass  # the end, on Linux
+        os.close(main_end)
+        self.assertEqual(run.returncode, 0)
+        self.assertIn(b" of 1,229 tokens, ", shown)
+        self.assertTrue(shown.endswith(b"\r\033[K"))
+        self.assertIn(b"1,229 tokens, 1,229 bytes: ", out)
+
+
+if __name__ == "__main__":
+    main()
