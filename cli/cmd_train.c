@@ -63,7 +63,7 @@ typedef struct corpus {
 } corpus;
 
 static void corpus_free(corpus *c) {
-  for (int i = 0; i < c->n_parts; i++) 
+  for (int i = 0; i < c->n_parts; i++)
     moh__data_source_close(&c->parts[i]);
   free(c->texts);
 }
@@ -74,6 +74,7 @@ static moh_status corpus_add(corpus *c, const char *path, const values *v,
                                 &v->training.format, &v->training.sequences,
                                 err));
   const moh__texts *part = &c->parts[c->n_parts++].texts;
+  if (part->n == 0) return MOH_OK; /* a directory of shards */
   moh__text *texts =
       reallocarray(c->texts, c->n + part->n, sizeof(moh__text));
   if (texts == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -85,16 +86,38 @@ static moh_status corpus_add(corpus *c, const char *path, const values *v,
 
 static moh_status corpus_load(corpus *c, const values *v, moh_error *err) {
   MOH_TRY(corpus_add(c, v->training.data, v, err));
-  for (int i = 0; i < v->extra_vocab.n; i++)
+  for (int i = 0; i < v->extra_vocab.n; i++) {
     MOH_TRY(corpus_add(c, v->extra_vocab.items[i], v, err));
+    if (c->parts[c->n_parts - 1].tokens != NULL)
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "--extra-vocab takes files of texts, and %s is a "
+                       "directory",
+                       v->extra_vocab.items[i]);
+  }
   return MOH_OK;
+}
+
+/* Shards come with theirs; the source's own copy stays for comparing. */
+static moh_status take_tokenizer(const values *v,
+                                 const moh__data_source *source,
+                                 moh__tokenizer **tokenizer,
+                                 moh_error *err) {
+  if (v->tokenizer != NULL || v->extra_vocab.n > 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "%s has a tokenizer; --tokenizer and --extra-vocab are "
+                     "for files of texts",
+                     source->path);
+  return moh__tokenizer_copy(tokenizer, source->tokenizer, err);
 }
 
 static moh_status make_tokenizer(const values *v, const corpus *c,
                                  moh__tokenizer **tokenizer,
                                  moh_error *err) {
   const char *kind = v->tokenizer;
-  if (kind == NULL) kind = c->parts[0].texts.examples ? "words" : "chars";
+  const moh__data_source *source = &c->parts[0];
+  if (source->tokenizer != NULL)
+    return take_tokenizer(v, source, tokenizer, err);
+  if (kind == NULL) kind = source->texts.examples ? "words" : "chars";
   bool bpe = strcmp(kind, "bpe") == 0;
   if (!bpe && moh__is_set_int(v->vocab_size))
     return moh__fail(err, MOH_ERR_ARGUMENT,

@@ -12,6 +12,7 @@ const moh__command *const moh__commands[] = {
     &moh__command_chat,
     &moh__command_inspect,
     &moh__command_tokenize,
+    &moh__command_data,
     &moh__command_bench,
     &moh__command_help,
     NULL,

@@ -1,6 +1,10 @@
 /* Opening what --data names. */
 #include "data_source.h"
 
+#include <sys/stat.h>
+
+#include "store/data_dir.h"
+
 #define FORMAT(name) .offset = offsetof(moh__format_values, name)
 #define SEQUENCES(name) .offset = offsetof(moh__sequence_values, name)
 
@@ -57,12 +61,24 @@ const char *moh__long_rule_text(const moh__sequence_values *sequences) {
   return texts[rule_of(sequences)];
 }
 
+static bool is_directory(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 moh_status moh__data_source_open(moh__data_source *source, const char *path,
                                  const moh__format_values *format,
                                  const moh__sequence_values *sequences,
                                  moh_error *err) {
   moh__text_options options = moh__format_of(format);
+  moh__data_numbers numbers;
   *source = (moh__data_source){.path = path};
+  if (is_directory(path)) {
+    MOH_TRY(moh__data_load(path, &source->tokens, &source->tokenizer,
+                           &numbers, err));
+    source->examples = numbers.examples && !sequences->pack;
+    return MOH_OK;
+  }
   MOH_TRY(moh__texts_load(&source->texts, path, &options, err));
   source->examples = source->texts.examples && !sequences->pack;
   return MOH_OK;
@@ -70,6 +86,18 @@ moh_status moh__data_source_open(moh__data_source *source, const char *path,
 
 void moh__data_source_close(moh__data_source *source) {
   moh__texts_free(&source->texts);
+  moh__tokens_free(source->tokens);
+  moh__tokenizer_free(source->tokenizer);
+}
+
+static moh_status check_tokenizer(const moh__data_source *source,
+                                  const moh__tokenizer *tokenizer,
+                                  moh_error *err) {
+  if (moh__tokenizer_equal(source->tokenizer, tokenizer)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "made with another tokenizer than the model's; prepare "
+                   "the texts again with 'moh data --tokenizer' and the "
+                   "model's tokenizer.json");
 }
 
 moh_status moh__data_source_dataset(const moh__data_source *source,
@@ -81,8 +109,14 @@ moh_status moh__data_source_dataset(const moh__data_source *source,
   moh__dataset_options options = {.max_len = (int64_t)context + 1,
                                   .long_rule = rule_of(sequences),
                                   .pack = sequences->pack};
-  moh_status status = moh__dataset_make(dataset, &source->texts, tokenizer,
-                                        options, err);
+  moh_status status = MOH_OK;
+  if (source->tokens == NULL)
+    status = moh__dataset_make(dataset, &source->texts, tokenizer, options,
+                               err);
+  else
+    status = check_tokenizer(source, tokenizer, err);
+  if (status == MOH_OK && source->tokens != NULL)
+    status = moh__dataset_of_tokens(dataset, source->tokens, options, err);
   return status == MOH_OK
              ? MOH_OK
              : moh__fail_in(err, status, "%s", source->path);

@@ -1,6 +1,7 @@
 /*
  * What --data names: a file of texts, to be learned one by one or as a
- * stream. And the options that say how such files are read.
+ * stream, or a directory that moh data has made. And the options that say how
+ * such files are read.
  */
 #ifndef MOH_CLI_DATA_SOURCE_H
 #define MOH_CLI_DATA_SOURCE_H
@@ -29,7 +30,9 @@ extern const moh__option moh__sequence_options[]; /* --pack, --long */
 
 typedef struct moh__data_source {
   const char *path; /* the caller's */
-  moh__texts texts;
+  moh__texts texts; /* of a file; none of a directory */
+  moh__tokens *tokens;       /* of a directory, else NULL */
+  moh__tokenizer *tokenizer; /* likewise */
   bool examples; /* learned one by one: not plain, not packed */
 } moh__data_source;
 
@@ -39,7 +42,8 @@ moh_status moh__data_source_open(moh__data_source *source, const char *path,
                                  moh_error *err);
 void moh__data_source_close(moh__data_source *source);
 
-/* Its sequences of at most `context` tokens to predict. */
+/* Its sequences of at most `context` tokens to predict. A directory must
+ * have been made with that same tokenizer. */
 moh_status moh__data_source_dataset(const moh__data_source *source,
                                     const moh__tokenizer *tokenizer,
                                     int32_t context,

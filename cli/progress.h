@@ -1,24 +1,17 @@
-/*
- * How far a training run is, on stderr: a bar that is redrawn at most ten
- * times a second on a terminal, plain lines elsewhere. Losses and speeds
- * are moving averages.
- */
+/* How far a training run is, on stderr (status_line.h). Losses and speeds
+ * are moving averages. */
 #ifndef MOH_CLI_PROGRESS_H
 #define MOH_CLI_PROGRESS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+#include "status_line.h"
 #include "train/trainer.h"
 
 typedef struct moh__progress {
-  bool terminal;
-  bool color;
+  moh__status_line status;
   int64_t n_steps;
   int64_t first_step; /* steps done before this run */
-  double start;       /* seconds of moh__now */
-  double last_shown;
-  int64_t last_share; /* twentieths of all steps, when last shown */
   double main_loss, mix_loss, balance; /* averages; NaN: none yet */
   double tokens, seconds;              /* recent sums, for the speed */
 } moh__progress;

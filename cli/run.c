@@ -16,6 +16,7 @@
 enum {
   EVALUATIONS = 20,    /* of a run, when --eval-every is not given */
   EVAL_TOKENS = 20000, /* of an evaluation during the run */
+  FINAL_TOKENS = 2000000, /* of each data set at the end */
   KEEP_CHECKPOINTS = 2
 };
 
@@ -180,15 +181,28 @@ static moh_status start(moh__run *run, moh_error *err) {
   return moh__run_forecast(run, err);
 }
 
-/* All of the data may take as long as the training did, so this is said. */
+/* All of the data may take as long as the training did, so this is said,
+ * and of much data only the first part is taken. */
 static void tell_evaluation(const moh__run *run) {
   moh__number n;
-  const moh__dataset *sets[] = {run->main.all, run->mix.all};
-  int64_t tokens = 0;
-  for (int i = 0; i < 2; i++)
-    if (sets[i] != NULL) tokens += sets[i]->n_tokens;
-  fprintf(stderr, "the model is saved; evaluating it on all %s tokens\n",
-          moh__number_grouped(&n, tokens));
+  const moh__dataset *sets[] = {run->train, run->held_out, run->mix.all};
+  int64_t tokens = 0, all = 0;
+  for (int i = 0; i < 3; i++) {
+    int64_t here = sets[i] != NULL ? sets[i]->n_tokens : 0;
+    all += here;
+    tokens += here < FINAL_TOKENS ? here : FINAL_TOKENS;
+  }
+  fprintf(stderr, "the model is saved; evaluating it on %s%s tokens\n",
+          tokens == all ? "all " : "", moh__number_grouped(&n, tokens));
+}
+
+static moh_status evaluate_end(moh__run *run, const moh__dataset *dataset,
+                               const char *name, moh__eval_result *result,
+                               moh_error *err) {
+  moh__sequence cut;
+  if (dataset == NULL) return evaluate(run, NULL, name, result, err);
+  moh__dataset part = first_tokens(dataset, FINAL_TOKENS, &cut);
+  return evaluate(run, &part, name, result, err);
 }
 
 static moh_status finish(moh__run *run, moh_error *err) {
@@ -196,9 +210,10 @@ static moh_status finish(moh__run *run, moh_error *err) {
   MOH_TRY(save_model(run, "final", err));
   moh__interrupt_release(); /* nothing can be lost any more */
   tell_evaluation(run);
-  MOH_TRY(evaluate(run, run->train, "train", &result.train, err));
-  MOH_TRY(evaluate(run, run->held_out, "held_out", &result.held_out, err));
-  MOH_TRY(evaluate(run, run->mix.all, "mix", &result.mix, err));
+  MOH_TRY(evaluate_end(run, run->train, "train", &result.train, err));
+  MOH_TRY(
+      evaluate_end(run, run->held_out, "held_out", &result.held_out, err));
+  MOH_TRY(evaluate_end(run, run->mix.all, "mix", &result.mix, err));
   return moh__run_report(run, &result, err);
 }
 

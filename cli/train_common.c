@@ -34,7 +34,8 @@ enum { N_DEFAULTS = sizeof defaults_table / sizeof defaults_table[0] };
 
 const moh__option moh__data_options[] = {
     {"data", 'd', MOH__OPTION_STRING, "FILE",
-     "what to learn: plain text, JSON, JSONL or CSV", NULL,
+     "what to learn: plain text, JSON, JSONL or CSV, or a directory of moh "
+     "data", NULL,
      FIELD(data), .required = true},
     {"out", 'o', MOH__OPTION_STRING, "DIR",
      "the run's directory: run.json, log.jsonl, checkpoints/, best/, "

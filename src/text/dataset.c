@@ -157,23 +157,34 @@ static moh_status close_text(moh__ids *ids, size_t start, int32_t end,
 }
 
 static moh_status encode_texts(const moh__texts *texts,
-                               const moh__tokenizer *tokenizer, bool pack,
+                               moh__encoder *encoder, bool pack, int32_t end,
                                moh__ids *ids, int64_t *starts,
                                moh_error *err) {
-  int32_t end = moh__tokenizer_end(tokenizer);
-  if (pack && end < 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the tokenizer has no end token </s> to put between "
-                     "packed texts");
   for (size_t i = 0; i < texts->n; i++) {
     size_t start = ids->n;
     moh_status status =
-        moh__tokenizer_encode(tokenizer, texts->texts[i], true, ids, err);
+        moh__encoder_encode(encoder, texts->texts[i], true, ids, err);
     if (status == MOH_OK && pack) status = close_text(ids, start, end, err);
     if (status != MOH_OK) return moh__fail_in(err, status, "text %zu", i);
     starts[i + 1] = (int64_t)ids->n;
   }
   return MOH_OK;
+}
+
+static moh_status encode(const moh__texts *texts,
+                         const moh__tokenizer *tokenizer, bool pack,
+                         moh__ids *ids, int64_t *starts, moh_error *err) {
+  moh__encoder *encoder;
+  int32_t end = moh__tokenizer_end(tokenizer);
+  if (pack && end < 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the tokenizer has no end token </s> to put between "
+                     "packed texts");
+  MOH_TRY(moh__encoder_new(&encoder, tokenizer, err));
+  moh_status status =
+      encode_texts(texts, encoder, pack, end, ids, starts, err);
+  moh__encoder_free(encoder);
+  return status;
 }
 
 /* Among what was kept; the ids are in memory. */
@@ -197,8 +208,7 @@ moh_status moh__dataset_make(moh__dataset **out, const moh__texts *texts,
   if (starts == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu texts",
                      texts->n);
-  moh_status status =
-      encode_texts(texts, tokenizer, pack, &ids, starts, err);
+  moh_status status = encode(texts, tokenizer, pack, &ids, starts, err);
   if (status != MOH_OK || !texts->examples) {
     free(starts);
     starts = NULL;

@@ -55,6 +55,13 @@ void moh__records_start(moh__records *records, const char *name,
   if (records->field != NULL && records->column < 0) records->header = true;
 }
 
+void moh__records_resume(moh__records *records, moh__place place,
+                         int64_t n) {
+  records->place = place;
+  records->n = n;
+  records->json_part = MOH__JSON_COMMA;
+}
+
 void moh__records_free(moh__records *records) {
   free(records->text.bytes);
   records->text = (moh__bytes){0};

@@ -63,6 +63,15 @@ typedef struct moh__bytes {
 moh_status moh__bytes_add(moh__bytes *bytes, const char *more, size_t n,
                           moh_error *err);
 
+/* What may stand next in a JSON array. */
+typedef enum moh__json_part {
+  MOH__JSON_ARRAY, /* its opening bracket */
+  MOH__JSON_FIRST, /* an element, or the array's end */
+  MOH__JSON_COMMA, /* or the array's end */
+  MOH__JSON_ELEMENT,
+  MOH__JSON_END /* nothing */
+} moh__json_part;
+
 typedef struct moh__records {
   const char *name; /* of the file, for messages; the caller's */
   moh__text_format format;
@@ -70,7 +79,7 @@ typedef struct moh__records {
   bool header;
   moh__place place;  /* of the window's first byte */
   int64_t n;         /* records so far */
-  int json_part;     /* of an array, records_json.c */
+  moh__json_part json_part;
   int64_t n_columns; /* CSV: of the first record; 0: not read yet */
   int64_t column;    /* CSV: the one wanted, from 0; -1: all */
   bool has_names;    /* CSV: the header has been read */
@@ -80,6 +89,8 @@ typedef struct moh__records {
 /* Starts at the first byte of a file. */
 void moh__records_start(moh__records *records, const char *name,
                         const moh__text_options *options);
+/* Goes on behind the n-th record, n > 0; of CSV, one has been read. */
+void moh__records_resume(moh__records *records, moh__place place, int64_t n);
 void moh__records_free(moh__records *records);
 
 /* Bytes of a byte order mark at the front of a file: 3 or 0. */

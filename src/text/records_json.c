@@ -105,14 +105,6 @@ moh_status moh__records_jsonl(moh__records *r, moh__text window, bool end,
 
 /* ---- arrays ---- */
 
-enum {
-  BEFORE_ARRAY,
-  FIRST_ELEMENT, /* or the array's end */
-  BEFORE_COMMA,  /* or the array's end */
-  ELEMENT,
-  BEHIND_ARRAY
-};
-
 /* Behind the string that starts at `at`; 0 when it does not end here. */
 static size_t end_of_string(moh__text window, size_t at) {
   for (at++; at < window.n && window.bytes[at] != '"'; at++)
@@ -162,7 +154,7 @@ static moh_status next_element(moh__records *r, moh__text window, bool end,
   if (n == 0) n = window.n;
   MOH_TRY(read_element(r, (moh__text){window.bytes, n}, r->place, text,
                        err));
-  r->json_part = BEFORE_COMMA;
+  r->json_part = MOH__JSON_COMMA;
   *used = n;
   *found = true;
   return MOH_OK;
@@ -171,30 +163,30 @@ static moh_status next_element(moh__records *r, moh__text window, bool end,
 /* Takes a bracket or comma; false where another character stands. */
 static bool take_mark(moh__records *r, char c) {
   switch (r->json_part) {
-    case BEFORE_ARRAY:
-      r->json_part = FIRST_ELEMENT;
+    case MOH__JSON_ARRAY:
+      r->json_part = MOH__JSON_FIRST;
       return c == '[';
-    case FIRST_ELEMENT:
-      r->json_part = BEHIND_ARRAY;
+    case MOH__JSON_FIRST:
+      r->json_part = MOH__JSON_END;
       return c == ']';
-    case BEFORE_COMMA:
-      r->json_part = c == ']' ? BEHIND_ARRAY : ELEMENT;
+    case MOH__JSON_COMMA:
+      r->json_part = c == ']' ? MOH__JSON_END : MOH__JSON_ELEMENT;
       return c == ']' || c == ',';
     default:
       return false;
   }
 }
 
-static moh_status refuse_mark(const moh__records *r, int part,
+static moh_status refuse_mark(const moh__records *r, moh__json_part part,
                               moh_error *err) {
   static const char *const wanted[] = {
-      [BEFORE_ARRAY] = "not an array of strings; write [\"first text\", "
+      [MOH__JSON_ARRAY] = "not an array of strings; write [\"first text\", "
                        "\"second text\"], or a text on each line of a "
                        ".jsonl file",
-      [FIRST_ELEMENT] = "the array does not end",
-      [BEFORE_COMMA] = "not valid JSON: a comma or ']' must stand here",
-      [ELEMENT] = "not valid JSON: an element must stand here",
-      [BEHIND_ARRAY] = "not valid JSON: nothing may follow the array"};
+      [MOH__JSON_FIRST] = "the array does not end",
+      [MOH__JSON_COMMA] = "not valid JSON: a comma or ']' must stand here",
+      [MOH__JSON_ELEMENT] = "not valid JSON: an element must stand here",
+      [MOH__JSON_END] = "not valid JSON: nothing may follow the array"};
   moh__fail(err, MOH_ERR_FORMAT, "%s", wanted[part]);
   return moh__records_fail_at(r, r->place, MOH_ERR_FORMAT, err);
 }
@@ -202,7 +194,7 @@ static moh_status refuse_mark(const moh__records *r, int part,
 moh_status moh__records_json(moh__records *r, moh__text window, bool end,
                              size_t *used, moh__text *text, bool *found,
                              moh_error *err) {
-  int part = r->json_part;
+  moh__json_part part = r->json_part;
   size_t at = 0;
   while (at < window.n && window.bytes[at] != '\0' &&
          strchr(" \t\r\n", window.bytes[at]))
@@ -210,13 +202,13 @@ moh_status moh__records_json(moh__records *r, moh__text window, bool end,
   *used = at;
   if (at > 0) return MOH_OK;
   if (window.n == 0) {
-    if (!end || part == BEHIND_ARRAY) return MOH_OK;
-    if (part != BEFORE_ARRAY) return refuse_mark(r, part, err);
+    if (!end || part == MOH__JSON_END) return MOH_OK;
+    if (part != MOH__JSON_ARRAY) return refuse_mark(r, part, err);
     return moh__fail(err, MOH_ERR_FORMAT, "%s: the file is empty", r->name);
   }
   char c = window.bytes[0];
   bool closes = c == ']' || c == ',' || c == '}' || c == ':';
-  if ((part == FIRST_ELEMENT || part == ELEMENT) && !closes)
+  if ((part == MOH__JSON_FIRST || part == MOH__JSON_ELEMENT) && !closes)
     return next_element(r, window, end, used, text, found, err);
   if (!take_mark(r, c)) return refuse_mark(r, part, err);
   *used = 1;

@@ -67,6 +67,11 @@ moh_status moh__tokenizer_parse(moh__tokenizer **out, const char *json,
                                 size_t n, const char *name, moh_error *err);
 moh_status moh__tokenizer_save(const moh__tokenizer *tokenizer,
                                const char *path, moh_error *err);
+moh_status moh__tokenizer_copy(moh__tokenizer **out,
+                               const moh__tokenizer *tokenizer,
+                               moh_error *err);
+/* Whether their files would be the same. */
+bool moh__tokenizer_equal(const moh__tokenizer *a, const moh__tokenizer *b);
 void moh__tokenizer_free(moh__tokenizer *tokenizer);
 
 int32_t moh__tokenizer_size(const moh__tokenizer *tokenizer);

@@ -504,6 +504,17 @@ moh_status moh__tokenizer_load(moh__tokenizer **out, const char *path,
   return status;
 }
 
+moh_status moh__tokenizer_copy(moh__tokenizer **out,
+                               const moh__tokenizer *tokenizer,
+                               moh_error *err) {
+  return moh__tokenizer_from_json(out, json_incref(tokenizer->document),
+                                  err);
+}
+
+bool moh__tokenizer_equal(const moh__tokenizer *a, const moh__tokenizer *b) {
+  return json_equal(a->document, b->document);
+}
+
 moh_status moh__tokenizer_save(const moh__tokenizer *tokenizer,
                                const char *path, moh_error *err) {
   return moh__json_save(tokenizer->document, path, err);

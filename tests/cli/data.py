@@ -2,9 +2,13 @@
 packing, and token shards."""
 
 import json
-import unittest
+import os
+import random
+import signal
+import subprocess
+import time
 
-from support import FACTS, TALK, TINY, Case, main
+from support import FACTS, MOH, TINY, Case, main, moh
 
 
 class Formats(Case):
@@ -104,6 +108,196 @@ class Sequences(Case):
              "--tokenizer", "chars", *TINY], 2,
             "moh train: facts.json: the tokenizer has no end token </s> to "
             "put between packed texts (see 'moh train --help')")
+
+
+def files_of(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+class Shards(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("facts.jsonl", "".join(json.dumps(text) + "\n"
+                                         for text in FACTS))
+        cls.made = moh("data", "--out", "shards", "--tokenizer", "words",
+                       "--shard-tokens", 9, "--json", "facts.jsonl",
+                       cwd=cls.folder)
+
+    def test_data(self):
+        code, out, err = self.made
+        self.assertEqual(code, 0, err)
+        numbers = json.loads(out)
+        del numbers["seconds"]
+        self.assertEqual(numbers, {
+            "directory": "shards", "shards": 2, "tokens": 14, "examples": 3,
+            "one_per_example": True, "vocabulary": 10, "unknown_tokens": 0,
+            "open_examples": 0, "short_texts": 0,
+            "text_bytes": sum(map(len, FACTS))})
+        self.assertEqual(sorted(os.listdir(self.folder / "shards")), [
+            "manifest.json", "shard-000000.bin", "shard-000001.bin",
+            "tokenizer.json"])
+        self.assertIn("vocabulary  words: 10 tokens\n", err)
+        self.assertRegex(err, r"(?m)^data  \d+ B of \d+ B  [\d,]+ tokens/s"
+                         r"  3\.\d\d bytes/token  0:\d\d$")
+        code, out, err = self.run_in("data", "--check", "shards")
+        self.assertEqual((code, err), (0, "every token, count and hash is "
+                                       "as it should be\n"))
+        self.assertEqual(out, "shards      2 in shards\n"
+                         "tokens      14 in 3 examples, 3.86 bytes each\n"
+                         "texts       54 B\nvocabulary  10\n")
+
+    def test_train(self):
+        """Shards give the model that the file itself gives."""
+        weights = []
+        for data, out in (("facts.jsonl", "a"), ("shards", "b")):
+            code, _, err = self.run_in(
+                "train", "--data", data, "--out", out, "--steps", 4,
+                "--held-out", 0.34, "--context", 3, "--long", "split", *TINY)
+            self.assertEqual(code, 0, err)
+            self.assertIn(f"data      {data}: 5 examples, 16 tokens, 2 long "
+                          "examples split at the context\n", err)
+            path = self.folder / out / "final/model.safetensors"
+            weights.append(path.read_bytes())
+        self.assertEqual(weights[0], weights[1])
+        code, _, err = self.run_in("train", "--data", "shards", "--out", "c",
+                                   "--pack", "--context", 5, "--steps", 2,
+                                   "--held-out", 0, *TINY)
+        self.assertEqual(code, 0, err)
+        self.assertIn("data      shards: 14 tokens\n", err)
+
+    def test_tune(self):
+        for out, words in (("model", []), ("stranger", ["--extra-vocab",
+                                                        "talk.json"])):
+            code, _, err = self.run_in("train", "--data", "facts.jsonl",
+                                       "--out", out, "--steps", 1, *words,
+                                       *TINY)
+            self.assertEqual(code, 0, err)
+        words = ["--data", "shards", "--mix", "shards:0.5", "--steps", "1",
+                 "--out", "tuned", "-t1"]
+        code, _, err = self.run_in("tune", "--model", "model", *words)
+        self.assertEqual(code, 0, err)
+        self.assert_fails(
+            ["tune", "--model", "stranger", "--overwrite", *words], 2,
+            "moh tune: shards: made with another tokenizer than the "
+            "model's; prepare the texts again with 'moh data --tokenizer' "
+            "and the model's tokenizer.json (see 'moh tune --help')")
+
+    def test_usage(self):
+        tail = " (see 'moh data --help')"
+        for words, message in [
+            ("", "--out DIR is missing"),
+            ("--out x", "a file of texts is missing: moh data --out DIR "
+             "FILE..."),
+            ("--out x --tokenizer words --vocab-size 300 facts.json",
+             "--vocab-size is for --tokenizer bpe"),
+            ("--out x --pack --tokenizer chars facts.json",
+             "the tokenizer has no end token </s> to put between packed "
+             "texts"),
+            ("--out shards --tokenizer words facts.jsonl", "shards holds "
+             "shards of other data or arguments; name another directory, "
+             "or replace it with --overwrite"),
+        ]:
+            self.assert_fails(f"data {words}", 2,
+                              f"moh data: {message}{tail}")
+        for words, message in [
+            ("train --data shards --out y --tokenizer words", "shards has a "
+             "tokenizer; --tokenizer and --extra-vocab are for files of "
+             "texts"),
+            ("train --data facts.json --out y --extra-vocab shards",
+             "--extra-vocab takes files of texts, and shards is a "
+             "directory"),
+        ]:
+            self.assert_fails(words, 2, f"moh train: {message} (see 'moh "
+                              "train --help')")
+
+    def test_damage(self):
+        code, _, err = self.run_in("data", "--out", "bad", "--tokenizer",
+                                   "words", "facts.jsonl")
+        self.assertEqual(code, 0, err)
+        shard = self.folder / "bad/shard-000000.bin"
+        content = bytearray(shard.read_bytes())
+        content[64 + 2 * 4] = 10
+        shard.write_bytes(content)
+        message = ("bad/shard-000000.bin: token 4 is 10, outside the "
+                   "vocabulary of 10")
+        self.assert_fails("data --check bad", 3, f"moh data: {message}; "
+                          "check it with 'moh data --check'")
+        code, _, err = self.run_in("train", "--data", "bad", "--out", "z",
+                                   "--epochs", 1, *TINY)
+        self.assertEqual(code, 3)
+        self.assertIn(message, err)
+        shard.write_bytes(content[:-8])
+        self.assert_fails(
+            ["train", "--data", "bad", "--out", "z2", *TINY], 3,
+            f"moh train: bad/shard-000000.bin: has {len(content) - 8} "
+            f"bytes, but the manifest says {len(content)}: it was cut, "
+            "changed or not fully copied")
+        (self.folder / "bad/manifest.json").unlink()
+        self.assert_fails(
+            "data --check bad", 3, "moh data: bad: no manifest.json; not "
+            "made by 'moh data', or not finished: run that again with the "
+            "same arguments")
+
+
+class Restart(Case):
+    """Killed at random moments, the work ends in the same bytes."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        rng = random.Random(7)
+        words = ["".join(rng.choices("abcdefgh", k=rng.randint(2, 9)))
+                 for _ in range(3000)]
+        cls.write("big.jsonl", "".join(
+            json.dumps({"text": " ".join(rng.choices(words, k=12))}) + "\n"
+            for _ in range(20000)))
+        cls.words = ["--tokenizer", "words", "--shard-tokens", "20000",
+                     "-t2", "big.jsonl"]
+
+    def test_kill(self):
+        start = time.monotonic()
+        code, _, err = self.run_in("data", "--out", "whole", *self.words)
+        seconds = time.monotonic() - start
+        self.assertEqual(code, 0, err)
+        whole = files_of(self.folder / "whole")
+        self.assertEqual(len(whole), 13 + 2)
+        rng = random.Random(1)
+        kills = 0
+        for attempt in range(1, 200):
+            run = subprocess.Popen([MOH, "data", "--out", "parts",
+                                    *self.words], cwd=self.folder,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+            time.sleep(rng.uniform(0, 0.1 * attempt * seconds))
+            run.kill()
+            run.communicate()
+            kills += run.returncode == -signal.SIGKILL
+            if (self.folder / "parts/manifest.json").exists():
+                break
+        code, _, err = self.run_in("data", "--out", "parts", *self.words)
+        self.assertEqual(code, 0, err)
+        self.assertGreater(kills, 0)
+        self.assertEqual(files_of(self.folder / "parts"), whole)
+
+    def test_interrupt(self):
+        run = subprocess.Popen([MOH, "data", "--out", "stopped",
+                                *self.words, "--shard-tokens", "500"],
+                               cwd=self.folder, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        progress = self.folder / "stopped/progress.json"
+        deadline = time.monotonic() + 60
+        while not progress.exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.001)
+        run.send_signal(signal.SIGTERM)
+        stdout, stderr = run.communicate(timeout=60)
+        self.assertEqual((run.returncode, stdout), (130, b""))
+        self.assertTrue(stderr.decode().endswith(
+            "moh data: interrupted; the same command goes on behind the "
+            "last whole shard in stopped\n"), stderr)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ["train", "tune", "eval", "generate", "chat", "inspect", "bench",
-            "help", "tokenize"]
+COMMANDS = ["train", "tune", "eval", "generate", "chat", "inspect",
+            "tokenize", "data", "bench", "help"]
 
 
 class Help(Case):
