@@ -16,7 +16,7 @@
 enum {
   EVALUATIONS = 20,    /* of a run, when --eval-every is not given */
   EVAL_TOKENS = 20000, /* of an evaluation during the run */
-  FINAL_TOKENS = 2000000, /* of each data set at the end */
+  FINAL_EVAL_TOKENS = 200000, /* of what was trained on, at the end */
   KEEP_CHECKPOINTS = 2
 };
 
@@ -66,6 +66,7 @@ static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
   if (!dataset->examples && part.n_tokens > most) {
     *cut = (moh__sequence){part.sequences[0].first, most};
     part.sequences = cut;
+    part.n_tokens = most;
   }
   while (part.n_sequences > 1 && part.n_tokens > most)
     part.n_tokens -= part.sequences[--part.n_sequences].n;
@@ -181,39 +182,56 @@ static moh_status start(moh__run *run, moh_error *err) {
   return moh__run_forecast(run, err);
 }
 
-/* All of the data may take as long as the training did, so this is said,
- * and of much data only the first part is taken. */
-static void tell_evaluation(const moh__run *run) {
-  moh__number n;
-  const moh__dataset *sets[] = {run->train, run->held_out, run->mix.all};
-  int64_t tokens = 0, all = 0;
-  for (int i = 0; i < 3; i++) {
-    int64_t here = sets[i] != NULL ? sets[i]->n_tokens : 0;
-    all += here;
-    tokens += here < FINAL_TOKENS ? here : FINAL_TOKENS;
-  }
-  fprintf(stderr, "the model is saved; evaluating it on %s%s tokens\n",
-          tokens == all ? "all " : "", moh__number_grouped(&n, tokens));
+/* Data of the last evaluation; of what was trained on, the first tokens do,
+ * or it might take as long as the training did. What it takes is said. */
+typedef struct final_data {
+  moh__dataset part;
+  moh__sequence cut;
+  const moh__dataset *whole; /* NULL: none */
+} final_data;
+
+static void choose_final(const moh__run *run, const moh__dataset *whole,
+                         final_data *data) {
+  int64_t most =
+      moh__int_or(run->values->final_eval_tokens, FINAL_EVAL_TOKENS);
+  data->whole = whole;
+  if (whole != NULL)
+    data->part =
+        first_tokens(whole, most > 0 ? most : INT64_MAX, &data->cut);
 }
 
-static moh_status evaluate_end(moh__run *run, const moh__dataset *dataset,
-                               const char *name, moh__eval_result *result,
-                               moh_error *err) {
-  moh__sequence cut;
-  if (dataset == NULL) return evaluate(run, NULL, name, result, err);
-  moh__dataset part = first_tokens(dataset, FINAL_TOKENS, &cut);
-  return evaluate(run, &part, name, result, err);
+static void tell_final(const char *name, const final_data *data) {
+  moh__number a, b;
+  if (data->whole == NULL) return;
+  fprintf(stderr, "; %s: ", name);
+  if (data->part.n_tokens < data->whole->n_tokens)
+    fprintf(stderr, "first %s of ",
+            moh__number_grouped(&a, data->part.n_tokens));
+  fprintf(stderr, "%s tokens",
+          moh__number_grouped(&b, data->whole->n_tokens));
+}
+
+static moh_status evaluate_final(moh__run *run, const final_data *data,
+                                 const char *name, moh__eval_result *result,
+                                 moh_error *err) {
+  const moh__dataset *part = data->whole == NULL ? NULL : &data->part;
+  return evaluate(run, part, name, result, err);
 }
 
 static moh_status finish(moh__run *run, moh_error *err) {
   moh__run_result result;
   MOH_TRY(save_model(run, "final", err));
   moh__interrupt_release(); /* nothing can be lost any more */
-  tell_evaluation(run);
-  MOH_TRY(evaluate_end(run, run->train, "train", &result.train, err));
-  MOH_TRY(
-      evaluate_end(run, run->held_out, "held_out", &result.held_out, err));
-  MOH_TRY(evaluate_end(run, run->mix.all, "mix", &result.mix, err));
+  final_data train, mix;
+  choose_final(run, run->train, &train);
+  choose_final(run, run->mix.all, &mix);
+  fputs("the model is saved and now evaluated", stderr);
+  tell_final("training data", &train);
+  tell_final("mixed-in data", &mix);
+  fputc('\n', stderr);
+  MOH_TRY(evaluate_final(run, &train, "train", &result.train, err));
+  MOH_TRY(evaluate(run, run->held_out, "held_out", &result.held_out, err));
+  MOH_TRY(evaluate_final(run, &mix, "mix", &result.mix, err));
   return moh__run_report(run, &result, err);
 }
 

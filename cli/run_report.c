@@ -86,14 +86,14 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
 static json_t *training_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b}",
+      "s:i, s:f, s:I, s:b, s:b, s:f}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
       (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
       o->batch, "accumulate", o->accumulate, "context", o->context,
       "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
-      "amsgrad", o->amsgrad);
+      "amsgrad", o->amsgrad, "skip_outliers", o->skip_outliers);
 }
 
 json_t *moh__run_record(const moh__run *run) {
@@ -145,9 +145,10 @@ static void set_eval(json_t *object, const char *key,
 static json_t *result_json(const moh__run *run,
                            const moh__run_result *result) {
   json_t *object = json_pack(
-      "{s:s, s:I, s:f, s:I, s:I, s:I}", "out", run->dir.path, "steps",
+      "{s:s, s:I, s:f, s:I, s:I, s:I, s:I}", "out", run->dir.path, "steps",
       (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
       run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
+      "skipped_steps", (json_int_t)moh__trainer_n_skipped(run->trainer),
       "unknown_tokens", (json_int_t)run->main.all->n_unknown,
       "long_examples", (json_int_t)run->main.all->n_long);
   set_eval(object, "train", &result->train);
@@ -161,8 +162,19 @@ static json_t *result_json(const moh__run *run,
   return object;
 }
 
+static void tell_skipped(const moh__run *run) {
+  moh__number skipped, steps;
+  int64_t n = moh__trainer_n_skipped(run->trainer);
+  if (n == 0) return;
+  fprintf(stderr, "%s of %s steps skipped as outliers\n",
+          moh__number_grouped(&skipped, n),
+          moh__number_grouped(&steps,
+                              moh__trainer_step_number(run->trainer)));
+}
+
 moh_status moh__run_report(const moh__run *run,
                            const moh__run_result *result, moh_error *err) {
+  tell_skipped(run);
   if (!run->values->json) {
     print_text(run, result);
     return MOH_OK;

@@ -81,6 +81,10 @@ const moh__option moh__training_options[] = {
      FIELD(amsgrad)},
     {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
      FIELD(clip), .min = 0, .max = 1e9},
+    {"skip-outliers", 0, MOH__OPTION_REAL, "Z",
+     "skip steps whose loss or gradient norm lies more than Z standard "
+     "deviations above the mean of the last 128; 0: none",
+     "0", FIELD(skip_outliers), .min = 0, .max = 1e9},
     {"adam-beta1", 0, MOH__OPTION_REAL, "X", "decay of the first moment",
      "0.9", FIELD(beta1), .min = 0, .max = 0.999999},
     {"adam-beta2", 0, MOH__OPTION_REAL, "X", "decay of the second moment",
@@ -106,6 +110,10 @@ const moh__option moh__run_options[] = {
     {"eval-tokens", 0, MOH__OPTION_INT, "N",
      "tokens of such an evaluation, at most", "20000", FIELD(eval_tokens),
      COUNT(1e12)},
+    {"final-eval-tokens", 0, MOH__OPTION_INT, "N",
+     "of the training data, tokens of the evaluation at the end, at most; "
+     "0: all",
+     "200000", FIELD(final_eval_tokens), .min = 0, .max = 1e12},
     {"checkpoint-every", 0, MOH__OPTION_INT, "STEPS",
      "save the whole state so often; 0: only when interrupted", "0",
      FIELD(checkpoint_every), .min = 0, .max = 1e12},
@@ -155,6 +163,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta1 = moh__real_or(v->beta1, options->beta1);
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->skip_outliers = moh__real_or(v->skip_outliers, 0);
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
   options->batch = (int32_t)moh__int_or(v->batch, d->batch);

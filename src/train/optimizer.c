@@ -173,3 +173,7 @@ moh_status moh__optimizer_step(moh__optimizer *o, moh__pool *pool,
 }
 
 int64_t moh__optimizer_steps(const moh__optimizer *o) { return o->step; }
+
+void moh__optimizer_set_steps(moh__optimizer *o, int64_t steps) {
+  o->step = steps;
+}

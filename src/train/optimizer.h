@@ -37,7 +37,10 @@ moh_status moh__optimizer_step(moh__optimizer *optimizer, moh__pool *pool,
                                const moh__adamw_options *options,
                                double grad_scale, moh_error *err);
 
+/* Updates so far, which the correction of the moments goes by; set when a
+ * state is loaded. */
 int64_t moh__optimizer_steps(const moh__optimizer *optimizer);
+void moh__optimizer_set_steps(moh__optimizer *optimizer, int64_t steps);
 
 /* First and second moments of a parameter, and the largest second moments so
  * far, [w->n]; NULL for buffers, and where there is none. */

@@ -21,6 +21,7 @@ json_t *moh__step_report_json(const moh__step_report *r) {
       "tokens", (json_int_t)r->n_tokens, "tokens_per_second",
       r->seconds > 0 ? (double)r->n_tokens / r->seconds : 0.0);
   if (json == NULL) return NULL;
+  if (r->skipped) json_object_set_new(json, "skipped", json_true());
   if (!isnan(r->mix_loss))
     json_object_set_new(json, "mix_loss", json_real(r->mix_loss));
   if (r->n_routed_layers == 0) return json;

@@ -70,6 +70,7 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"weight_decay", o->weight_decay, 0, 1e6},
       {"clip", o->clip, 0, 1e30},
       {"router_lr", o->router_lr, 0, 1e6},
+      {"skip_outliers", o->skip_outliers, 0, 1e9},
       {"epochs", (double)o->epochs, 0, 1e9},
       {"steps", (double)o->steps, 0, 1e12},
       {"batch", o->batch, 1, 1 << 20},
@@ -161,8 +162,10 @@ void moh__trainer_free(moh__trainer *t) {
 
 int64_t moh__trainer_n_steps(const moh__trainer *t) { return t->n_steps; }
 
-int64_t moh__trainer_step_number(const moh__trainer *t) {
-  return moh__optimizer_steps(t->optimizer);
+int64_t moh__trainer_step_number(const moh__trainer *t) { return t->step; }
+
+int64_t moh__trainer_n_skipped(const moh__trainer *t) {
+  return t->outliers.n_skipped;
 }
 
 /* ---- a step ---- */
@@ -284,11 +287,10 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->layers = t->layers;
 }
 
-/* Clips and updates; nothing has changed before this returns MOH_OK. */
-static moh_status update(moh__trainer *t, moh__step_report *r,
+/* Clips and updates. */
+static moh_status update(moh__trainer *t, const moh__step_report *r,
                          moh_error *err) {
   const moh__train_options *o = &t->options;
-  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
   double scale = 1;
   if (o->clip > 0 && r->grad_norm > o->clip) scale = o->clip / r->grad_norm;
   moh__adamw_options adamw = {.lr = r->lr,
@@ -301,11 +303,28 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
   return moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err);
 }
 
+/* The update, unless the step is an outlier or has diverged: no weight has
+ * changed then. */
+static moh_status finish_step(moh__trainer *t, moh__step_report *r,
+                              moh_error *err) {
+  double z = t->options.skip_outliers;
+  if (!isfinite(r->total_loss))
+    return moh__fail(err, MOH_ERR_DIVERGED,
+                     "the loss of step %lld is not finite; no weight was "
+                     "changed. A lower learning rate or a longer warm-up "
+                     "usually helps",
+                     (long long)r->step);
+  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
+  r->skipped = z > 0 && moh__outliers_check(&t->outliers, z, r->task_loss,
+                                            r->grad_norm);
+  return r->skipped ? MOH_OK : update(t, r, err);
+}
+
 moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
                              moh_error *err) {
   double start = moh__now();
   memset(r, 0, sizeof(*r));
-  r->step = moh__trainer_step_number(t) + 1;
+  r->step = t->step + 1;
   r->lr = learning_rate(t, r->step);
   step_sums sums = {0};
   real weight = (real)(1.0 / (double)draw_spans(t));
@@ -315,13 +334,8 @@ moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
     MOH_TRY(run_micro_batch(t, i, weight, &sums, err));
   finish_use(t);
   fill_report(t, &sums, r);
-  if (!isfinite(r->total_loss))
-    return moh__fail(err, MOH_ERR_DIVERGED,
-                     "the loss of step %lld is not finite; no weight was "
-                     "changed. A lower learning rate or a longer warm-up "
-                     "usually helps",
-                     (long long)r->step);
-  MOH_TRY(update(t, r, err));
+  MOH_TRY(finish_step(t, r, err));
+  t->step = r->step;
   r->seconds = moh__now() - start;
   return MOH_OK;
 }

@@ -31,6 +31,7 @@ typedef struct moh__train_options {
   int32_t accumulate;  /* micro-batches of a step */
   int32_t context;     /* tokens that a sequence predicts, at most */
   double mix_share;    /* of the sequences, from the second dataset */
+  double skip_outliers; /* standard deviations (train/outliers.h); 0: off */
   uint64_t seed;
 } moh__train_options;
 
@@ -45,7 +46,7 @@ typedef struct moh__layer_load {
   int32_t n_dead;   /* routed heads that no token used */
 } moh__layer_load;
 
-/* What one optimizer step did. */
+/* What one step did. */
 typedef struct moh__step_report {
   int64_t step;    /* from 1 */
   int64_t n_steps; /* in all */
@@ -60,6 +61,7 @@ typedef struct moh__step_report {
   double lr;
   int64_t n_tokens; /* predicted in this step */
   double seconds;   /* of this step */
+  bool skipped;     /* an outlier: no weight and no moment has changed */
   int32_t n_routed_layers;
   const moh__layer_load *layers; /* holds until the next step */
 } moh__step_report;
@@ -82,10 +84,14 @@ moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
 void moh__trainer_free(moh__trainer *trainer);
 
 int64_t moh__trainer_n_steps(const moh__trainer *trainer);
+/* Steps done, skipped ones among them: the learning rate and the data go by
+ * this number. */
 int64_t moh__trainer_step_number(const moh__trainer *trainer);
+int64_t moh__trainer_n_skipped(const moh__trainer *trainer);
 
-/* One optimizer step. A loss or gradient that is not finite is
- * MOH_ERR_DIVERGED with the tensor's name; no weight has changed then. */
+/* One step: an update, unless it is skipped as an outlier. A loss or gradient
+ * that is not finite is MOH_ERR_DIVERGED with the tensor's name; no weight
+ * has changed then. */
 moh_status moh__trainer_step(moh__trainer *trainer, moh__step_report *report,
                              moh_error *err);
 

@@ -6,6 +6,7 @@
 #include "op/tape.h"
 #include "train/batcher.h"
 #include "train/optimizer.h"
+#include "train/outliers.h"
 #include "train/trainer.h"
 
 struct moh__trainer {
@@ -19,6 +20,8 @@ struct moh__trainer {
   moh__arena arena;
   moh__tape tape;
   int64_t n_steps;
+  int64_t step; /* done, or skipped; the optimizer counts its updates */
+  moh__outliers outliers;
   int32_t n_routed_layers;
   moh__layer_load *layers; /* [n_routed_layers] */
   real *loads;             /* [n_routed_layers][n_routed] */

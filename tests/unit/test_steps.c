@@ -1,0 +1,177 @@
+/*
+ * Steps that do less or other than usual: outliers that are skipped.
+ */
+#include <stdlib.h>
+
+#include "support/check.h"
+#include "support/tables.h"
+#include "support/training.h"
+#include "train/trainer_internal.h"
+
+/* ---- outliers ---- */
+
+/* A full window of losses around 1 and norms around x: a fresh model's
+ * loss, ln 23 at least, is far above. */
+static void feed_window(bench *b, double norm) {
+  moh__outliers *o = &b->trainer->outliers;
+  o->n = MOH__OUTLIER_WINDOW;
+  for (int i = 0; i < o->n; i++) {
+    o->loss[i] = 1 + 0.01 * (i % 2);
+    o->norm[i] = norm + 0.01 * (i % 2);
+  }
+}
+
+static void feed_usual(bench *b) {
+  feed_window(b, 100);
+  for (int i = 0; i < MOH__OUTLIER_WINDOW; i++)
+    b->trainer->outliers.loss[i] = 100 + i % 2;
+}
+
+/* Everything that a skipped step must leave alone. */
+typedef struct kept {
+  real **w, **m, **v;
+  int n;
+} kept;
+
+static kept keep(const bench *b) {
+  int n = b->model->n_params;
+  kept k = {.w = calloc((size_t)n, sizeof(real *)),
+            .m = calloc((size_t)n, sizeof(real *)),
+            .v = calloc((size_t)n, sizeof(real *)),
+            .n = n};
+  for (int i = 0; i < n; i++) {
+    const moh__param *p = &b->model->params[i];
+    const moh__optimizer *o = b->trainer->optimizer;
+    k.w[i] = copied_reals(p->data, p->n);
+    k.m[i] = copied_reals(moh__optimizer_m(o, p), p->n);
+    k.v[i] = copied_reals(moh__optimizer_v(o, p), p->n);
+  }
+  return k;
+}
+
+static void free_kept(kept *k) {
+  for (int i = 0; i < k->n; i++) {
+    free(k->w[i]);
+    free(k->m[i]);
+    free(k->v[i]);
+  }
+  free(k->w);
+  free(k->m);
+  free(k->v);
+}
+
+static real weights_moved(const bench *b, const kept *k, int i) {
+  const moh__param *p = &b->model->params[i];
+  return largest_difference(p->data, k->w[i], p->n);
+}
+
+static real moments_moved(const bench *b, const kept *k, int i) {
+  const moh__param *p = &b->model->params[i];
+  const moh__optimizer *o = b->trainer->optimizer;
+  return largest_difference(moh__optimizer_m(o, p), k->m[i], p->n) +
+         largest_difference(moh__optimizer_v(o, p), k->v[i], p->n);
+}
+
+static void open_routed(bench *b, const moh__train_options *o) {
+  moh__config c = routed_config();
+  open_bench(b, &c, o, 1);
+}
+
+static void outliers_change_nothing(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.skip_outliers = 4;
+  bench b;
+  open_routed(&b, &o);
+  for (int i = 0; i < 3; i++) assert_false(step(&b).skipped);
+  feed_window(&b, 1e6);
+  kept k = keep(&b);
+  moh__step_report r = step(&b);
+  assert_true(r.skipped);
+  assert_int_equal(r.step, 4);
+  assert_true(r.task_loss > 2 && r.grad_norm > 0);
+  for (int i = 0; i < k.n; i++)
+    assert_true(weights_moved(&b, &k, i) + moments_moved(&b, &k, i) == 0);
+  assert_int_equal(moh__optimizer_steps(b.trainer->optimizer), 3);
+  assert_int_equal(moh__trainer_step_number(b.trainer), 4);
+  assert_int_equal(moh__trainer_n_skipped(b.trainer), 1);
+  free_kept(&k);
+  close_bench(&b);
+}
+
+static void a_norm_is_enough(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.skip_outliers = 4;
+  bench b;
+  open_routed(&b, &o);
+  feed_usual(&b);
+  assert_false(step(&b).skipped);
+  feed_usual(&b);
+  for (int i = 0; i < MOH__OUTLIER_WINDOW; i++)
+    b.trainer->outliers.norm[i] = 1e-3 * (1 + i % 2);
+  assert_true(step(&b).skipped);
+  close_bench(&b);
+}
+
+/* The schedule and the data go on; Adam's correction counts updates: its
+ * first one moves a weight by lr, and by the lr of step 2. */
+static void the_schedule_goes_on(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.skip_outliers = 4;
+  o.weight_decay = 0;
+  o.warmup = 0.5;
+  o.clip = 0;
+  bench b;
+  bench plain;
+  open_routed(&b, &o);
+  open_routed(&plain, &o);
+  feed_window(&b, 1e6);
+  assert_true(step(&b).skipped);
+  b.trainer->outliers.n = 0;
+  kept k = keep(&b);
+  step(&plain);
+  moh__step_report r = step(&b);
+  moh__step_report second = step(&plain);
+  assert_true(r.lr == second.lr && r.lr == 2 * o.lr / 10);
+  assert_true(r.epoch == second.epoch);
+  double most = 0;
+  for (int i = 0; i < k.n; i++)
+    most = fmax(most, (double)weights_moved(&b, &k, i));
+  assert_true(fabs(most - r.lr) < 1e-3 * r.lr);
+  free_kept(&k);
+  close_bench(&b);
+  close_bench(&plain);
+}
+
+/* Also when the run is much longer than a window. */
+static void without_outliers_nothing_changes(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.steps = 200;
+  bench off;
+  bench on;
+  open_routed(&off, &o);
+  o.skip_outliers = 1e6;
+  open_routed(&on, &o);
+  for (int i = 0; i < 200; i++) {
+    step(&off);
+    assert_false(step(&on).skipped);
+  }
+  assert_true(furthest_weight(&off, &on) == 0);
+  assert_int_equal(on.trainer->outliers.n, MOH__OUTLIER_WINDOW);
+  assert_int_equal(off.trainer->outliers.n, 0);
+  close_bench(&off);
+  close_bench(&on);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(outliers_change_nothing),
+      cmocka_unit_test(a_norm_is_enough),
+      cmocka_unit_test(the_schedule_goes_on),
+      cmocka_unit_test(without_outliers_nothing_changes),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
