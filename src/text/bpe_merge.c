@@ -29,7 +29,8 @@ moh_status moh__bpe_tokens_start(moh__bpe_tokens *tokens, size_t n_vocab,
                                  moh_error *err) {
   *tokens = (moh__bpe_tokens){0};
   tokens->owned = calloc(n_vocab, sizeof(*tokens->owned));
-  if (tokens->owned == NULL) {
+  tokens->merges = calloc(n_vocab, sizeof(*tokens->merges));
+  if (tokens->owned == NULL || tokens->merges == NULL) {
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu tokens",
                      n_vocab);
   }
@@ -51,40 +52,23 @@ void moh__bpe_tokens_free(moh__bpe_tokens *tokens) {
   moh__vocab_free(&tokens->words);
 }
 
-/* The token of two together, which may be there already. */
-static moh_status join_tokens(moh__bpe_tokens *tokens, int32_t left,
-                              int32_t right, int32_t *id, moh_error *err) {
-  moh__text a = tokens->words.words[left], b = tokens->words.words[right];
-  char *whole = malloc(a.n + b.n);
+/*
+ * The token of two together. It is new: a token is the result of merges
+ * inside its own letters only, which go the same way wherever the letters
+ * stand, so no other pair makes the same token.
+ */
+static moh_status join_tokens(moh__bpe_tokens *tokens, uint64_t pair,
+                              int32_t *id, moh_error *err) {
+  moh__text left = tokens->words.words[pair >> 32];
+  moh__text right = tokens->words.words[pair & UINT32_MAX];
+  char *whole = malloc(left.n + right.n);
   if (whole != NULL) {
-    memcpy(whole, a.bytes, a.n);
-    memcpy(whole + a.n, b.bytes, b.n);
-    *id = moh__vocab_find(&tokens->words, (moh__text){whole, a.n + b.n});
-    if (*id >= 0) {
-      free(whole);
-      return MOH_OK;
-    }
+    memcpy(whole, left.bytes, left.n);
+    memcpy(whole + left.n, right.bytes, right.n);
   }
   *id = (int32_t)tokens->words.n;
-  return add_token(tokens, whole, a.n + b.n, err);
-}
-
-/* More merges than tokens are possible: two may have the same result. */
-static moh_status add_merge(moh__bpe_tokens *tokens, uint64_t pair,
-                            moh_error *err) {
-  if (tokens->n_merges == tokens->merges_capacity) {
-    size_t capacity = 2 * tokens->merges_capacity + 1024;
-    uint64_t *grown =
-        reallocarray(tokens->merges, capacity, sizeof(*grown));
-    if (grown == NULL) {
-      return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu merges",
-                       capacity);
-    }
-    tokens->merges = grown;
-    tokens->merges_capacity = capacity;
-  }
   tokens->merges[tokens->n_merges++] = pair;
-  return MOH_OK;
+  return add_token(tokens, whole, left.n + right.n, err);
 }
 
 /* ---- pairs ------------------------------------------------------------
@@ -96,7 +80,6 @@ typedef struct pair {
   int32_t seen;  /* first of its sightings, NONE: none */
   bool used;     /* the slot is */
   bool touched;  /* in the list of pairs that the merge made */
-  bool merged;   /* has a place in the list of merges */
 } pair;
 
 /* A word in which a pair is, or was. */
@@ -276,7 +259,8 @@ static moh_status count_pairs(merger *m, moh_error *err) {
 
 /* Joins a pair wherever a word has it, from left to right. Pairs that lie
  * over each other, as two of aa in aaa, were counted each; what the merge
- * leaves of their count is cleared by the caller. */
+ * leaves of the pair's own count does not matter, as it cannot come back.
+ */
 static moh_status merge_word(merger *m, int32_t word, int32_t left,
                              int32_t right, int32_t id, moh_error *err) {
   int32_t *symbols = m->symbols + m->start[word];
@@ -311,7 +295,6 @@ static moh_status merge_words(merger *m, uint64_t key, int32_t id,
     m->unused = at;
     at = here.next;
   }
-  slot_of(m, key)->count = 0;
   return queue_touched(m, err);
 }
 
@@ -335,18 +318,13 @@ static moh_status next_pair(merger *m, uint64_t *key, bool *found,
 }
 
 static moh_status merge_all(merger *m, size_t n_vocab, moh_error *err) {
-  uint64_t key;
-  bool found = true;
-  moh__bpe_tokens *tokens = m->tokens;
-  while (tokens->words.n < n_vocab) {
+  while (m->tokens->words.n < n_vocab) {
+    uint64_t key;
+    bool found;
     int32_t id;
     MOH_TRY(next_pair(m, &key, &found, err));
     if (!found) break;
-    MOH_TRY(join_tokens(tokens, (int32_t)(key >> 32),
-                        (int32_t)(key & UINT32_MAX), &id, err));
-    pair *p = slot_of(m, key);
-    if (!p->merged) MOH_TRY(add_merge(tokens, key, err));
-    p->merged = true;
+    MOH_TRY(join_tokens(m->tokens, key, &id, err));
     MOH_TRY(merge_words(m, key, id, err));
   }
   return MOH_OK;

@@ -8,7 +8,7 @@
 typedef struct moh__bpe_tokens {
   moh__vocab words;
   uint64_t *merges; /* pairs of ids, in order */
-  size_t n_merges, merges_capacity;
+  size_t n_merges;
   char **owned; /* [n_owned] spellings behind words */
   size_t n_owned;
 } moh__bpe_tokens;

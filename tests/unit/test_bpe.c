@@ -232,6 +232,37 @@ static void the_pattern_cuts_words(void **state) {
   moh__tokenizer_free(tokenizer);
 }
 
+/* "!", the character, "!": three words, or one when it is no white space.
+ */
+static void assert_words(const char *character, size_t n_words) {
+  char text[16];
+  snprintf(text, sizeof(text), "!%s!", character);
+  moh__bpe_trainer *trainer = trainer_of(MOH__BPE_WORDS);
+  feed(trainer, text, 2);
+  moh__tokenizer *tokenizer = finish(trainer, 1000);
+  moh__ids ids = encoded(tokenizer, text_of(text), true);
+  if (ids.n != n_words) fail_msg("%zu words in \"%s\"", ids.n, text);
+  moh__ids_free(&ids);
+  moh__tokenizer_free(tokenizer);
+}
+
+static void white_space_is_that_of_unicode(void **state) {
+  (void)state;
+  const char *blanks[] = {"\t",     "\n",       "\v",     "\f",
+                          "\r",     "\xC2\x85", "\u00A0", "\u1680",
+                          "\u2000", "\u2005",   "\u200A", "\u2028",
+                          "\u2029", "\u202F",   "\u205F", "\u3000"};
+  const char *others[] = {"\b",     "\x0E",   "\x1F",   "\x7F",  "\xC2\x84",
+                          "\u180E", "\u200B", "\u2060", "\uFEFF"};
+  for (size_t i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++) {
+    assert_words(blanks[i], 3);
+  }
+  for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+    assert_words(others[i], 1);
+  }
+  assert_words(" ", 2);
+}
+
 /* ---- any bytes --------------------------------------------------------
  */
 
@@ -392,15 +423,18 @@ static void rare_words_are_forgotten(void **state) {
   (void)state;
   moh__bpe_trainer *trainer = trainer_of(8);
   char word[8];
-  feed(trainer, "often", 50);
+  feed(trainer, "once", 1);
+  feed(trainer, "often", 150);
+  feed(trainer, "usual", 100);
   for (int i = 0; i < 100; i++) {
     snprintf(word, sizeof(word), "w%d", i);
     feed(trainer, word, 1); /* "w" and a number */
-    feed(trainer, "often", 1);
   }
   assert_true(moh__bpe_trainer_forgotten(trainer) > 80);
   moh__tokenizer *tokenizer = finish(trainer, 1000);
+  assert_token(tokenizer, MOH__BPE_LEAST, "en");
   assert_true(moh__tokenizer_id(tokenizer, "often") > 0);
+  assert_true(moh__tokenizer_id(tokenizer, "usual") > 0);
   assert_int_equal(moh__tokenizer_id(tokenizer, "13"), -1);
   moh__tokenizer_free(tokenizer);
 }
@@ -438,6 +472,7 @@ int main(void) {
       cmocka_unit_test(every_byte_is_a_token),
       cmocka_unit_test(the_end_is_found_only_when_wanted),
       cmocka_unit_test(the_pattern_cuts_words),
+      cmocka_unit_test(white_space_is_that_of_unicode),
       cmocka_unit_test(any_bytes_come_back),
       cmocka_unit_test(a_word_may_be_very_long),
       cmocka_unit_test(long_and_short_words_merge_alike),
