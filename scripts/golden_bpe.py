@@ -158,6 +158,20 @@ def split_document(document):
     document["model"]["ignore_merges"] = True
 
 
+def digits_document(document):
+    """Single digits, and a pattern that names what stays; few tokens."""
+    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "Split", "pattern": {"Regex": r"\s?\S+|\s"},
+         "behavior": "Removed", "invert": True},
+        {"type": "ByteLevel", "add_prefix_space": False,
+         "trim_offsets": True, "use_regex": False}]}
+    model = document["model"]
+    model["vocab"] = {token: i for token, i in model["vocab"].items()
+                      if i < 300}
+    model["merges"] = model["merges"][:300 - 257]
+
+
 def prefix_document(document):
     """A blank in front, merges as strings, and added tokens."""
     document["pre_tokenizer"]["add_prefix_space"] = True
@@ -190,6 +204,7 @@ def make_files(lib):
     first = trained(lib, corpus)
     tokenizers = {"trained": first}
     for name, change in [("split", split_document),
+                         ("digits", digits_document),
                          ("prefix", prefix_document),
                          ("small", small_document)]:
         tokenizers[name] = changed(lib, first, change)
@@ -200,7 +215,8 @@ def make_files(lib):
         expected["ids"][name] = [
             tokenizer.encode(text, add_special_tokens=False).ids
             for text in expected["texts"]]
-    files["expected.json"] = json.dumps(expected) + "\n"
+    files["expected.json"] = json.dumps(expected, ensure_ascii=False,
+                                         separators=(",", ":")) + "\n"
     return files
 
 

@@ -110,6 +110,13 @@ static moh_status cut_blanks(cutter *cut, size_t step, moh__text text) {
   return cut_step(cut, step + 1, moh__text_part(text, start, at));
 }
 
+/* A part of a text goes on to the next step, if it is wanted. */
+static moh_status hand_on(cutter *cut, size_t step, bool wanted,
+                          moh__text text, size_t from, size_t to) {
+  if (!wanted) return MOH_OK;
+  return cut_step(cut, step + 1, moh__text_part(text, from, to));
+}
+
 /* The first match at or behind `from`: its place in match[0], match[1].
  * match[0] is PCRE2_UNSET when there is none. */
 static moh_status find_match(cutter *cut, size_t step, moh__text text,
@@ -146,7 +153,7 @@ static moh_status find_match(cutter *cut, size_t step, moh__text text,
 }
 
 static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
-  bool keep = cut->tokenizer->steps[step].keep;
+  const moh__step *by = &cut->tokenizer->steps[step];
   size_t from = 0, done = 0, last = PCRE2_UNSET, match[2];
   uint32_t code;
   while (from <= text.n) {
@@ -157,14 +164,11 @@ static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
       from += moh__utf8_next(moh__text_part(text, from, text.n), &code);
       continue;
     }
-    MOH_TRY(cut_step(cut, step + 1, moh__text_part(text, done, match[0])));
-    if (keep) {
-      moh__text found = moh__text_part(text, match[0], match[1]);
-      MOH_TRY(cut_step(cut, step + 1, found));
-    }
+    MOH_TRY(hand_on(cut, step, by->rest, text, done, match[0]));
+    MOH_TRY(hand_on(cut, step, by->matches, text, match[0], match[1]));
     from = done = last = match[1];
   }
-  return cut_step(cut, step + 1, moh__text_part(text, done, text.n));
+  return hand_on(cut, step, by->rest, text, done, text.n);
 }
 
 /* With a blank in front, as each word inside a text has one. */

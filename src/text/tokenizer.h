@@ -4,8 +4,8 @@
  * become ids by the model, and a decoder joins them again.
  *
  * Known here: models WordLevel and byte-level BPE; pre-tokenizers
- * WhitespaceSplit, Split by a regular expression (behaviours Isolated and
- * Removed) and ByteLevel (for BPE, at the end), alone or in a Sequence;
+ * WhitespaceSplit, Digits, Split by a regular expression (behaviours Isolated
+ * and Removed) and ByteLevel (for BPE, at the end), alone or in a Sequence;
  * decoders WordPiece (clean-up), Fuse and ByteLevel. An unknown step is an
  * error that names it.
  */

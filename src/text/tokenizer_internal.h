@@ -54,7 +54,8 @@ typedef enum moh__step_kind {
 typedef struct moh__step {
   moh__step_kind kind;
   pcre2_code *pattern;
-  bool keep; /* matches are pieces too (Isolated), or go (Removed) */
+  bool matches; /* whether the pattern's matches become pieces ... */
+  bool rest;    /* ... and whether what lies between them does */
 } moh__step;
 
 /* A token that is found in the text before anything else. */

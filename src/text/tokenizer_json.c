@@ -276,21 +276,42 @@ static moh_status read_pattern(pcre2_code **out, const json_t *pattern,
   return compile(out, moh__text_of(text), options, err);
 }
 
+/* Isolated: matches and what lies between them. Removed: only the latter;
+ * inverted, only the former. */
 static moh_status read_split(moh__step *step, const json_t *split,
                              moh_error *err) {
   const char *behavior;
   const json_t *pattern;
+  bool invert;
   MOH_TRY(moh__json_get_string(split, "behavior", &behavior, err));
-  step->keep = strcmp(behavior, "Isolated") == 0;
-  if (!step->keep && strcmp(behavior, "Removed") != 0) {
+  MOH_TRY(moh__json_get_bool(split, "invert", &invert, err));
+  bool isolated = strcmp(behavior, "Isolated") == 0;
+  if (!isolated && strcmp(behavior, "Removed") != 0) {
     moh__text name = moh__text_of(behavior);
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
                      "the behavior \"%.*s\" of a Split is not known here",
                      moh__quoted(name), behavior);
   }
-  MOH_TRY(check_false(split, "invert", err));
+  step->kind = MOH__STEP_PATTERN;
+  step->matches = isolated || invert;
+  step->rest = isolated || !invert;
   MOH_TRY(get_object(split, "pattern", &pattern, err));
   return read_pattern(&step->pattern, pattern, err);
+}
+
+/* A step that cuts at every match and keeps everything. */
+static moh_status isolate(moh__step *step, const char *pattern,
+                          moh_error *err) {
+  step->kind = MOH__STEP_PATTERN;
+  step->matches = step->rest = true;
+  return compile(&step->pattern, moh__text_of(pattern), PCRE2_UCP, err);
+}
+
+static moh_status read_digits(moh__step *step, const json_t *digits,
+                              moh_error *err) {
+  bool single;
+  MOH_TRY(moh__json_get_bool(digits, "individual_digits", &single, err));
+  return isolate(step, single ? "\\p{N}" : "\\p{N}+", err);
 }
 
 static moh_status add_step(moh__tokenizer *tokenizer, moh__step **step,
@@ -318,10 +339,7 @@ static moh_status read_byte_level(moh__tokenizer *tokenizer,
   }
   if (!pattern) return MOH_OK;
   MOH_TRY(add_step(tokenizer, &step, err));
-  step->kind = MOH__STEP_PATTERN;
-  step->keep = true;
-  return compile(&step->pattern, moh__text_of(moh__byte_level_pattern),
-                 PCRE2_UCP, err);
+  return isolate(step, moh__byte_level_pattern, err);
 }
 
 static moh_status read_step(moh__tokenizer *tokenizer, const json_t *json,
@@ -334,13 +352,15 @@ static moh_status read_step(moh__tokenizer *tokenizer, const json_t *json,
   if (is_type(json, "ByteLevel") && tokenizer->bpe != NULL) {
     return read_byte_level(tokenizer, json, err);
   }
-  bool split = is_type(json, "Split");
-  if (!split && !is_type(json, "WhitespaceSplit")) {
+  bool split = is_type(json, "Split"), digits = is_type(json, "Digits");
+  if (!split && !digits && !is_type(json, "WhitespaceSplit")) {
     return refuse("pre-tokenizer", json, err);
   }
   MOH_TRY(add_step(tokenizer, &step, err));
-  step->kind = split ? MOH__STEP_PATTERN : MOH__STEP_BLANKS;
-  return split ? read_split(step, json, err) : MOH_OK;
+  if (split) return read_split(step, json, err);
+  if (digits) return read_digits(step, json, err);
+  step->kind = MOH__STEP_BLANKS;
+  return MOH_OK;
 }
 
 static moh_status read_sequence(moh__tokenizer *tokenizer,

@@ -94,6 +94,11 @@ static void another_pattern_and_whole_words(void **state) {
   check_file("split", true);
 }
 
+static void digits_and_a_pattern_of_what_stays(void **state) {
+  (void)state;
+  check_file("digits", true);
+}
+
 static void a_blank_in_front_and_added_tokens(void **state) {
   (void)state;
   check_file("prefix", false);
@@ -132,6 +137,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_librarys_own_shape),
       cmocka_unit_test(another_pattern_and_whole_words),
+      cmocka_unit_test(digits_and_a_pattern_of_what_stays),
       cmocka_unit_test(a_blank_in_front_and_added_tokens),
       cmocka_unit_test(few_letters_and_an_unknown_token),
       cmocka_unit_test(training_finds_the_same_merges),

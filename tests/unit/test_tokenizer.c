@@ -412,6 +412,18 @@ static void patterns_cut(void **state) {
   t = parsed(document(NULL, NULL, SPLIT("String", ".", "Removed"), NULL));
   ASSERT_IDS(t, text_of("a.b..ab"), true, 0, 1, 3);
   moh__tokenizer_free(t);
+  t = parsed(document(NULL, NULL,
+                      "{\"type\": \"Split\", \"invert\": true, "
+                      "\"behavior\": \"Removed\", \"pattern\": "
+                      "{\"Regex\": \"[ab]+\"}}",
+                      NULL));
+  ASSERT_IDS(t, text_of("..a. ab!b"), true, 0, 3, 1);
+  moh__tokenizer_free(t);
+  t = parsed(document(NULL, NULL,
+                      "{\"type\": \"Digits\", \"individual_digits\": false}",
+                      NULL));
+  ASSERT_IDS(t, text_of("a12\u00BDb"), true, 0, 4, 1);
+  moh__tokenizer_free(t);
   t = parsed(document(NULL, NULL, SPLIT("Regex", "(?=b)", "Isolated"), NULL));
   ASSERT_IDS(t, text_of("abab"), true, 0, 4, 1); /* a, ba, b */
   moh__tokenizer_free(t);
@@ -617,15 +629,12 @@ static void unknown_steps_are_refused_by_name(void **state) {
   const char *cases[][5] = {
       {model, NULL, NULL, NULL, "the model \"Unigram\""},
       {NULL, NULL, "{\"type\": \"ByteLevel\"}", NULL, "\"ByteLevel\""},
-      {NULL, NULL, SEQUENCE("{\"type\": \"Digits\"}"), NULL, "\"Digits\""},
+      {NULL, NULL, SEQUENCE("{\"type\": \"Metaspace\"}"), NULL,
+       "\"Metaspace\""},
       {NULL, NULL, "3", NULL, "without a type"},
       {NULL, NULL, NULL, "{\"type\": \"Strip\"}", "the decoder \"Strip\""},
       {NULL, NULL, SPLIT("String", "x", "MergedWithNext"), NULL,
        "\"MergedWithNext\""},
-      {NULL, NULL,
-       "{\"type\": \"Split\", \"invert\": true, \"behavior\": \"Isolated\", "
-       "\"pattern\": {\"String\": \"x\"}}",
-       NULL, "\"invert\": true"},
       {NULL, added, NULL, NULL, "\"lstrip\": true"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
