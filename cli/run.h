@@ -56,7 +56,7 @@ void moh__run_free(moh__run *run);
 
 /* cli/run_report.c: what a run says. */
 
-/* Data, model, memory and steps, on stderr, before the first step. */
+/* Data, model, memory, steps and time, on stderr, before the first step. */
 moh_status moh__run_forecast(const moh__run *run, moh_error *err);
 /* run.json: a new reference, NULL when memory ran out. */
 json_t *moh__run_record(const moh__run *run);

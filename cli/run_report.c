@@ -71,6 +71,20 @@ static void forecast_steps(const moh__run *run) {
           threads == 1 ? "" : "s");
 }
 
+static moh_status forecast_time(const moh__run *run, moh_error *err) {
+  moh__number time, steps, speed;
+  moh__pace pace;
+  int64_t n = moh__trainer_n_steps(run->trainer) -
+              moh__trainer_step_number(run->trainer);
+  if (n < 1) return MOH_OK;
+  MOH_TRY(moh__trainer_probe(run->trainer, &pace, err));
+  fprintf(stderr, "%-9s about %s for %s steps (%s tokens/s)\n", "time",
+          moh__number_duration(&time, (double)n * pace.seconds),
+          moh__number_grouped(&steps, n),
+          moh__number_grouped(&speed, llround(pace.tokens / pace.seconds)));
+  return MOH_OK;
+}
+
 moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
   const moh__sequence_values *sequences = &run->values->sequences;
   forecast_data("data", &run->main, sequences);
@@ -78,7 +92,7 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
   forecast_model(run);
   MOH_TRY(forecast_memory(run, err));
   forecast_steps(run);
-  return MOH_OK;
+  return forecast_time(run, err);
 }
 
 /* ---- run.json ---- */

@@ -139,7 +139,8 @@ MOH_API moh_status moh_model_new(moh_model **model,
 
 /* Writes a model directory, made if missing. Each file is replaced whole and
  * manifest.json comes last, so no crash leaves half a model behind. `note` is
- * kept in the manifest as its description; NULL: none. */
+ * kept in the manifest as its description; NULL: none. A weight that is not
+ * finite is MOH_ERR_DIVERGED with the tensor's name, and nothing is written. */
 MOH_API moh_status moh_model_save(const moh_model *model, const char *dir,
                                   const char *note, moh_error *err);
 
@@ -642,7 +643,8 @@ typedef struct moh_eval_result {
   double sequence_loss; /* mean over sequences of their means */
 } moh_eval_result;
 /* The task loss of a whole dataset: examples each once, a stream in windows
- * of the trainer's context that do not overlap. Changes nothing. */
+ * of the trainer's context that do not overlap. Changes nothing. A loss that
+ * is not finite is MOH_ERR_DIVERGED. */
 MOH_API moh_status moh_trainer_evaluate(moh_trainer *trainer,
                                         const moh_dataset *dataset,
                                         moh_eval_result *result, size_t size,

@@ -5,6 +5,7 @@
 #include "model/model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,18 @@ moh_status moh__model_pack(moh__model *model, moh__pool *pool,
   if (model->packed == NULL) MOH_TRY(alloc_packed(model, err));
   for (int i = 0; i < model->n_params; i++)
     moh__param_pack(&model->params[i], pool);
+  return MOH_OK;
+}
+
+/* Squares of finite numbers are finite in double, and so is their sum. */
+moh_status moh__model_check_finite(const moh__model *model,
+                                   moh_error *err) {
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    if (!isfinite(moh__kernel()->sum_squares(w->data, w->n)))
+      return moh__fail(err, MOH_ERR_DIVERGED,
+                       "%s has a weight that is not finite", w->name);
+  }
   return MOH_OK;
 }
 

@@ -51,6 +51,9 @@ void moh__model_zero_grads(moh__model *model, moh__pool *pool);
 moh_status moh__model_pack(moh__model *model, moh__pool *pool,
                            moh_error *err);
 
+/* A weight that is not finite is MOH_ERR_DIVERGED with the tensor's name. */
+moh_status moh__model_check_finite(const moh__model *model, moh_error *err);
+
 /* Numbers counted from the tensors, buffers left out. */
 int64_t moh__model_count(const moh__model *model);
 int64_t moh__model_count_routers(const moh__model *model);

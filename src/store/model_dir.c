@@ -205,6 +205,7 @@ moh_status moh__model_save(const moh__model *model,
   const char *names[] = {config_name, weights_name, tokenizer_name,
                          chat_name, NULL};
   if (tokenizer == NULL) names[2] = NULL;
+  MOH_TRY(moh__model_check_finite(model, err));
   char *staging = moh__path_join(dir, staging_name);
   if (staging == NULL) return fail_memory(err);
   moh_status status = stage(model, tokenizer, note, staging, names, err);

@@ -21,7 +21,8 @@ typedef struct moh__model_note {
 } moh__model_note;
 
 /* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every
- * file is replaced atomically; dir is made when it is missing. */
+ * file is replaced atomically; dir is made when it is missing. A weight that
+ * is not finite is MOH_ERR_DIVERGED, and nothing is written. */
 moh_status moh__model_save(const moh__model *model,
                            const moh__tokenizer *tokenizer, const char *dir,
                            const moh__model_note *note, moh_error *err);

@@ -76,6 +76,22 @@ int64_t moh__batcher_epoch(const moh__batcher *b) {
   return (int64_t)ceil(n - 1e-9);
 }
 
+static double mean_inputs(const moh__drawer *d) {
+  double sum = 0;
+  int64_t n = d->dataset->n_sequences;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t inputs = d->dataset->sequences[i].n - 1;
+    sum += (double)(inputs < d->context ? inputs : d->context);
+  }
+  return sum / (double)n;
+}
+
+double moh__batcher_mean_inputs(const moh__batcher *b) {
+  double mean = (1 - b->mix_share) * mean_inputs(&b->main);
+  if (b->mix.dataset != NULL) mean += b->mix_share * mean_inputs(&b->mix);
+  return mean;
+}
+
 /* The span that starts `skipped` tokens into a sequence. */
 static moh__span span_of(const moh__dataset *dataset, int64_t sequence,
                          int64_t skipped, int32_t context) {

@@ -43,6 +43,9 @@ void moh__batcher_free(moh__batcher *batcher);
 /* Sequences that one pass over the main dataset takes, mixed ones included. */
 int64_t moh__batcher_epoch(const moh__batcher *batcher);
 
+/* Tokens that a sequence predicts, on average. */
+double moh__batcher_mean_inputs(const moh__batcher *batcher);
+
 moh__span moh__batcher_draw(moh__batcher *batcher);
 
 /* The spans of a dataset in order, for evaluation: examples each once, a

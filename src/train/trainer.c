@@ -340,6 +340,55 @@ moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
   return MOH_OK;
 }
 
+/* ---- before the first step ---- */
+
+/* Spans of one micro-batch, over and over from the first where the data are
+ * few. The batcher draws nothing. Gives their tokens. */
+static int64_t choose_probe(moh__trainer *t) {
+  const moh__train_options *o = &t->options;
+  const moh__dataset *data = t->batcher.main.dataset;
+  int64_t n_tokens = 0, next = 0;
+  for (int32_t i = 0; i < o->batch; i++) {
+    if (!moh__dataset_span(data, next++, o->context, &t->spans[i])) {
+      moh__dataset_span(data, 0, o->context, &t->spans[i]);
+      next = 1;
+    }
+    n_tokens += t->spans[i].n_inputs;
+  }
+  return n_tokens;
+}
+
+/* What a step does around its micro-batches. The update itself cannot be
+ * tried; it moves seven numbers a parameter where the norm reads one. */
+static moh_status probe_rest(moh__trainer *t, double *seconds,
+                             moh_error *err) {
+  double norm, start = moh__now();
+  moh__model_zero_grads(t->model, t->pool);
+  MOH_TRY(moh__model_pack(t->model, t->pool, err));
+  double middle = moh__now();
+  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &norm, err));
+  *seconds = middle - start + 8 * (moh__now() - middle);
+  return MOH_OK;
+}
+
+/* The second time counts: memory is first touched in the first. Gradients
+ * are cleared at the start of each step, so what is left in them is lost. */
+moh_status moh__trainer_probe(moh__trainer *t, moh__pace *pace,
+                              moh_error *err) {
+  double n_tokens = (double)choose_probe(t), once = 0, rest;
+  for (int i = 0; i < 2; i++) {
+    step_sums sums = {0};
+    double start = moh__now();
+    MOH_TRY(run_micro_batch(t, 0, (real)(1 / n_tokens), &sums, err));
+    once = moh__now() - start;
+  }
+  MOH_TRY(probe_rest(t, &rest, err));
+  double sequences = (double)t->options.batch * t->options.accumulate;
+  pace->tokens = sequences * moh__batcher_mean_inputs(&t->batcher);
+  pace->seconds = once * pace->tokens / n_tokens + rest;
+  return MOH_OK;
+}
+
 /* ---- evaluation ---- */
 
 static void add_evaluation(const moh__micro_batch *m, moh__eval_result *r) {
@@ -379,5 +428,11 @@ moh_status moh__trainer_evaluate(moh__trainer *t,
     return moh__fail(err, MOH_ERR_FORMAT, "there is nothing to evaluate");
   r->loss /= (double)r->n_tokens;
   r->sequence_loss /= (double)n_spans;
+  if (!isfinite(r->loss))
+    return moh__fail(err, MOH_ERR_DIVERGED,
+                     "the loss of evaluated data after step %lld is not "
+                     "finite. A lower learning rate or a longer warm-up "
+                     "usually helps",
+                     (long long)t->step);
   return MOH_OK;
 }

@@ -95,8 +95,20 @@ int64_t moh__trainer_n_skipped(const moh__trainer *trainer);
 moh_status moh__trainer_step(moh__trainer *trainer, moh__step_report *report,
                              moh_error *err);
 
+/* What a step will take, about. */
+typedef struct moh__pace {
+  double seconds;
+  double tokens; /* predicted, on average */
+} moh__pace;
+
+/* Tries a micro-batch from the front of the data, between two steps. Nothing
+ * that a later step computes is changed by it. */
+moh_status moh__trainer_probe(moh__trainer *trainer, moh__pace *pace,
+                              moh_error *err);
+
 /* Mean loss over a whole dataset: examples each once; a stream in
- * non-overlapping windows of the context. */
+ * non-overlapping windows of the context. A loss that is not finite is
+ * MOH_ERR_DIVERGED. */
 moh_status moh__trainer_evaluate(moh__trainer *trainer,
                                  const moh__dataset *dataset,
                                  moh__eval_result *result, moh_error *err);

@@ -1,7 +1,12 @@
 """Tests of training runs that are out of the ordinary: outliers that are
-skipped, and the evaluation at the end."""
+skipped, losses that are no numbers any more, the forecast before a run and
+the evaluation behind it."""
 
+import array
 import json
+import math
+import os
+import struct
 
 from support import FACTS, TINY, Case, main
 
@@ -46,6 +51,71 @@ class Outliers(Runs):
         self.assertEqual(result["skipped_steps"], 0)
         self.assertNotIn("outliers", err)
         self.assertFalse(any("skipped" in line for line in log))
+
+
+class Divergence(Runs):
+    """A learning rate of 10 ends in numbers that are none. What was saved
+    before is whole and finite."""
+
+    WILD = ("--lr 10 --weight-decay 1 --warmup 0 --clip 0 --batch 3 "
+            "--epochs 600").split()
+
+    def diverge(self, out, *words):
+        code, text, err = self.run_in("train", "--data", "facts.json",
+                                      "--out", out, *self.WILD, *words, *TINY)
+        self.assertEqual((code, text), (1, ""), err)
+        self.assertRegex(err.splitlines()[-1], r"^moh train: the (gradient "
+                         r"of model\.\S+|loss of step \d+|loss of evaluated "
+                         r"data after step \d+) is not finite")
+        self.assertNotIn("final", os.listdir(self.folder / out))
+        log = (self.folder / out / "log.jsonl").read_text()
+        self.assertNotIn("nan", log.lower())
+        self.assertNotIn("inf", log.lower())
+        return [json.loads(line) for line in log.splitlines()]
+
+    def assert_sound(self, name):
+        """It loads, speaks, and all its numbers are finite."""
+        code, _, err = self.run_in("inspect", "--model", name, "--verify")
+        self.assertEqual(code, 0, err)
+        data = (self.folder / name / "model.safetensors").read_bytes()
+        (start,) = struct.unpack("<Q", data[:8])
+        numbers = array.array("f")
+        numbers.frombytes(data[8 + start:])
+        self.assertTrue(all(map(math.isfinite, numbers)))
+
+    def test_checkpoints(self):
+        log = self.diverge("wild", "--checkpoint-every", 4)
+        steps = len(log)
+        self.assertGreater(steps, 8)
+        saved = sorted(os.listdir(self.folder / "wild/checkpoints"))
+        last = steps // 4 * 4
+        self.assertEqual(saved, [f"step-{step:06}"
+                                 for step in (last - 4, last)])
+        for name in saved:
+            self.assert_sound(f"wild/checkpoints/{name}")
+
+    def test_best(self):
+        """The best model is one whose loss was measured."""
+        log = self.diverge("best", "--held-out", 0.4, "--eval-every", 1)
+        losses = [line["eval"]["loss"] for line in log if "eval" in line]
+        self.assertGreater(len(losses), 8)
+        self.assert_sound("best/best")
+        code, text, err = self.run_in("generate", "--model", "best/best",
+                                      "ice")
+        self.assertEqual(code, 0, err)
+
+
+class Forecast(Runs):
+    def test_forecast(self):
+        """Memory and time before the first step; epochs are steps, too."""
+        for words, steps in (("--steps 2000 --batch 2", "2,000"),
+                             ("--epochs 4 --batch 2", "6")):
+            _, err, _ = self.train("facts.json", "forecast", "--overwrite",
+                                   *words.split())
+            self.assertRegex(
+                err, r"\nmemory    \S+ KiB weights, .*\ntraining  .*\n"
+                rf"time      about \d+:\d\d for {steps} steps "
+                r"\([\d,]+ tokens/s\)\nstep ")
 
 
 class FinalEvaluation(Runs):

@@ -522,6 +522,23 @@ static void a_mixture_is_no_model(void **state) {
   moh__model_free(load(dir, verified));
 }
 
+/* A training gone wrong does not replace what was good. */
+static void weights_that_are_not_finite_stay_out(void **state) {
+  const char *dir = temp_path(state, "model");
+  moh_error err;
+  save_small(dir, 1);
+  moh__model *model = load(dir, writable);
+  moh__param *w = moh__model_layer_param(model, 0, "mlp.up_proj.weight");
+  w->data[1] = NAN;
+  assert_int_equal(moh__model_save(model, NULL, dir, NULL, &err),
+                   MOH_ERR_DIVERGED);
+  assert_non_null(strstr(err.message, w->name));
+  moh__model_free(model);
+  model = load(dir, verified);
+  assert_int_equal(moh__model_check_finite(model, &err), MOH_OK);
+  moh__model_free(model);
+}
+
 #define WITH_DIR(test) \
   cmocka_unit_test_setup_teardown(test, temp_dir_setup, temp_dir_teardown)
 
@@ -547,6 +564,7 @@ int main(void) {
       WITH_DIR(a_full_disk_costs_nothing),
       WITH_DIR(a_killed_save_keeps_the_old_model),
       WITH_DIR(a_mixture_is_no_model),
+      WITH_DIR(weights_that_are_not_finite_stay_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

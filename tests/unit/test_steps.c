@@ -1,7 +1,9 @@
 /*
- * Steps that do less or other than usual: outliers that are skipped.
+ * Steps that do less or other than usual: outliers that are skipped, and
+ * what is tried before a step to tell how long a run takes.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "support/check.h"
 #include "support/tables.h"
@@ -166,12 +168,86 @@ static void without_outliers_nothing_changes(void **state) {
   close_bench(&on);
 }
 
+/* ---- the probe ---- */
+
+/* Before the first step and between others, with few and many sequences. */
+static void a_probe_leaves_no_trace(void **state) {
+  (void)state;
+  static const int32_t batches[] = {1, 4, N_EXAMPLES + 3};
+  for (int j = 0; j < 3; j++) {
+    moh__train_options o = short_run();
+    o.batch = batches[j];
+    o.accumulate = 2;
+    bench plain;
+    bench probed;
+    open_routed(&plain, &o);
+    open_routed(&probed, &o);
+    for (int i = 0; i < 6; i++) {
+      moh__pace pace;
+      if (i % 2 == 0)
+        assert_int_equal(moh__trainer_probe(probed.trainer, &pace, NULL),
+                         MOH_OK);
+      moh__step_report a = step(&plain);
+      moh__step_report b = step(&probed);
+      assert_true(a.total_loss == b.total_loss && a.epoch == b.epoch);
+      assert_true(a.grad_norm == b.grad_norm);
+      assert_true(a.layers[1].entropy == b.layers[1].entropy);
+      assert_true(pace.tokens == 2 * o.batch * (EXAMPLE - 1));
+      assert_true(pace.seconds > 0 && isfinite(pace.seconds));
+    }
+    assert_true(furthest_weight(&plain, &probed) == 0);
+    close_bench(&plain);
+    close_bench(&probed);
+  }
+}
+
+/* ---- what must not be saved ---- */
+
+static void a_loss_that_is_not_finite_is_no_result(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  bench b;
+  open_routed(&b, &o);
+  moh_error err;
+  moh__eval_result r;
+  moh__model_param(b.model, "lm_head.weight")->data[5] = INFINITY;
+  assert_int_equal(moh__model_pack(b.model, b.pool, NULL), MOH_OK);
+  assert_int_equal(moh__trainer_evaluate(b.trainer, b.data, &r, &err),
+                   MOH_ERR_DIVERGED);
+  assert_non_null(strstr(err.message, "after step 0"));
+  close_bench(&b);
+}
+
+static void broken_weights_are_named(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  bench b;
+  open_routed(&b, &o);
+  moh_error err;
+  assert_int_equal(moh__model_check_finite(b.model, &err), MOH_OK);
+  moh__param *w = moh__model_layer_param(b.model, 1, "mlp.up_proj.weight");
+  static const real good[] = {(real)3.4e38, (real)-3.4e38, 0};
+  static const real bad[] = {NAN, INFINITY, -INFINITY};
+  for (int i = 0; i < 3; i++) {
+    w->data[w->n - 1] = bad[i];
+    assert_int_equal(moh__model_check_finite(b.model, &err),
+                     MOH_ERR_DIVERGED);
+    assert_non_null(strstr(err.message, w->name));
+    w->data[w->n - 1] = good[i];
+    assert_int_equal(moh__model_check_finite(b.model, &err), MOH_OK);
+  }
+  close_bench(&b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outliers_change_nothing),
       cmocka_unit_test(a_norm_is_enough),
       cmocka_unit_test(the_schedule_goes_on),
       cmocka_unit_test(without_outliers_nothing_changes),
+      cmocka_unit_test(a_probe_leaves_no_trace),
+      cmocka_unit_test(a_loss_that_is_not_finite_is_no_result),
+      cmocka_unit_test(broken_weights_are_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
