@@ -260,7 +260,7 @@ moh_status moh_generate(moh_session *session, moh_text prompt,
   collector c = {.options = &o, .wanted = text != NULL};
   moh_status status =
       generate_text(session, prompt, &c, result, size, err);
-  if (status == MOH_OK && c.wanted && !keep_text(&c, "", 0))
+  if (status == MOH_OK && text != NULL && !keep_text(&c, "", 0))
     status = moh__fail(err, MOH_ERR_MEMORY, "no memory for the text");
   if (status != MOH_OK) {
     free(c.text);

@@ -4,6 +4,8 @@
  - libmoh.so exports exactly what symbols.txt lists, every one declared in
    moh.h with MOH_API, and moh.h declares no other; all start with moh_.
  - libmoh.so knows its own soname, with the major version.
+ - Every global symbol of libmoh.a starts with moh_, too, so that it meets no
+   name of the program that links it.
  - No object of libmoh.a uses a function that prints, exits or aborts, apart
    from those in ALLOWED.
 
@@ -48,6 +50,12 @@ def exported(shared):
     return sorted(line.split()[-1].split("@")[0] for line in lines)
 
 
+def defined(static):
+    lines = run("nm", "-g", "--defined-only", static).splitlines()
+    return sorted(line.split()[2] for line in lines
+                  if len(line.split()) == 3)
+
+
 def declared():
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
     return sorted(DECLARATION.findall(text))
@@ -83,6 +91,9 @@ def check(shared, static):
     soname = f"[libmoh.so.{major()}]"
     if soname not in run("readelf", "-d", shared):
         yield f"the soname is not {soname}"
+    for symbol in defined(static):
+        if not symbol.startswith("moh_"):
+            yield f"{symbol} of libmoh.a does not start with moh_"
     for place, symbol in imports(static):
         if FORBIDDEN.match(symbol) and (place, symbol) not in ALLOWED \
                 and symbol not in ALLOWED_EVERYWHERE:
