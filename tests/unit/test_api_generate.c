@@ -274,14 +274,32 @@ static void every_end_is_told(void **state) {
   assert_memory_equal(a.text, "abc", 3);
   assert_memory_equal(a.text + 3, whole.text, whole.n_bytes);
 
-  a = (answer){.n_bytes = 0};
-  o = options_for(&a, &s);
+  moh_model_free(model);
+}
+
+static void a_full_session_slides(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model *model = small_model();
+  moh_sampling_options s = sharp(4);
+  answer a = {.n_bytes = 0};
+  moh_generate_options o = options_for(&a, &s);
   o.overflow = MOH_OVERFLOW_SLIDE;
   o.keep = 3;
   o.max_tokens = 100;
-  r = answer_to(model, "abc", &o);
+  moh_session *session = open_session(model, 1);
+  moh_generate_result r;
+  must(moh_generate(session, text_of("gcb"), &o, NULL, &r, sizeof(r), &err),
+       &err);
   assert_true(r.finish == MOH_FINISH_LENGTH && r.n_generated == 100);
   assert_true(r.n_dropped > 0 && r.n_dropped == a.n_dropped);
+  assert_int_equal(moh_session_length(session), 3 + 99 - a.n_dropped);
+  const int32_t *tokens = moh_session_tokens(session);
+  const moh_tokenizer *tokenizer = moh_model_tokenizer(model);
+  assert_int_equal(tokens[0], moh_token_id(tokenizer, "g"));
+  assert_int_equal(tokens[1], moh_token_id(tokenizer, "c"));
+  assert_int_equal(tokens[2], moh_token_id(tokenizer, "b"));
+  moh_session_free(session);
   moh_model_free(model);
 }
 
@@ -466,6 +484,7 @@ int main(void) {
       cmocka_unit_test(wrong_sampling_is_refused),
       cmocka_unit_test(text_and_tokens_agree),
       cmocka_unit_test(every_end_is_told),
+      cmocka_unit_test(a_full_session_slides),
       cmocka_unit_test(the_end_token_ends),
       cmocka_unit_test(a_session_is_rewound),
       cmocka_unit_test(wrong_generations_are_refused),

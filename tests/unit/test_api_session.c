@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/handles.h"
 #include "infer/session.h"
 #include "store/model_dir.h"
 #include "support/api.h"
@@ -375,8 +376,57 @@ static void plans_tell_the_heads_in_use(void **state) {
   moh_model_free(model);
 }
 
-/* The gates of the last step are what the inner session reports. */
-static void gates_are_those_of_the_step(void **state) {
+/* The plan of a layer is the plan that the last step computed by. */
+static void assert_plan_of_step(const moh_session *session, int32_t layer,
+                                int32_t first, int32_t n) {
+  moh_error err;
+  moh_plan *plan;
+  const int32_t *rows;
+  const moh__head_use *use = moh__session_head_use(session->inner);
+  for (int32_t i = 0; i < layer; i++) use = use->next;
+  must(moh_session_plan(session, layer, first, n, &plan, &err), &err);
+  int32_t n_entries = moh_plan_n_entries(plan);
+  assert_int_equal(n_entries, 3 * n);
+  assert_int_equal(n_entries, moh__plan_entries(use->plan));
+  moh_plan_head(plan, 0, &rows, NULL, NULL);
+  assert_memory_equal(rows, use->plan->rows,
+                      (size_t)n_entries * sizeof(int32_t));
+  assert_memory_equal(moh_plan_gates(plan), use->gates,
+                      (size_t)n_entries * sizeof(float));
+  /* In unit scale with one shared head: its gate is 2 a_1, the others' sum
+   * is 4 a_2; so half of that and the first add up to 2. */
+  for (int32_t row = 0; row < n; row++) {
+    const int32_t *heads, *entries;
+    assert_int_equal(moh_plan_row(plan, row, &heads, &entries), 3);
+    assert_int_equal(heads[0], 0);
+    float sum = moh_plan_gates(plan)[entries[0]];
+    for (int i = 1; i < 3; i++)
+      sum += moh_plan_gates(plan)[entries[i]] / 2;
+    assert_true(fabsf(sum - 2) < 1e-5F);
+  }
+  moh_plan_free(plan);
+}
+
+/* Also where other tokens stood before. */
+static void plans_are_those_of_the_step(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model *model = small_model("moh:1+2");
+  moh_session *session = open_session(model, 1);
+  int32_t tokens[20];
+  const float *logits;
+  fill_tokens(tokens, 20, 3);
+  must(moh_session_feed(session, tokens, 20, &logits, &err), &err);
+  must(moh_session_truncate(session, 3, &err), &err);
+  fill_tokens(tokens, 20, 4);
+  must(moh_session_feed(session, tokens, 12, &logits, &err), &err);
+  for (int32_t layer = 0; layer < 2; layer++)
+    assert_plan_of_step(session, layer, 3, 12);
+  moh_session_free(session);
+  moh_model_free(model);
+}
+
+static void wrong_plans_are_refused(void **state) {
   (void)state;
   moh_error err;
   moh_model *model = small_model("moh:1+2");
@@ -384,26 +434,8 @@ static void gates_are_those_of_the_step(void **state) {
   int32_t tokens[8];
   fill_tokens(tokens, 8, 3);
   const float *logits;
-  must(moh_session_feed(session, tokens, 3, &logits, &err), &err);
-  must(moh_session_feed(session, tokens + 3, 5, &logits, &err), &err);
   moh_plan *plan;
-  must(moh_session_plan(session, 1, 3, 5, &plan, &err), &err);
-  int32_t n = moh_plan_n_entries(plan);
-  float load[6], sum = 0;
-  must(moh_plan_load(plan, load, &err), &err);
-  /* In unit scale with one shared head: its gate is 2 a_1, the others' sum
-   * is 4 a_2; so half of that and the first add up to 2. */
-  for (int32_t row = 0; row < 5; row++) {
-    const int32_t *heads, *entries;
-    assert_int_equal(moh_plan_row(plan, row, &heads, &entries), 3);
-    assert_int_equal(heads[0], 0);
-    sum = moh_plan_gates(plan)[entries[0]];
-    for (int i = 1; i < 3; i++)
-      sum += moh_plan_gates(plan)[entries[i]] / 2;
-    assert_true(fabsf(sum - 2) < 1e-5F);
-  }
-  assert_int_equal(n, 15);
-  moh_plan_free(plan);
+  must(moh_session_feed(session, tokens, 8, &logits, &err), &err);
   refused(moh_session_plan(session, 2, 0, 1, &plan, &err), &err, "layer 2");
   refused(moh_session_plan(session, 0, 3, 6, &plan, &err), &err, "6 tokens");
   refused(moh_session_plan(session, 0, -1, 1, &plan, &err), &err, "-1");
@@ -596,7 +628,8 @@ int main(void) {
       WITH_DIR(logits_are_those_of_the_inner_path),
       cmocka_unit_test(wrong_feeds_change_nothing),
       cmocka_unit_test(plans_tell_the_heads_in_use),
-      cmocka_unit_test(gates_are_those_of_the_step),
+      cmocka_unit_test(plans_are_those_of_the_step),
+      cmocka_unit_test(wrong_plans_are_refused),
       cmocka_unit_test(models_without_routers_have_plans),
       cmocka_unit_test(two_sessions_run_in_two_threads),
       cmocka_unit_test(a_tokenizer_serves_two_threads),
