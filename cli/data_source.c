@@ -1,8 +1,7 @@
 /* Opening what --data names. */
 #include "data_source.h"
 
-#include <sys/stat.h>
-
+#include "base/file.h"
 #include "store/data_dir.h"
 
 #define FORMAT(name) .offset = offsetof(moh__format_values, name)
@@ -61,11 +60,6 @@ const char *moh__long_rule_text(const moh__sequence_values *sequences) {
   return texts[rule_of(sequences)];
 }
 
-static bool is_directory(const char *path) {
-  struct stat info;
-  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 moh_status moh__data_source_open(moh__data_source *source, const char *path,
                                  const moh__format_values *format,
                                  const moh__sequence_values *sequences,
@@ -73,7 +67,7 @@ moh_status moh__data_source_open(moh__data_source *source, const char *path,
   moh__text_options options = moh__format_of(format);
   moh__data_numbers numbers;
   *source = (moh__data_source){.path = path};
-  if (is_directory(path)) {
+  if (moh__is_directory(path)) {
     MOH_TRY(moh__data_load(path, &source->tokens, &source->tokenizer,
                            &numbers, err));
     source->examples = numbers.examples && !sequences->pack;
@@ -90,16 +84,6 @@ void moh__data_source_close(moh__data_source *source) {
   moh__tokenizer_free(source->tokenizer);
 }
 
-static moh_status check_tokenizer(const moh__data_source *source,
-                                  const moh__tokenizer *tokenizer,
-                                  moh_error *err) {
-  if (moh__tokenizer_equal(source->tokenizer, tokenizer)) return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "made with another tokenizer than the model's; prepare "
-                   "the texts again with 'moh data --tokenizer' and the "
-                   "model's tokenizer.json");
-}
-
 moh_status moh__data_source_dataset(const moh__data_source *source,
                                     const moh__tokenizer *tokenizer,
                                     int32_t context,
@@ -114,7 +98,7 @@ moh_status moh__data_source_dataset(const moh__data_source *source,
     status = moh__dataset_make(dataset, &source->texts, tokenizer, options,
                                err);
   else
-    status = check_tokenizer(source, tokenizer, err);
+    status = moh__data_check_tokenizer(source->tokenizer, tokenizer, err);
   if (status == MOH_OK && source->tokens != NULL)
     status = moh__dataset_of_tokens(dataset, source->tokens, options, err);
   return status == MOH_OK

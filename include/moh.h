@@ -501,6 +501,9 @@ typedef struct moh_dataset_options {
                          last token, which is only predicted; 0: any number,
                          of which a trainer uses the first */
   moh_long_rule long_rule; /* MOH_LONG_CUT */
+  const char *field; /* of a file: where JSON objects have their text; a CSV
+                        column by name, or by number from 1; NULL: "text", and
+                        all columns */
 } moh_dataset_options;
 MOH_API void moh_dataset_options_default(moh_dataset_options *options,
                                          size_t size);
@@ -522,6 +525,16 @@ MOH_API moh_status moh_dataset_from_tokens(moh_dataset **dataset,
                                            int64_t n_examples,
                                            const moh_dataset_options *options,
                                            moh_error *err);
+
+/* The same from a file of texts: .json (an array), .jsonl, .csv; any other is
+ * one plain text, and a stream. Or from a directory that `moh data` made with
+ * an equal tokenizer: its files are mapped, however large they are, and their
+ * ids checked when they are read. Statuses as for moh_model_load. */
+MOH_API moh_status moh_dataset_load(moh_dataset **dataset,
+                                    const moh_tokenizer *tokenizer,
+                                    const char *path,
+                                    const moh_dataset_options *options,
+                                    moh_error *err);
 
 /* Two new datasets: `share`, in [0, 1), of it is held out; of a stream the
  * last part, of examples every (1 / share)-th. With share 0 *held_out is

@@ -4,6 +4,9 @@
 
 #include "api/handles.h"
 #include "api/sized.h"
+#include "base/file.h"
+#include "store/data_dir.h"
+#include "text/texts.h"
 
 static const moh_dataset_options defaults = {.size = sizeof(defaults)};
 
@@ -76,6 +79,56 @@ moh_status moh_dataset_new(moh_dataset **dataset,
       moh__dataset_make(&inner, &all, tokenizer->inner, how, err);
   free(own);
   MOH_TRY(status);
+  return wrap(dataset, inner, moh_tokenizer_size(tokenizer), err);
+}
+
+/* ---- from files ---- */
+
+static moh_status load_directory(moh__dataset **inner,
+                                 const moh__tokenizer *tokenizer,
+                                 const char *dir, moh__dataset_options how,
+                                 moh_error *err) {
+  moh__tokens *tokens;
+  moh__tokenizer *own;
+  moh__data_numbers numbers;
+  MOH_TRY(moh__data_load(dir, &tokens, &own, &numbers, err));
+  moh_status status = moh__data_check_tokenizer(own, tokenizer, err);
+  if (status == MOH_OK)
+    status = moh__dataset_of_tokens(inner, tokens, how, err);
+  moh__tokenizer_free(own);
+  moh__tokens_free(tokens);
+  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", dir);
+}
+
+static moh_status load_file(moh__dataset **inner,
+                            const moh__tokenizer *tokenizer,
+                            const char *path, const moh_dataset_options *o,
+                            moh__dataset_options how, moh_error *err) {
+  moh__text_options format = {.field = o->field};
+  moh__texts texts;
+  MOH_TRY(moh__texts_load(&texts, path, &format, err));
+  if (o->stream) texts.examples = false;
+  moh_status status = moh__dataset_make(inner, &texts, tokenizer, how, err);
+  moh__texts_free(&texts);
+  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
+}
+
+moh_status moh_dataset_load(moh_dataset **dataset,
+                            const moh_tokenizer *tokenizer, const char *path,
+                            const moh_dataset_options *options,
+                            moh_error *err) {
+  MOH__NEED(dataset, err);
+  *dataset = NULL;
+  MOH__NEED(tokenizer, err);
+  MOH__NEED(path, err);
+  moh_dataset_options o;
+  moh__dataset_options how;
+  MOH_TRY(read_options(&o, options, &how, err));
+  moh__dataset *inner;
+  if (moh__is_directory(path))
+    MOH_TRY(load_directory(&inner, tokenizer->inner, path, how, err));
+  else
+    MOH_TRY(load_file(&inner, tokenizer->inner, path, &o, how, err));
   return wrap(dataset, inner, moh_tokenizer_size(tokenizer), err);
 }
 

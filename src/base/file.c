@@ -206,11 +206,15 @@ moh_status moh__remove_file(const char *path, moh_error *err) {
 
 /* ---- directories and names ---- */
 
+bool moh__is_directory(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 static moh_status make_dir(const char *path, moh_error *err) {
   if (mkdir(path, 0777) == 0) return MOH_OK;
   int code = errno;
-  struct stat info;
-  if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return MOH_OK;
+  if (moh__is_directory(path)) return MOH_OK;
   errno = code;
   return fail_io(err, "make the directory", path);
 }

@@ -6,6 +6,7 @@
 #ifndef MOH_BASE_FILE_H
 #define MOH_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,9 @@ moh_status moh__remove_file(const char *path, moh_error *err);
 
 /* Makes a directory and its parents; existing ones are fine. */
 moh_status moh__make_dirs(const char *path, moh_error *err);
+
+/* Whether there is one of that name. */
+bool moh__is_directory(const char *path);
 
 /* dir + "/" + name, allocated; NULL when memory ran out. Freed with free. */
 char *moh__path_join(const char *dir, const char *name);

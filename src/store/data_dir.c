@@ -318,3 +318,13 @@ moh_status moh__data_check(const char *dir, moh__data_numbers *numbers,
   moh__tokenizer_free(tokenizer);
   return status;
 }
+
+moh_status moh__data_check_tokenizer(const moh__tokenizer *own,
+                                     const moh__tokenizer *tokenizer,
+                                     moh_error *err) {
+  if (moh__tokenizer_equal(own, tokenizer)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "made with another tokenizer than the model's; prepare "
+                   "the texts again with 'moh data --tokenizer' and the "
+                   "model's tokenizer.json");
+}

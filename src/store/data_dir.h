@@ -59,6 +59,11 @@ moh_status moh__data_load(const char *dir, moh__tokens **tokens,
                           moh__tokenizer **tokenizer,
                           moh__data_numbers *numbers, moh_error *err);
 
+/* Refuses a tokenizer that is not equal to the directory's own. */
+moh_status moh__data_check_tokenizer(const moh__tokenizer *own,
+                                     const moh__tokenizer *tokenizer,
+                                     moh_error *err);
+
 /* Checks all of a directory: every id, the counts, the hashes. The first
  * token that is wrong is named with its place. */
 moh_status moh__data_check(const char *dir, moh__data_numbers *numbers,

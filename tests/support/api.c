@@ -34,3 +34,20 @@ moh_session *open_session(const moh_model *model, int32_t n_threads) {
   must(moh_session_new(&session, model, &options, &err), &err);
   return session;
 }
+
+moh_model *routed_model(const char *heads) {
+  moh_error err;
+  moh_model *model;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.preset = "nano";
+  o.heads = heads;
+  o.config =
+      "{\"vocab_size\": 23, \"hidden_size\": 24, \"intermediate_size\": 20,"
+      " \"num_hidden_layers\": 2, \"num_attention_heads\": 6,"
+      " \"num_key_value_heads\": 3, \"head_dim\": 4,"
+      " \"moh\": {\"heads\": {\"router_init_std\": 0.5}}}";
+  o.max_length = ROUTED_LENGTH;
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  return model;
+}

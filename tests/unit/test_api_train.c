@@ -1,7 +1,6 @@
 /*
- * Training through moh.h: datasets from texts and from ids, the weights of
- * the inner trainer bit for bit, stopping and going on, evaluation, and wrong
- * arguments.
+ * Training through moh.h: the weights of the inner trainer bit for bit,
+ * stopping and going on, evaluation, and wrong arguments.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -72,97 +71,6 @@ static unsigned char *weights_of(void **state, const moh_model *model,
   snprintf(file, sizeof(file), "%s/model.safetensors", name);
   return temp_read(temp_path(state, file), n);
 }
-
-/* ---- datasets ---- */
-
-static void datasets_from_texts_and_ids(void **state) {
-  (void)state;
-  moh_error err;
-  const moh_text texts[] = {{"ab", 2}, {"abcabc", 6}, {"c", 1}, {"ba", 2}};
-  moh_tokenizer *tokenizer =
-      trained_tokenizer(MOH_TOKENIZER_CHARS, texts, 4);
-  moh_dataset_options o;
-  moh_dataset_options_default(&o, sizeof(o));
-  o.max_length = 4;
-  moh_dataset *made;
-  moh_dataset_info info;
-  must(moh_dataset_new(&made, tokenizer, texts, 4, &o, &err), &err);
-  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
-  assert_true(info.n_sequences == 3 && info.n_tokens == 2 + 4 + 2);
-  assert_true(info.n_long == 1 && info.n_unknown == 0 && !info.stream);
-  moh_dataset_free(made);
-  o.long_rule = MOH_LONG_DROP;
-  const int32_t ids[] = {0, 1, 0, 1, 2, 0, 1, 2, 2, 1, 0};
-  const int64_t starts[] = {0, 2, 8, 9, 11};
-  must(moh_dataset_from_tokens(&made, ids, 11, starts, 4, &o, &err), &err);
-  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
-  assert_true(info.n_sequences == 2 && info.n_tokens == 4);
-  moh_dataset_free(made);
-  must(moh_dataset_from_tokens(&made, ids, 11, NULL, 0, NULL, &err), &err);
-  must(moh_dataset_describe(made, &info, sizeof(info), &err), &err);
-  assert_true(info.stream && info.n_tokens == 11);
-  moh_dataset *train, *held_out;
-  must(moh_dataset_split(made, 0, &train, &held_out, &err), &err);
-  assert_null(held_out);
-  moh_dataset_free(train);
-  must(moh_dataset_split(made, 0.3, &train, &held_out, &err), &err);
-  moh_dataset_free(made); /* its parts stand */
-  must(moh_dataset_describe(held_out, &info, sizeof(info), &err), &err);
-  assert_in_range(info.n_tokens, 3, 5);
-  moh_dataset_free(train);
-  moh_dataset_free(held_out);
-  moh_tokenizer_free(tokenizer);
-}
-
-static void wrong_datasets_are_refused(void **state) {
-  (void)state;
-  moh_error err;
-  moh_dataset *made = (moh_dataset *)&err;
-  moh_dataset *other;
-  const int32_t ids[] = {0, 1, 2, -1};
-  const int64_t falling[] = {0, 2, 1, 3};
-  const int64_t beyond[] = {0, 2, 4};
-  refused(moh_dataset_from_tokens(&made, ids, 4, NULL, 0, NULL, &err), &err,
-          "token 3 is -1");
-  assert_null(made);
-  refused(moh_dataset_from_tokens(&made, ids, 3, falling, 3, NULL, &err),
-          &err, "rise from 0 to 3");
-  refused(moh_dataset_from_tokens(&made, ids, 3, beyond, 2, NULL, &err),
-          &err, "rise");
-  refused(moh_dataset_from_tokens(&made, ids, 3, falling, 0, NULL, &err),
-          &err, "0 examples");
-  refused(moh_dataset_from_tokens(&made, NULL, 3, NULL, 0, NULL, &err), &err,
-          "tokens");
-  moh_dataset_options o;
-  moh_dataset_options_default(&o, sizeof(o));
-  o.max_length = 1;
-  refused(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, &o, &err), &err,
-          "max_length");
-  o.max_length = 2;
-  o.long_rule = (moh_long_rule)7;
-  refused(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, &o, &err), &err,
-          "long_rule");
-  o.long_rule = MOH_LONG_REFUSE;
-  const int64_t one[] = {0, 3};
-  assert_int_equal(moh_dataset_from_tokens(&made, ids, 3, one, 1, &o, &err),
-                   MOH_ERR_FORMAT);
-  const moh_text text = {"ab", 2}, broken = {NULL, 3};
-  refused(moh_dataset_new(&made, NULL, &text, 1, NULL, &err), &err,
-          "tokenizer");
-  moh_tokenizer *tokenizer;
-  refused(moh_tokenizer_train(&tokenizer, &broken, 1, NULL, &err), &err,
-          "text 0 has 3 bytes");
-  must(moh_dataset_from_tokens(&made, ids, 3, NULL, 0, NULL, &err), &err);
-  moh_dataset *parts = made;
-  refused(moh_dataset_split(made, 1, &parts, &other, &err), &err, "1");
-  assert_null(parts);
-  refused(moh_dataset_split(NULL, 0, &parts, &other, &err), &err, "dataset");
-  refused(moh_dataset_describe(made, NULL, 0, &err), &err, "info");
-  moh_dataset_free(made);
-  moh_dataset_free(NULL);
-}
-
-/* ---- trainers ---- */
 
 /* The same steps by the inner trainer on the same start. */
 static void weights_are_those_of_the_inner_trainer(void **state) {
@@ -451,8 +359,6 @@ static void wrong_trainers_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(datasets_from_texts_and_ids),
-      cmocka_unit_test(wrong_datasets_are_refused),
       WITH_DIR(weights_are_those_of_the_inner_trainer),
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
