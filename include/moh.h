@@ -577,6 +577,9 @@ typedef struct moh_train_options {
   int32_t accumulate; /* micro-batches of a step; 1 */
   int32_t context;    /* tokens that a sequence predicts, at most; 64 */
   double mix_share;   /* of the sequences, from the second dataset; 0 */
+  double skip_outliers; /* a step whose loss or gradient norm is so many
+                           standard deviations above those before it changes
+                           nothing; 0: off; 0 */
   uint64_t seed;      /* of the order of the data; 1 */
   int32_t n_threads;  /* 0: all processors; 0 */
 } moh_train_options;
@@ -615,6 +618,7 @@ typedef struct moh_step_report {
   double lr;
   int64_t n_tokens; /* predicted in this step */
   double seconds;   /* that it took */
+  bool skipped;     /* an outlier: nothing was changed */
 } moh_step_report;
 
 /* One step. A loss or gradient that is not finite is MOH_ERR_DIVERGED with

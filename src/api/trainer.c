@@ -34,6 +34,7 @@ static moh_train_options train_defaults(void) {
                              .accumulate = o.accumulate,
                              .context = o.context,
                              .mix_share = o.mix_share,
+                             .skip_outliers = o.skip_outliers,
                              .seed = o.seed};
 }
 
@@ -57,6 +58,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.accumulate = o->accumulate;
   inner.context = o->context;
   inner.mix_share = o->mix_share;
+  inner.skip_outliers = o->skip_outliers;
   inner.seed = o->seed;
   return inner;
 }
@@ -160,7 +162,8 @@ static moh_step_report public_report(const moh__step_report *r) {
                            .grad_norm = r->grad_norm,
                            .lr = r->lr,
                            .n_tokens = r->n_tokens,
-                           .seconds = r->seconds};
+                           .seconds = r->seconds,
+                           .skipped = r->skipped};
 }
 
 static moh_status step(moh_trainer *trainer, moh_step_report *report,
@@ -170,7 +173,7 @@ static moh_status step(moh_trainer *trainer, moh_step_report *report,
     return moh__fail(err, MOH_ERR_ARGUMENT, "all %lld steps are done",
                      (long long)n_steps);
   MOH_TRY(moh__trainer_step(trainer->inner, &trainer->report, err));
-  trainer->model->n_steps++;
+  if (!trainer->report.skipped) trainer->model->n_steps++;
   *report = public_report(&trainer->report);
   return MOH_OK;
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/model_dir.h"
 #include "support/api.h"
 #include "support/temp_dir.h"
 #include "train/trainer.h"
-#include "store/model_dir.h"
 
 enum { STEPS = 6 };
 
@@ -263,6 +263,32 @@ static void a_trained_model_runs(void **state) {
   course_close(&c);
 }
 
+static bool count_skipped(void *context, const moh_step_report *report) {
+  *(int *)context += report->skipped;
+  return true;
+}
+
+/* Weights that hardly move: about every second step is above the mean. */
+static void outliers_are_skipped(void **state) {
+  (void)state;
+  for (int skip = 0; skip < 2; skip++) {
+    moh_error err;
+    course c;
+    course_open(&c);
+    c.options.lr = 1e-20;
+    c.options.steps = 150;
+    c.options.batch = c.options.accumulate = 1;
+    c.options.context = 4;
+    c.options.skip_outliers = skip * 1e-9;
+    moh_trainer *trainer = open_trainer(&c);
+    int n_skipped = 0;
+    must(moh_trainer_run(trainer, count_skipped, &n_skipped, &err), &err);
+    assert_true(skip ? n_skipped > 2 : n_skipped == 0);
+    moh_trainer_free(trainer);
+    course_close(&c);
+  }
+}
+
 /* One option at a time outside of its range. */
 static void options_have_ranges(void **state) {
   (void)state;
@@ -363,6 +389,7 @@ int main(void) {
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
       WITH_DIR(a_trained_model_runs),
+      cmocka_unit_test(outliers_are_skipped),
       cmocka_unit_test(options_have_ranges),
       WITH_DIR(wrong_trainers_are_refused),
   };
