@@ -135,7 +135,7 @@ int64_t moh__contender_bytes(const moh__contender *c) {
   moh__session_bytes bytes = {0};
   if (c->session == NULL) return (int64_t)c->arena.peak;
   moh__session_measure(c->model, c->context, &bytes, NULL);
-  return (int64_t)(bytes.pages + bytes.work);
+  return (int64_t)(bytes.pages + bytes.gates + bytes.work);
 }
 
 static int compare(const void *a, const void *b) {

@@ -95,9 +95,14 @@ static moh_status find_costs(const values *v, const moh__model *model,
                                (int32_t)c->context, true, &c->arena, err);
 }
 
+/* Activations, and the gates that a session keeps. */
+static int64_t working_bytes(const costs *c) {
+  return (int64_t)(c->session.work + c->session.gates);
+}
+
 static int64_t inference_bytes(const costs *c) {
   return c->model.data + c->model.packed +
-         (int64_t)(c->session.pages + c->session.work);
+         (int64_t)c->session.pages + working_bytes(c);
 }
 
 static int64_t training_bytes(const costs *c) {
@@ -141,7 +146,7 @@ static void print_memory(const moh__box *box, const costs *c) {
   print_bytes(box, "weights", c->model.data);
   print_bytes(box, "packed weights", c->model.packed);
   print_bytes(box, "keys and values", (int64_t)c->session.pages);
-  print_bytes(box, "working memory", (int64_t)c->session.work);
+  print_bytes(box, "working memory", working_bytes(c));
   print_bytes(box, "total", inference_bytes(c));
   snprintf(title, sizeof title,
            "memory for training, %" PRId64 " x %" PRId64 " tokens",

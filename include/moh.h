@@ -54,9 +54,13 @@ extern "C" {
 #define MOH_VERSION_MAJOR 0
 #define MOH_VERSION_MINOR 1
 #define MOH_VERSION_PATCH 0
+#define MOH_VERSION_NUMBER \
+  (10000 * MOH_VERSION_MAJOR + 100 * MOH_VERSION_MINOR + MOH_VERSION_PATCH)
 
-/* The version of the library that is linked, "major.minor.patch". */
+/* The version of the library that is linked, which may be a later one than
+ * that of the header: "major.minor.patch", and as MOH_VERSION_NUMBER. */
 MOH_API const char *moh_version(void);
+MOH_API int moh_version_number(void);
 
 /* One list makes the codes, their names and their messages. */
 #define MOH_STATUS_MAP(X)                                                  \
@@ -173,6 +177,19 @@ typedef struct moh_macs {
 } moh_macs;
 MOH_API moh_status moh_model_macs(const moh_model *model, int64_t context,
                                   moh_macs *macs, moh_error *err);
+
+/* Bytes of memory. Weights that are not trainable are pages of a mapped file,
+ * which the system may drop and share. */
+typedef struct moh_memory {
+  int64_t weights; /* as in the file */
+  int64_t packed;  /* the same, laid out for computing */
+  int64_t cache;   /* keys and values of a session */
+  int64_t work;    /* of a session, for its steps and for its gates */
+} moh_memory;
+/* For a session of max_length tokens, 0: the model's. */
+MOH_API moh_status moh_model_memory(const moh_model *model,
+                                    int32_t max_length, moh_memory *memory,
+                                    moh_error *err);
 
 /* The configuration as config.json has it; to be freed. */
 MOH_API moh_status moh_model_config(const moh_model *model, char **json,

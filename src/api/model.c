@@ -202,6 +202,26 @@ moh_status moh_model_macs(const moh_model *model, int64_t context,
   return MOH_OK;
 }
 
+moh_status moh_model_memory(const moh_model *model, int32_t max_length,
+                            moh_memory *memory, moh_error *err) {
+  MOH__NEED(model, err);
+  MOH__NEED(memory, err);
+  int32_t most = (int32_t)model->inner->config.max_seq_len;
+  if (max_length == 0) max_length = most;
+  if (max_length < 1 || max_length > most)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a session holds 1 to %d tokens, not %d", most,
+                     max_length);
+  moh__session_bytes session;
+  MOH_TRY(moh__session_measure(model->inner, max_length, &session, err));
+  moh__model_bytes bytes = moh__model_measure(model->inner);
+  *memory = (moh_memory){.weights = bytes.data,
+                         .packed = bytes.packed,
+                         .cache = (int64_t)session.pages,
+                         .work = (int64_t)(session.gates + session.work)};
+  return MOH_OK;
+}
+
 moh_status moh_model_config(const moh_model *model, char **json,
                             moh_error *err) {
   MOH__NEED(json, err);

@@ -39,6 +39,8 @@ const char *moh_version(void) {
       MOH_VERSION_PATCH);
 }
 
+int moh_version_number(void) { return MOH_VERSION_NUMBER; }
+
 moh_status moh__fail(moh_error *err, moh_status status, const char *format,
                      ...) {
   if (err == NULL) return status;

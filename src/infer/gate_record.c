@@ -4,13 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Gates of all tokens. */
+static size_t n_gates(const moh__config *config, int32_t max_len) {
+  if (config->heads != MOH__HEADS_MOH) return 0;
+  return (size_t)(config->n_layers * config->n_heads * max_len);
+}
+
+size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len) {
+  return n_gates(config, max_len) * (1 + sizeof(real));
+}
+
 moh_status moh__gate_record_init(moh__gate_record *r,
                                  const moh__config *config, int32_t max_len,
                                  moh_error *err) {
   *r = (moh__gate_record){.n_heads = (int32_t)config->n_heads,
                           .max_len = max_len};
-  if (config->heads != MOH__HEADS_MOH) return MOH_OK;
-  size_t n = (size_t)moh__gate_record_at(r, config->n_layers, 0);
+  size_t n = n_gates(config, max_len);
+  if (n == 0) return MOH_OK;
   r->used = calloc(n, 1);
   r->gates = calloc(n, sizeof(real));
   if (r->used == NULL || r->gates == NULL)

@@ -21,6 +21,9 @@ moh_status moh__gate_record_init(moh__gate_record *record,
                                  moh_error *err);
 void moh__gate_record_free(moh__gate_record *record);
 
+/* Bytes that it takes. */
+size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len);
+
 /* Writes what a step did: row r of its plans is position first + r. */
 void moh__gate_record_add(moh__gate_record *record,
                           const moh__head_use *use, int32_t first);

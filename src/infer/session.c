@@ -46,6 +46,7 @@ moh_status moh__session_measure(const moh__model *model, int32_t max_len,
   const moh__config *c = &model->config;
   size_t n_slots = (size_t)moh__arch_of(c)->n_slots(c);
   bytes->pages = n_slots * (size_t)slot_size(c, max_len) * sizeof(real);
+  bytes->gates = moh__gate_record_bytes(c, max_len);
   return moh__arch_arena_bytes(model, 1, chunk_for(max_len), false,
                                &bytes->work, err);
 }

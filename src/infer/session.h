@@ -49,9 +49,10 @@ const moh__head_use *moh__session_head_use(const moh__session *session);
 /* Heads and gates of all tokens that the session holds. */
 const moh__gate_record *moh__session_gates(const moh__session *session);
 
-/* Bytes of KV pages and of working memory for sequences of max_len. */
+/* Bytes of KV pages, of the record of gates and of working memory for
+ * sequences of max_len. */
 typedef struct moh__session_bytes {
-  size_t pages, work;
+  size_t pages, gates, work;
 } moh__session_bytes;
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
                                 moh__session_bytes *bytes, moh_error *err);

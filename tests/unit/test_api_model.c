@@ -33,6 +33,17 @@ static void a_model_is_what_was_asked_for(void **state) {
   int64_t head = 2 * 4 * 24 + 2 * 10 * 4;
   assert_int_equal(macs.dense - macs.active, 2 * 3 * head - macs.router);
   refused(moh_model_macs(model, 0, &macs, &err), &err, "not 0");
+  moh_memory small, large;
+  must(moh_model_memory(model, 64, &small, &err), &err);
+  must(moh_model_memory(model, 0, &large, &err), &err);
+  int64_t exact = info.n_parameters * 4; /* and what aligns each tensor */
+  assert_in_range(small.weights, exact, exact + 1024);
+  assert_true(small.packed > 0 && small.packed == large.packed);
+  /* One page of 64 keys and values in 2 layers of 3 heads of 4. */
+  assert_int_equal(small.cache, 2 * 3 * 2 * 4 * 64 * 4);
+  assert_int_equal(large.cache, 5 * small.cache);
+  assert_true(large.work > small.work);
+  refused(moh_model_memory(model, 311, &small, &err), &err, "311");
   char *json;
   must(moh_model_config(model, &json, &err), &err);
   assert_non_null(strstr(json, "\"hidden_size\": 24"));
@@ -312,6 +323,7 @@ static void statuses_have_names(void **state) {
   snprintf(version, sizeof(version), "%d.%d.%d", MOH_VERSION_MAJOR,
            MOH_VERSION_MINOR, MOH_VERSION_PATCH);
   assert_string_equal(moh_version(), version);
+  assert_int_equal(moh_version_number(), MOH_VERSION_NUMBER);
 }
 
 #define WITH_DIR(test) \
