@@ -4,7 +4,6 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "commands.h"
 #include "generation.h"
@@ -31,8 +30,8 @@ static const moh__option output_options[] = {
      .offset = offsetof(values, samples), .min = 1, .max = 1 << 20},
     {"echo", 0, MOH__OPTION_FLAG, NULL, "write the prompt before the text",
      NULL, .offset = offsetof(values, echo)},
-    {"stats", 0, MOH__OPTION_FLAG, NULL, "speed and limits on stderr", NULL,
-     .offset = offsetof(values, stats)},
+    {"stats", 0, MOH__OPTION_FLAG, NULL, "speed and head use on stderr",
+     NULL, .offset = offsetof(values, stats)},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
      NULL, .offset = offsetof(values, json)},
     {.name = NULL},
@@ -45,20 +44,6 @@ static const moh__option_group groups[] = {
     {"Output", output_options, 0},
     {.options = NULL},
 };
-
-/* ---- the prompt ---- */
-
-/* The final newline of what was read is no part of it. */
-static moh_status find_prompt(const moh__call *call, moh__input *prompt,
-                              moh_error *err) {
-  const values *v = call->values;
-  const char *word = call->n_arguments > 0 ? call->arguments[0] : NULL;
-  MOH_TRY(moh__input_open(prompt, word, v->file, "prompt", "PROMPT", err));
-  size_t n = prompt->text.n;
-  if (prompt->owned != NULL && n > 0 && prompt->owned[n - 1] == '\n')
-    prompt->text.n--;
-  return MOH_OK;
-}
 
 /* ---- one generation ---- */
 
@@ -129,6 +114,9 @@ static void print_stats(const generation *g) {
           r->n_prompt, moh__per_second(r->n_prompt, r->prompt_seconds),
           r->n_generated, moh__per_second(r->n_generated, r->seconds),
           finish_name(g));
+  fputs("(heads used ", stderr);
+  moh__generation_show_heads(stderr, g->runner.model, g->session);
+  fputs(")\n", stderr);
 }
 
 /* The number of the seed, or null where nothing is drawn. */
@@ -230,16 +218,24 @@ static moh_status generate_all(generation *g, moh_error *err) {
   return moh__interrupted() ? MOH_ERR_INTERRUPTED : MOH_OK;
 }
 
+/* The final newline of a file is no part of the prompt. */
+static void drop_newline(moh__text *prompt) {
+  if (prompt->n > 0 && prompt->bytes[prompt->n - 1] == '\n') prompt->n--;
+}
+
 static moh_status run_generate(const moh__call *call, moh_error *err) {
   generation g = {.v = call->values};
-  moh__input prompt;
-  MOH_TRY(find_prompt(call, &prompt, err));
-  g.prompt = prompt.text;
+  moh__input input;
+  const char *word = call->n_arguments > 0 ? call->arguments[0] : NULL;
+  MOH_TRY(
+      moh__input_open(&input, word, g.v->file, "prompt", "PROMPT", err));
+  g.prompt = input.text;
+  if (input.owned != NULL) drop_newline(&g.prompt);
   moh_status status = generate_all(&g, err);
   moh__session_free(g.session);
   moh__ids_free(&g.ids);
   moh__runner_close(&g.runner);
-  moh__input_close(&prompt);
+  moh__input_close(&input);
   return status;
 }
 

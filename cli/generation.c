@@ -116,6 +116,31 @@ void moh__generation_tell_finish(const moh__generate_result *result,
             moh__session_max_length(session));
 }
 
+/* Mean over the tokens of the heads that a layer used. */
+static double mean_heads(const moh__gate_record *gates, int64_t layer,
+                         int32_t n_tokens) {
+  int64_t n_used = 0;
+  for (int64_t position = 0; position < n_tokens; position++) {
+    int64_t at = moh__gate_record_at(gates, layer, position);
+    for (int32_t h = 0; h < gates->n_heads; h++)
+      n_used += gates->used[at + h];
+  }
+  return n_tokens > 0 ? (double)n_used / n_tokens : 0;
+}
+
+void moh__generation_show_heads(FILE *out, const moh__model *model,
+                                const moh__session *session) {
+  const moh__config *config = &model->config;
+  const moh__gate_record *gates = moh__session_gates(session);
+  int32_t n = moh__session_length(session);
+  if (gates->used == NULL)
+    fprintf(out, "%" PRId64, moh__config_active_heads(config));
+  for (int64_t l = 0; gates->used != NULL && l < config->n_layers; l++)
+    fprintf(out, "%s%.2f", l == 0 ? "" : ", ", mean_heads(gates, l, n));
+  fprintf(out, " of %" PRId64 "%s", config->n_heads,
+          gates->used == NULL ? "" : ", by layer");
+}
+
 double moh__per_second(int64_t n_tokens, double seconds) {
   return seconds > 0 ? (double)n_tokens / seconds : 0;
 }

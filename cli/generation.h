@@ -35,6 +35,11 @@ void moh__generation_tell_dropped(int64_t n_dropped);
 void moh__generation_tell_finish(const moh__generate_result *result,
                                  const moh__session *session);
 
+/* How many heads the tokens of the session used on average: "5.00, 5.50 of
+ * 8, by layer". */
+void moh__generation_show_heads(FILE *out, const moh__model *model,
+                                const moh__session *session);
+
 /* Tokens a second; 0 where no time has passed. */
 double moh__per_second(int64_t n_tokens, double seconds);
 

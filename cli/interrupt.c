@@ -6,10 +6,7 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number) {
-  (void)number;
-  interrupted = 1;
-}
+static void on_signal(int number) { interrupted = number; }
 
 void moh__interrupt_catch(void) {
   struct sigaction action = {.sa_handler = on_signal,
@@ -25,6 +22,8 @@ void moh__interrupt_release(void) {
 }
 
 bool moh__interrupted(void) { return interrupted != 0; }
+
+bool moh__terminated(void) { return interrupted == SIGTERM; }
 
 void moh__interrupt_clear(void) {
   interrupted = 0;

@@ -11,6 +11,9 @@ void moh__interrupt_catch(void);
 /* True once a signal came. */
 bool moh__interrupted(void);
 
+/* True when it was SIGTERM, which asks for the end of the program. */
+bool moh__terminated(void);
+
 /* Signals end the program again. */
 void moh__interrupt_release(void);
 

@@ -328,6 +328,52 @@ moh_status moh__options_parse(const moh__command *command, int n,
   return call->help ? MOH_OK : check_required(command, values, err);
 }
 
+/* ---- one value, later ---- */
+
+static bool is_settable(const moh__option *option) {
+  return option->kind == MOH__OPTION_INT ||
+         option->kind == MOH__OPTION_REAL ||
+         option->kind == MOH__OPTION_CHOICE;
+}
+
+moh_status moh__options_set(const moh__command *command, void *values,
+                            const char *name, const char *text,
+                            moh_error *err) {
+  for (walk w = {0}; walk_next(&w, command);) {
+    if (strcmp(w.option->name, name) != 0 || !is_settable(w.option))
+      continue;
+    found f = {w.option, walk_field(&w, values)};
+    char *copy = strdup(text);
+    if (copy == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+    moh_status status = store(f, copy, err);
+    free(copy);
+    return status;
+  }
+  return moh__fail(err, MOH_ERR_ARGUMENT, "there is no setting '%s'", name);
+}
+
+static void show_value(FILE *out, const moh__option *option,
+                       const void *field) {
+  if (!field_is_set(option, field))
+    fprintf(out, "(%s)", option->fallback);
+  else if (option->kind == MOH__OPTION_INT)
+    fprintf(out, "%lld", (long long)*(const int64_t *)field);
+  else if (option->kind == MOH__OPTION_REAL)
+    fprintf(out, "%g", *(const double *)field);
+  else
+    fputs(option->choices[*(const int *)field], out);
+}
+
+void moh__options_show(FILE *out, const moh__command *command,
+                       const void *values) {
+  for (walk w = {0}; walk_next(&w, command);) {
+    if (!is_settable(w.option)) continue;
+    fprintf(out, "%-15s ", w.option->name);
+    show_value(out, w.option, walk_field(&w, values));
+    fputc('\n', out);
+  }
+}
+
 /* ---- the record of a run ---- */
 
 static json_t *list_json(const moh__list *list) {

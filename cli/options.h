@@ -109,6 +109,15 @@ moh_status moh__options_parse(const moh__command *command, int n,
                               char **words, void *values, moh__call *call,
                               moh_error *err);
 
+/* Stores one value in a command's values after they were parsed. Only numbers
+ * and choices can be set so. */
+moh_status moh__options_set(const moh__command *command, void *values,
+                            const char *name, const char *text,
+                            moh_error *err);
+/* A line for each such option: its name and its value, or its default. */
+void moh__options_show(FILE *out, const moh__command *command,
+                       const void *values);
+
 /* The options that were given, by name: a new reference, NULL when memory
  * ran out. */
 json_t *moh__options_json(const moh__call *call);

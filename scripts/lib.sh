@@ -42,6 +42,7 @@ have pkg-config|pkg-config
 has_library jansson|libjansson-dev
 has_library libpcre2-8|libpcre2-dev
 has_library libcrypto|libssl-dev
+has_library libedit|libedit-dev
 has_library cmocka|libcmocka-dev'
 # shellcheck disable=SC2034
 TEST_NEEDS='have python3|python3

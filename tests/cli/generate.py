@@ -156,7 +156,8 @@ class Generate(Case):
     def test_stats(self):
         _, err = self.generate("the sun", "--stats")
         self.assertRegex(err, r"^\(prompt 2 tokens, \d+/s; text 3 tokens, "
-                         r"\d+\.\d/s; ended by end\)\n$")
+                         r"\d+\.\d/s; ended by end\)\n"
+                         r"\(heads used 2\.00 of 2, by layer\)\n$")
 
 
 class Interrupt(Case):

@@ -302,21 +302,6 @@ class RoundTrip(Case):
         # Vocabulary: 9 words of the facts, then User : ? Assistant, <unk>.
         self.assertEqual(counts["embedding"], (9 + 4 + 1) * 16)
 
-    def test_chat(self):
-        words = ["chat", "--model", "run", "-n", 3]
-        self.assertEqual(self.run_in(*words), (0, "", ""))
-        self.assertEqual(self.run_in(*words, stdin="EXIT\nis ice hot?\n"),
-                         (0, "", ""))
-        code, out, err = self.run_in(*words, stdin="is ice hot?\n\n/exit\n")
-        self.assertEqual((code, err, out.count("\n")), (0, "", 1))
-        code, out, _ = self.run_in(*words, stdin="/help\n/what")
-        self.assertEqual(code, 0)
-        self.assertIn("/exit   ends", out)
-        self.assertIn("There is no command /what; /help lists them.\n", out)
-        code, _, err = self.run_in(*words, stdin="ice " * 90)
-        self.assertEqual(code, 0)
-        self.assertEqual(err, "(too long: 94 tokens, the model holds 80)\n")
-
     def test_tune(self):
         code, out, err = self.run_in(
             "tune", "--model", "run", "--data", "talk.json", "--mix",
