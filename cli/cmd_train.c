@@ -10,11 +10,12 @@
 #include "arch/arch.h"
 #include "commands.h"
 #include "model_options.h"
+#include "resume.h"
 #include "run.h"
 #include "text/bpe_trainer.h"
 
 typedef struct values {
-  moh__training_values training;
+  moh__training_values training; /* first: see resume.h */
   moh__model_values model;
   const char *tokenizer;
   int64_t vocab_size;
@@ -63,8 +64,7 @@ typedef struct corpus {
 } corpus;
 
 static void corpus_free(corpus *c) {
-  for (int i = 0; i < c->n_parts; i++)
-    moh__data_source_close(&c->parts[i]);
+  for (int i = 0; i < c->n_parts; i++) moh__data_source_close(&c->parts[i]);
   free(c->texts);
 }
 
@@ -175,19 +175,21 @@ static moh_status prepare(moh__run *run, const values *v, const corpus *c,
   MOH_TRY(make_tokenizer(v, c, &run->tokenizer, err));
   MOH_TRY(make_config(v, run->origin, run, &config, err));
   MOH_TRY(moh__run_encode(run, source, &run->main, err));
-  double share = moh__training_held_out(&v->training, d, source->examples);
-  MOH_TRY(moh__run_split(run, share, err));
-  int threads = (int)moh__int_or(v->training.threads, 0);
-  MOH_TRY(moh__pool_new(&run->pool, threads, err));
+  run->held_out_share =
+      moh__training_held_out(&v->training, d, source->examples);
+  MOH_TRY(moh__run_split(run, err));
+  MOH_TRY(moh__run_open_pool(run, err));
   return moh__arch_model_init(&run->model, &config, run->options.seed, err);
 }
 
 static moh_status run_train(const moh__call *call, moh_error *err) {
   const values *v = call->values;
+  if (v->training.resume != NULL)
+    return moh__resume(call, v->training.resume, err);
   moh__run run = {.call = call, .values = &v->training};
   corpus c = {.n_parts = 0};
   moh_status status;
-  MOH_TRY(moh__run_dir_check(v->training.out, v->training.overwrite, err));
+  MOH_TRY(moh__training_check(&v->training, &run.max_seconds, err));
   MOH_TRY_GOTO(status, corpus_load(&c, v, err), done);
   MOH_TRY_GOTO(status, prepare(&run, v, &c, err), done);
   status = moh__run_execute(&run, err);
@@ -200,17 +202,20 @@ done:
 const moh__command moh__command_train = {
     .name = "train",
     .summary = "texts -> a new model",
-    .usage = "--data FILE --out DIR [OPTION]...",
+    .usage =
+        "--data FILE --out DIR [OPTION]...\n"
+        "       moh train --resume DIR",
     .description =
         "Trains a new model. Examples (a JSON array of strings) are "
         "learned "
         "one by one with the preset seed-train, plain text in windows with "
         "the preset nano, if no other is named. Ctrl-C saves the whole "
-        "state "
-        "and ends.",
+        "state and ends; --resume goes on, with the same result to the bit "
+        "as if there had been no break.",
     .examples =
         "  moh train --data facts.json --out run\n"
-        "  moh train --data book.txt --out run --heads all --steps 5000\n",
+        "  moh train --data book.txt --out run --heads all --steps 5000\n"
+        "  moh train --resume run\n",
     .groups = groups,
     .values_size = sizeof(values),
     .run = run_train,

@@ -9,17 +9,18 @@
 
 #include "commands.h"
 #include "load.h"
+#include "resume.h"
 #include "run.h"
 
 typedef struct values {
-  moh__training_values training;
+  moh__training_values training; /* first: see resume.h */
   const char *model, *mix;
 } values;
 
 static const moh__option model_options[] = {
     {"model", 'm', MOH__OPTION_STRING, "DIR",
      "the model to go on from: its directory, or a run's", NULL,
-     .offset = offsetof(values, model), .required = true},
+     .offset = offsetof(values, model)},
     {"mix", 0, MOH__OPTION_STRING, "FILE:SHARE",
      "that share of the sequences comes from another file", NULL,
      .offset = offsetof(values, mix)},
@@ -37,27 +38,6 @@ static const moh__option_group groups[] = {
     {"Running", moh__run_options, offsetof(values, training)},
     {.options = NULL},
 };
-
-/* "FILE:SHARE"; *path is to be freed. */
-static moh_status parse_mix(const char *text, char **path, double *share,
-                            moh_error *err) {
-  const char *colon = strrchr(text, ':');
-  char *end = NULL;
-  if (colon != NULL) *share = strtod(colon + 1, &end);
-  if (colon == NULL || colon == text || end == colon + 1 || *end != '\0')
-    return moh__fail(
-        err, MOH_ERR_ARGUMENT,
-        "--mix must be FILE:SHARE, such as facts.json:0.3, not "
-        "'%s'",
-        text);
-  if (!(*share > 0 && *share < 1))
-    return moh__fail(
-        err, MOH_ERR_ARGUMENT,
-        "the share of --mix must lie between 0 and 1, not '%s'", colon + 1);
-  *path = strndup(text, (size_t)(colon - text));
-  if (*path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  return MOH_OK;
-}
 
 /* The context is the model's longest sequence at most. */
 static moh_status fill_options(moh__run *run, const values *v,
@@ -83,9 +63,10 @@ static moh_status encode_main(moh__run *run, const values *v,
                               moh_error *err) {
   const moh__training_defaults *d = moh__training_defaults_of("tune");
   MOH_TRY(fill_options(run, v, source->examples, err));
+  run->held_out_share =
+      moh__training_held_out(&v->training, d, source->examples);
   MOH_TRY(moh__run_encode(run, source, &run->main, err));
-  double share = moh__training_held_out(&v->training, d, source->examples);
-  return moh__run_split(run, share, err);
+  return moh__run_split(run, err);
 }
 
 static moh_status load_main(moh__run *run, const values *v,
@@ -99,39 +80,33 @@ static moh_status load_main(moh__run *run, const values *v,
   return status;
 }
 
-static moh_status load_mix(moh__run *run, const values *v, const char *path,
-                           moh_error *err) {
-  moh__data_source source;
-  if (path == NULL) return MOH_OK;
-  MOH_TRY(moh__data_source_open(&source, path, &v->training.format,
-                                &v->training.sequences, err));
-  moh_status status = moh__run_encode(run, &source, &run->mix, err);
-  moh__data_source_close(&source);
-  return status;
-}
-
 static moh_status prepare(moh__run *run, const values *v, const char *mix,
                           moh_error *err) {
   moh__load_options options = {.verify = true, .writable = true};
   MOH_TRY(moh__load(v->model, options, &run->model, &run->tokenizer, err));
   moh__training_set_weights(&v->training, &run->model->config);
   MOH_TRY(load_main(run, v, err));
-  MOH_TRY(load_mix(run, v, mix, err));
-  int threads = (int)moh__int_or(v->training.threads, 0);
-  return moh__pool_new(&run->pool, threads, err);
+  if (mix != NULL) MOH_TRY(moh__run_load_mix(run, mix, err));
+  return moh__run_open_pool(run, err);
+}
+
+static moh_status check(const values *v, moh__run *run, moh_error *err) {
+  if (v->model == NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--model DIR is missing");
+  return moh__training_check(&v->training, &run->max_seconds, err);
 }
 
 static moh_status run_tune(const moh__call *call, moh_error *err) {
   const values *v = call->values;
+  if (v->training.resume != NULL)
+    return moh__resume(call, v->training.resume, err);
   moh__run run = {.call = call, .values = &v->training, .origin = v->model};
   char *mix = NULL;
   moh_status status;
   if (v->mix != NULL)
-    MOH_TRY(parse_mix(v->mix, &mix, &run.options.mix_share, err));
-  MOH_TRY_GOTO(
-      status,
-      moh__run_dir_check(v->training.out, v->training.overwrite, err),
-      done);
+    MOH_TRY(
+        moh__training_parse_mix(v->mix, &mix, &run.options.mix_share, err));
+  MOH_TRY_GOTO(status, check(v, &run, err), done);
   MOH_TRY_GOTO(status, prepare(&run, v, mix, err), done);
   status = moh__run_execute(&run, err);
 done:
@@ -143,7 +118,9 @@ done:
 const moh__command moh__command_tune = {
     .name = "tune",
     .summary = "a model -> one that also knows other data",
-    .usage = "--model DIR --data FILE --out DIR [OPTION]...",
+    .usage =
+        "--model DIR --data FILE --out DIR [OPTION]...\n"
+        "       moh tune --resume DIR",
     .description =
         "Goes on training a model on other data, with the vocabulary it "
         "has; "

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 const char *moh__number_grouped(moh__number *number, int64_t value) {
   char digits[24];
@@ -43,4 +45,20 @@ const char *moh__number_duration(moh__number *number, double seconds) {
   else
     snprintf(number->text, sizeof number->text, "%d:%02d", minutes, rest);
   return number->text;
+}
+
+bool moh__parse_duration(const char *text, double *seconds) {
+  static const struct {
+    const char *unit;
+    double seconds;
+  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+  char *end;
+  double value = strtod(text, &end);
+  if (end == text || !(value > 0) || value > 1e9) return false;
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    if (strcmp(end, units[i].unit) != 0) continue;
+    *seconds = value * units[i].seconds;
+    return true;
+  }
+  return false;
 }

@@ -3,6 +3,7 @@
 #ifndef MOH_CLI_NUMBERS_H
 #define MOH_CLI_NUMBERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -19,5 +20,9 @@ const char *moh__number_bytes(moh__number *number, int64_t bytes);
 
 /* Seconds -> "0:42", "12:05", "3:07:59". */
 const char *moh__number_duration(moh__number *number, double seconds);
+
+/* "90", "90s", "30m", "2h" or "1d" in seconds; false when it is none of
+ * them, or not positive. */
+bool moh__parse_duration(const char *text, double *seconds);
 
 #endif

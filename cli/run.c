@@ -1,7 +1,7 @@
 /*
  * The loop of a training run: steps, the log, evaluations on held-out data,
- * checkpoints, and the end. A signal stops it after the step it is in, with
- * a checkpoint.
+ * checkpoints, and the end. A signal, or the end of --max-time, stops it
+ * after the step it is in, with a checkpoint.
  */
 #include "run.h"
 
@@ -14,10 +14,9 @@
 #include "store/model_dir.h"
 
 enum {
-  EVALUATIONS = 20,    /* of a run, when --eval-every is not given */
-  EVAL_TOKENS = 20000, /* of an evaluation during the run */
-  FINAL_EVAL_TOKENS = 200000, /* of what was trained on, at the end */
-  KEEP_CHECKPOINTS = 2
+  EVALUATIONS = 20,          /* of a run, when --eval-every is not given */
+  EVAL_TOKENS = 20000,       /* of an evaluation during the run */
+  FINAL_EVAL_TOKENS = 200000 /* of what was trained on, at the end */
 };
 
 /* ---- data ---- */
@@ -31,16 +30,43 @@ moh_status moh__run_encode(const moh__run *run,
                                   &run->values->sequences, &data->all, err);
 }
 
-moh_status moh__run_split(moh__run *run, double share, moh_error *err) {
-  return moh__dataset_split(run->main.all, share, &run->train,
+moh_status moh__run_split(moh__run *run, moh_error *err) {
+  return moh__dataset_split(run->main.all, run->held_out_share, &run->train,
                             &run->held_out, err);
+}
+
+static moh_status load(const moh__run *run, const char *path,
+                       moh__run_data *data, moh_error *err) {
+  moh__data_source source;
+  const moh__training_values *v = run->values;
+  MOH_TRY(
+      moh__data_source_open(&source, path, &v->format, &v->sequences, err));
+  moh_status status = moh__run_encode(run, &source, data, err);
+  moh__data_source_close(&source);
+  return status;
+}
+
+moh_status moh__run_load_main(moh__run *run, moh_error *err) {
+  MOH_TRY(load(run, run->values->data, &run->main, err));
+  return moh__run_split(run, err);
+}
+
+moh_status moh__run_load_mix(moh__run *run, const char *path,
+                             moh_error *err) {
+  return load(run, path, &run->mix, err);
+}
+
+moh_status moh__run_open_pool(moh__run *run, moh_error *err) {
+  int threads = (int)moh__int_or(run->values->threads, 0);
+  return moh__pool_new(&run->pool, threads, err);
 }
 
 /* ---- evaluation ---- */
 
-static moh_status log_eval(moh__run *run, const char *data,
+static moh_status log_eval(moh__run *run, const char *data, bool final,
                            const moh__eval_result *result, moh_error *err) {
   json_t *body = moh__eval_json(result);
+  if (final) json_object_set_new(body, "final", json_true());
   json_object_set_new(body, "data", json_string(data));
   json_object_set_new(body, "step",
                       json_integer(moh__trainer_step_number(run->trainer)));
@@ -49,17 +75,20 @@ static moh_status log_eval(moh__run *run, const char *data,
   return moh__run_dir_log(&run->dir, line, err);
 }
 
+/* final: after the last step, of all data; such lines of the log are made
+ * anew when a run goes on. */
 static moh_status evaluate(moh__run *run, const moh__dataset *dataset,
-                           const char *name, moh__eval_result *result,
-                           moh_error *err) {
+                           const char *name, bool final,
+                           moh__eval_result *result, moh_error *err) {
   *result = (moh__eval_result){0, NAN, NAN};
   if (dataset == NULL) return MOH_OK;
   MOH_TRY(moh__trainer_evaluate(run->trainer, dataset, result, err));
-  return log_eval(run, name, result, err);
+  return log_eval(run, name, final, result, err);
 }
 
 /* The first tokens of a dataset, whole examples, at most `most` of them
- * (but one example at least). A stream is cut; *cut is its sequence then. */
+ * (but one example at least). A stream is cut; *cut is its sequence then.
+ */
 static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
                                  moh__sequence *cut) {
   moh__dataset part = *dataset;
@@ -92,7 +121,7 @@ static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
   moh__sequence cut;
   moh__dataset part = first_tokens(run->held_out, most, &cut);
   moh__eval_result result;
-  MOH_TRY(evaluate(run, &part, "held_out", &result, err));
+  MOH_TRY(evaluate(run, &part, "held_out", false, &result, err));
   bool best = isnan(run->best_loss) || result.loss < run->best_loss;
   moh__progress_note(&run->progress, "step %" PRId64 ": held out %.4f%s",
                      step, result.loss, best ? ", the best so far" : "");
@@ -102,83 +131,89 @@ static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
   return save_model(run, "best", err);
 }
 
-/* ---- checkpoints ---- */
+/* ---- stopping ---- */
 
-static moh_status save_checkpoint(moh__run *run, moh_error *err) {
-  int64_t step = moh__trainer_step_number(run->trainer);
-  char *path = moh__run_dir_checkpoint(&run->dir, step);
-  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status =
-      moh__trainer_checkpoint(run->trainer, run->tokenizer, path, err);
-  free(path);
-  return status;
-}
-
-/* The new one first: an old one goes only when the new one is whole. */
-static moh_status checkpoint(moh__run *run, int64_t every, moh_error *err) {
-  int64_t keep =
-      moh__int_or(run->values->keep_checkpoints, KEEP_CHECKPOINTS);
-  int64_t old = moh__trainer_step_number(run->trainer) - keep * every;
-  MOH_TRY(save_checkpoint(run, err));
-  if (old <= 0) return MOH_OK;
-  return moh__run_dir_drop_checkpoint(&run->dir, old, err);
-}
-
-static moh_status stop(moh__run *run, moh_error *err) {
-  int64_t step = moh__trainer_step_number(run->trainer);
-  MOH_TRY(save_checkpoint(run, err));
+static moh_status fail_interrupted(const moh__run *run, int64_t step,
+                                   moh_error *err) {
   return moh__fail(err, MOH_ERR_INTERRUPTED,
                    "interrupted after step %" PRId64
-                   "; the whole state is in %s/checkpoints/step-%06" PRId64,
-                   step, run->dir.path, step);
+                   "; nothing is lost: go on with 'moh %s --resume %s'",
+                   step, run->call->command->name, run->dir.path);
+}
+
+static bool is_time_over(const moh__run *run) {
+  return run->max_seconds > 0 &&
+         moh__now() - run->begin >= run->max_seconds;
 }
 
 /* ---- the loop ---- */
 
+/* Evaluation and checkpoint, when they are due. */
 static moh_status after_step(moh__run *run, int64_t step, int64_t n_steps,
                              moh_error *err) {
   int64_t often = n_steps / EVALUATIONS > 0 ? n_steps / EVALUATIONS : 1;
   int64_t eval_every = moh__int_or(run->values->eval_every, often);
-  int64_t every = moh__int_or(run->values->checkpoint_every, 0);
   bool last = step == n_steps;
   if (run->held_out != NULL && (last || step % eval_every == 0))
     MOH_TRY(evaluate_held_out(run, err));
-  if (every > 0 && step % every == 0) MOH_TRY(checkpoint(run, every, err));
-  return moh__interrupted() && !last ? stop(run, err) : MOH_OK;
+  bool interrupted = !last && moh__interrupted();
+  run->stopped = !last && is_time_over(run);
+  if (interrupted || run->stopped || moh__run_save_is_due(run))
+    MOH_TRY(moh__run_save(run, err));
+  return interrupted ? fail_interrupted(run, step, err) : MOH_OK;
 }
 
+/* Of a run that goes on, the first loss is shown beside the last before. */
+static void tell_step(moh__run *run, const moh__step_report *report) {
+  if (run->from != NULL && report->step == run->from->step + 1)
+    moh__progress_note(&run->progress,
+                       "step %" PRId64 ": loss %.4f, before it %.4f",
+                       report->step, report->task_loss, run->last_loss);
+  run->last_loss = report->task_loss;
+  moh__progress_step(&run->progress, report);
+}
+
+static moh_status train_step(moh__run *run, int64_t n_steps,
+                             moh_error *err) {
+  moh__step_report report;
+  MOH_TRY(moh__trainer_step(run->trainer, &report, err));
+  MOH_TRY(moh__run_dir_log(&run->dir, moh__step_report_json(&report), err));
+  tell_step(run, &report);
+  return after_step(run, report.step, n_steps, err);
+}
+
+/* Until the last step, or until the time is over. */
 static moh_status train(moh__run *run, moh_error *err) {
   int64_t n_steps = moh__trainer_n_steps(run->trainer);
-  int64_t step = moh__trainer_step_number(run->trainer);
   moh_status status = MOH_OK;
-  moh__progress_start(&run->progress, step, n_steps);
-  while (status == MOH_OK && step < n_steps) {
-    moh__step_report report;
-    status = moh__trainer_step(run->trainer, &report, err);
-    if (status != MOH_OK) break;
-    step = report.step;
-    status =
-        moh__run_dir_log(&run->dir, moh__step_report_json(&report), err);
-    if (status != MOH_OK) break;
-    moh__progress_step(&run->progress, &report);
-    status = after_step(run, step, n_steps, err);
-  }
+  moh__progress_start(&run->progress,
+                      moh__trainer_step_number(run->trainer), n_steps);
+  while (status == MOH_OK && !run->stopped &&
+         moh__trainer_step_number(run->trainer) < n_steps)
+    status = train_step(run, n_steps, err);
   moh__progress_end(&run->progress);
   return status;
 }
 
 /* ---- from start to end ---- */
 
-static moh_status start(moh__run *run, moh_error *err) {
-  MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
-                           &run->options, run->train, run->mix.all, err));
+static moh_status open_dir(moh__run *run, moh_error *err) {
+  const char *path = run->values->out;
+  if (run->from != NULL)
+    return moh__run_dir_reopen(&run->dir, path, run->from->step, err);
   json_t *record = moh__run_record(run);
   if (record == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status =
-      moh__run_dir_open(&run->dir, run->values->out, record, err);
+  moh_status status = moh__run_dir_open(&run->dir, path, record, err);
   json_decref(record);
-  MOH_TRY(status);
+  return status;
+}
+
+static moh_status start(moh__run *run, moh_error *err) {
+  MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
+                           &run->options, run->train, run->mix.all, err));
+  if (run->from != NULL) MOH_TRY(moh__run_restore(run, err));
+  MOH_TRY(open_dir(run, err));
   return moh__run_forecast(run, err);
 }
 
@@ -215,7 +250,7 @@ static moh_status evaluate_final(moh__run *run, const final_data *data,
                                  const char *name, moh__eval_result *result,
                                  moh_error *err) {
   const moh__dataset *part = data->whole == NULL ? NULL : &data->part;
-  return evaluate(run, part, name, result, err);
+  return evaluate(run, part, name, true, result, err);
 }
 
 static moh_status finish(moh__run *run, moh_error *err) {
@@ -230,18 +265,35 @@ static moh_status finish(moh__run *run, moh_error *err) {
   tell_final("mixed-in data", &mix);
   fputc('\n', stderr);
   MOH_TRY(evaluate_final(run, &train, "train", &result.train, err));
-  MOH_TRY(evaluate(run, run->held_out, "held_out", &result.held_out, err));
+  MOH_TRY(evaluate(run, run->held_out, "held_out", true, &result.held_out,
+                   err));
   MOH_TRY(evaluate_final(run, &mix, "mix", &result.mix, err));
   return moh__run_report(run, &result, err);
 }
 
+/* --max-time is no failure: the run is as good as interrupted, on purpose.
+ */
+static moh_status end_early(const moh__run *run, moh_error *err) {
+  moh__number time;
+  moh__run_result none = {.train = {0}};
+  fprintf(stderr,
+          "stopped after %s, at step %" PRId64 " of %" PRId64
+          ", as --max-time says; go on with 'moh %s --resume %s'\n",
+          moh__number_duration(&time, run->seconds),
+          moh__trainer_step_number(run->trainer),
+          moh__trainer_n_steps(run->trainer), run->call->command->name,
+          run->dir.path);
+  return moh__run_report(run, &none, err);
+}
+
 moh_status moh__run_execute(moh__run *run, moh_error *err) {
-  double begin = moh__now();
-  run->best_loss = NAN;
+  run->begin = run->last_saved = moh__now();
+  run->best_loss = run->last_loss = NAN;
   moh__interrupt_catch();
   MOH_TRY(start(run, err));
   MOH_TRY(train(run, err));
-  run->seconds = moh__now() - begin;
+  run->seconds = moh__now() - run->begin;
+  if (run->stopped) return end_early(run, err);
   return finish(run, err);
 }
 

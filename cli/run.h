@@ -29,7 +29,13 @@ typedef struct moh__run {
   moh__trainer *trainer;
   moh__run_dir dir;
   moh__progress progress;
-  double seconds;   /* of the whole run */
+  const moh__checkpoint *from; /* what the run goes on from; NULL: new */
+  double held_out_share;       /* of the main data */
+  double max_seconds;          /* --max-time; 0: none */
+  bool stopped;                /* before the last step, by --max-time */
+  double begin, last_saved;    /* moh__now */
+  double seconds;              /* of this call */
+  double last_loss;            /* of the last step; NaN: none yet */
   double best_loss; /* on held-out data; NaN: none yet */
   int64_t best_step;
 } moh__run;
@@ -44,8 +50,16 @@ moh_status moh__run_encode(const moh__run *run,
                            const moh__data_source *source,
                            moh__run_data *data, moh_error *err);
 
-/* Cuts the main data in its two parts. */
-moh_status moh__run_split(moh__run *run, double share, moh_error *err);
+/* Cuts the main data in its two parts by held_out_share. */
+moh_status moh__run_split(moh__run *run, moh_error *err);
+
+/* Data from values->data, in its two parts; and from another file. The
+ * tokenizer, options.context and held_out_share stand. */
+moh_status moh__run_load_main(moh__run *run, moh_error *err);
+moh_status moh__run_load_mix(moh__run *run, const char *path,
+                             moh_error *err);
+
+moh_status moh__run_open_pool(moh__run *run, moh_error *err);
 
 /* Trains, evaluates, saves and reports. Everything above `trainer` stands
  * (mix may be empty). */
@@ -53,6 +67,15 @@ moh_status moh__run_execute(moh__run *run, moh_error *err);
 
 /* Frees what the run holds, and what it was given. */
 void moh__run_free(moh__run *run);
+
+/* cli/run_state.c: saving and restoring it. */
+
+/* A checkpoint of the step that was done last; those that are too many go. */
+moh_status moh__run_save(moh__run *run, moh_error *err);
+/* Whether one is wanted now, by --checkpoint-every or by the clock. */
+bool moh__run_save_is_due(const moh__run *run);
+/* The trainer goes on from run->from. */
+moh_status moh__run_restore(moh__run *run, moh_error *err);
 
 /* cli/run_report.c: what a run says. */
 

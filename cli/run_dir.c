@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@ static const char *const run_files[] = {"log.jsonl", "checkpoints", "best",
                                         "final", "run.json"};
 enum {
   N_RUN_FILES = sizeof run_files / sizeof run_files[0],
-  OPEN_DIRS = 8, /* while removing */
   LOG_DIGITS = 7 /* of reals: those that a float has */
 };
 
@@ -68,26 +66,11 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
 
 /* ---- removing ---- */
 
-static int remove_entry(const char *path, const struct stat *info, int type,
-                        struct FTW *place) {
-  (void)info, (void)type, (void)place;
-  return remove(path);
-}
-
-/* A file or a directory with all that is in it; links are not followed. */
-static moh_status remove_tree(const char *path, moh_error *err) {
-  if (nftw(path, remove_entry, OPEN_DIRS, FTW_DEPTH | FTW_PHYS) == 0 ||
-      errno == ENOENT)
-    return MOH_OK;
-  return moh__fail(err, MOH_ERR_IO, "%s could not be removed: %s", path,
-                   strerror(errno));
-}
-
 static moh_status remove_run(const moh__run_dir *dir, moh_error *err) {
   for (int i = 0; i < N_RUN_FILES; i++) {
     char *path = moh__run_dir_path(dir, run_files[i]);
     if (path == NULL) return out_of_memory(err);
-    moh_status status = remove_tree(path, err);
+    moh_status status = moh__remove_tree(path, err);
     free(path);
     MOH_TRY(status);
   }
@@ -96,16 +79,19 @@ static moh_status remove_run(const moh__run_dir *dir, moh_error *err) {
 
 /* ---- opening ---- */
 
-static moh_status open_log(moh__run_dir *dir, moh_error *err) {
+static moh_status fail_log(const moh__run_dir *dir, const char *what,
+                           moh_error *err) {
+  return moh__fail(err, MOH_ERR_IO, "%s/log.jsonl could not be %s: %s",
+                   dir->path, what, strerror(errno));
+}
+
+static moh_status open_log(moh__run_dir *dir, const char *mode,
+                           moh_error *err) {
   char *path = moh__run_dir_path(dir, "log.jsonl");
   if (path == NULL) return out_of_memory(err);
-  dir->log = fopen(path, "we");
-  moh_status status = MOH_OK;
-  if (dir->log == NULL)
-    status = moh__fail(err, MOH_ERR_IO, "%s could not be opened: %s", path,
-                       strerror(errno));
+  dir->log = fopen(path, mode);
   free(path);
-  return status;
+  return dir->log != NULL ? MOH_OK : fail_log(dir, "opened", err);
 }
 
 static moh_status save_record(const moh__run_dir *dir, const json_t *record,
@@ -123,7 +109,61 @@ moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
   MOH_TRY(moh__make_dirs(path, err));
   MOH_TRY(remove_run(dir, err));
   MOH_TRY(save_record(dir, record, err));
-  return open_log(dir, err);
+  return open_log(dir, "we", err);
+}
+
+/* Whether a line of the log stays when the run goes on after a step. A line
+ * that a crash cut off does not. */
+static bool line_stays(const char *line, size_t n, int64_t step) {
+  json_t *object = json_loadb(line, n, 0, NULL);
+  const json_t *eval = json_object_get(object, "eval");
+  const json_t *place =
+      json_object_get(eval != NULL ? eval : object, "step");
+  bool stays = json_is_integer(place) &&
+               json_integer_value(place) <= step &&
+               json_object_get(eval, "final") == NULL;
+  json_decref(object);
+  return stays;
+}
+
+static moh_status copy_lines(const moh__map *log, int64_t step,
+                             moh__writer *writer, moh_error *err) {
+  const char *at = (const char *)log->bytes;
+  for (size_t left = log->size; left > 0;) {
+    const char *end = memchr(at, '\n', left);
+    if (end == NULL) break;
+    size_t n = (size_t)(end - at) + 1;
+    if (line_stays(at, n, step))
+      MOH_TRY(moh__writer_put(writer, at, n, err));
+    at += n;
+    left -= n;
+  }
+  return MOH_OK;
+}
+
+static moh_status cut_log(const char *path, int64_t step, moh_error *err) {
+  moh__map log;
+  moh__writer *writer = NULL;
+  MOH_TRY(moh__map_open(&log, path, err));
+  moh_status status = moh__writer_open(&writer, path, err);
+  if (status == MOH_OK) status = copy_lines(&log, step, writer, err);
+  if (status == MOH_OK)
+    status = moh__writer_commit(writer, err);
+  else
+    moh__writer_discard(writer);
+  moh__map_close(&log);
+  return status;
+}
+
+moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
+                               int64_t step, moh_error *err) {
+  *dir = (moh__run_dir){path, NULL};
+  char *log = moh__run_dir_path(dir, "log.jsonl");
+  if (log == NULL) return out_of_memory(err);
+  moh_status status = cut_log(log, step, err);
+  free(log);
+  MOH_TRY(status);
+  return open_log(dir, "ae", err);
 }
 
 void moh__run_dir_close(moh__run_dir *dir) {
@@ -144,28 +184,16 @@ moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line,
   bool written =
       fprintf(dir->log, "%s\n", text) > 0 && fflush(dir->log) == 0;
   free(text);
-  if (written) return MOH_OK;
-  return moh__fail(err, MOH_ERR_IO, "%s/log.jsonl could not be written: %s",
-                   dir->path, strerror(errno));
+  return written ? MOH_OK : fail_log(dir, "written", err);
+}
+
+moh_status moh__run_dir_sync(moh__run_dir *dir, moh_error *err) {
+  return fsync(fileno(dir->log)) == 0 ? MOH_OK
+                                      : fail_log(dir, "written", err);
 }
 
 /* ---- paths ---- */
 
 char *moh__run_dir_path(const moh__run_dir *dir, const char *name) {
   return moh__path_join(dir->path, name);
-}
-
-char *moh__run_dir_checkpoint(const moh__run_dir *dir, int64_t step) {
-  char name[64];
-  snprintf(name, sizeof name, "checkpoints/step-%06" PRId64, step);
-  return moh__run_dir_path(dir, name);
-}
-
-moh_status moh__run_dir_drop_checkpoint(const moh__run_dir *dir,
-                                        int64_t step, moh_error *err) {
-  char *path = moh__run_dir_checkpoint(dir, step);
-  if (path == NULL) return out_of_memory(err);
-  moh_status status = remove_tree(path, err);
-  free(path);
-  return status;
 }

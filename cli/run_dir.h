@@ -27,20 +27,20 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
  * and opens the log. */
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
                              const json_t *record, moh_error *err);
+/* Opens the directory of a run that goes on after a step: what its log says of
+ * later ones, and of final evaluations, is cut off. */
+moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
+                               int64_t step, moh_error *err);
 void moh__run_dir_close(moh__run_dir *dir);
 
 /* Appends a line to the log; takes the reference. NULL is out of memory. */
 moh_status moh__run_dir_log(moh__run_dir *dir, json_t *line,
                             moh_error *err);
 
+/* What was logged so far is on the disk afterwards. */
+moh_status moh__run_dir_sync(moh__run_dir *dir, moh_error *err);
+
 /* "DIR/name", to be freed; NULL when memory ran out. */
 char *moh__run_dir_path(const moh__run_dir *dir, const char *name);
-
-/* "DIR/checkpoints/step-NNNNNN", likewise. */
-char *moh__run_dir_checkpoint(const moh__run_dir *dir, int64_t step);
-
-/* Removes a checkpoint, if it exists. */
-moh_status moh__run_dir_drop_checkpoint(const moh__run_dir *dir,
-                                        int64_t step, moh_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 #include "numbers.h"
@@ -18,8 +19,7 @@ static void forecast_data(const char *label, const moh__run_data *data,
   if (d->examples)
     fprintf(stderr, "%s examples, ",
             moh__number_grouped(&a, d->n_sequences));
-  fprintf(stderr, "%s tokens",
-          moh__number_grouped(&b, d->n_tokens));
+  fprintf(stderr, "%s tokens", moh__number_grouped(&b, d->n_tokens));
   if (d->n_unknown > 0)
     fprintf(stderr, ", %s of them not in the vocabulary",
             moh__number_grouped(&c, d->n_unknown));
@@ -97,28 +97,19 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
 
 /* ---- run.json ---- */
 
-static json_t *training_json(const moh__train_options *o) {
-  return json_pack(
-      "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f}",
-      "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
-      o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
-      o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
-      (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
-      o->batch, "accumulate", o->accumulate, "context", o->context,
-      "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
-      "amsgrad", o->amsgrad, "skip_outliers", o->skip_outliers);
-}
-
 json_t *moh__run_record(const moh__run *run) {
-  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}",
-                   "moh_version", moh_version(), "command",
-                   run->call->command->name, "origin", run->origin,
-                   "options", moh__options_json(run->call), "training",
-                   training_json(&run->options), "n_steps",
-                   (json_int_t)moh__trainer_n_steps(run->trainer),
-                   "parameters", (json_int_t)moh__model_count(run->model),
-                   "model", moh__config_to_json(&run->model->config));
+  char *place = getcwd(NULL, 0); /* relative paths are from there */
+  json_t *record =
+      json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o, s:I, s:I, s:o}",
+                "moh_version", moh_version(), "command",
+                run->call->command->name, "origin", run->origin,
+                "directory", place, "options", moh__options_json(run->call),
+                "training", moh__train_options_json(&run->options),
+                "n_steps", (json_int_t)moh__trainer_n_steps(run->trainer),
+                "parameters", (json_int_t)moh__model_count(run->model),
+                "model", moh__config_to_json(&run->model->config));
+  free(place);
+  return record;
 }
 
 /* ---- after ---- */
@@ -137,14 +128,27 @@ static void print_eval(const char *label, const moh__eval_result *result) {
          moh__number_grouped(&tokens, result->n_tokens));
 }
 
+static bool is_finished(const moh__run *run) {
+  return moh__trainer_step_number(run->trainer) ==
+         moh__trainer_n_steps(run->trainer);
+}
+
 static void print_text(const moh__run *run, const moh__run_result *result) {
-  moh__number steps, duration;
+  moh__number steps, duration, done;
   print_eval("training data", &result->train);
   print_eval("held-out data", &result->held_out);
   print_eval("mixed-in data", &result->mix);
   if (!isnan(run->best_loss))
     printf("best model    loss %.4f held out, step %" PRId64 ": %s/best\n",
            run->best_loss, run->best_step, run->dir.path);
+  if (!is_finished(run)) {
+    printf(
+        "unfinished    %s steps of %s: %s/checkpoints\n",
+        moh__number_grouped(&done, moh__trainer_step_number(run->trainer)),
+        moh__number_grouped(&steps, moh__trainer_n_steps(run->trainer)),
+        run->dir.path);
+    return;
+  }
   printf("final model   %s steps in %s: %s/final\n",
          moh__number_grouped(&steps, moh__trainer_n_steps(run->trainer)),
          moh__number_duration(&duration, run->seconds), run->dir.path);
@@ -159,7 +163,9 @@ static void set_eval(json_t *object, const char *key,
 static json_t *result_json(const moh__run *run,
                            const moh__run_result *result) {
   json_t *object = json_pack(
-      "{s:s, s:I, s:f, s:I, s:I, s:I, s:I}", "out", run->dir.path, "steps",
+      "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I, s:I}", "out", run->dir.path,
+      "finished", is_finished(run), "steps_done",
+      (json_int_t)moh__trainer_step_number(run->trainer), "steps",
       (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
       run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
       "skipped_steps", (json_int_t)moh__trainer_n_skipped(run->trainer),

@@ -4,7 +4,11 @@
  */
 #include "train_common.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "numbers.h"
+#include "run_dir.h"
 
 #define FIELD(name) .offset = offsetof(moh__training_values, name)
 #define COUNT(most) .min = 1, .max = (most)
@@ -36,11 +40,16 @@ const moh__option moh__data_options[] = {
     {"data", 'd', MOH__OPTION_STRING, "FILE",
      "what to learn: plain text, JSON, JSONL or CSV, or a directory of moh "
      "data", NULL,
-     FIELD(data), .required = true},
+     FIELD(data)},
     {"out", 'o', MOH__OPTION_STRING, "DIR",
      "the run's directory: run.json, log.jsonl, checkpoints/, best/, "
      "final/",
-     NULL, FIELD(out), .required = true},
+     NULL, FIELD(out)},
+    {"resume", 0, MOH__OPTION_STRING, "DIR",
+     "go on with the run in that directory from its newest checkpoint, in "
+     "place of all other options but those of \"Running\" that change no "
+     "result",
+     NULL, FIELD(resume)},
     {"overwrite", 0, MOH__OPTION_FLAG, NULL,
      "replace an earlier run in that directory", NULL, FIELD(overwrite)},
     {"held-out", 0, MOH__OPTION_REAL, "SHARE",
@@ -70,8 +79,8 @@ const moh__option moh__training_options[] = {
     {"warmup", 0, MOH__OPTION_REAL, "SHARE",
      "share of the steps in which the learning rate rises", "by preset",
      FIELD(warmup), .min = 0, .max = 1},
-    {"weight-decay", 0, MOH__OPTION_REAL, "X", "on matrices",
-     "by preset", FIELD(weight_decay), .min = 0, .max = 100},
+    {"weight-decay", 0, MOH__OPTION_REAL, "X", "on matrices", "by preset",
+     FIELD(weight_decay), .min = 0, .max = 100},
     {"adam-l2", 0, MOH__OPTION_FLAG, NULL,
      "weight decay as part of the gradient (Adam), not apart from it "
      "(AdamW)",
@@ -115,11 +124,14 @@ const moh__option moh__run_options[] = {
      "0: all",
      "200000", FIELD(final_eval_tokens), .min = 0, .max = 1e12},
     {"checkpoint-every", 0, MOH__OPTION_INT, "STEPS",
-     "save the whole state so often; 0: only when interrupted", "0",
-     FIELD(checkpoint_every), .min = 0, .max = 1e12},
+     "save the whole state so often; 0: only when the run is interrupted",
+     "every ten minutes", FIELD(checkpoint_every), .min = 0, .max = 1e12},
     {"keep-checkpoints", 0, MOH__OPTION_INT, "N",
      "older checkpoints are removed", "2", FIELD(keep_checkpoints),
      COUNT(1e6)},
+    {"max-time", 0, MOH__OPTION_STRING, "TIME",
+     "save the whole state and stop after that time: 90s, 30m, 2h, 1d",
+     NULL, FIELD(max_time)},
     {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
      "all processors", FIELD(threads), COUNT(1024)},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
@@ -184,4 +196,46 @@ void moh__training_set_weights(const moh__training_values *values,
   config->balance_weight =
       moh__real_or(values->balance_weight, config->balance_weight);
   config->z_weight = moh__real_or(values->z_weight, config->z_weight);
+}
+
+moh_status moh__training_parse_mix(const char *text, char **path,
+                                   double *share, moh_error *err) {
+  const char *colon = strrchr(text, ':');
+  char *end = NULL;
+  if (colon != NULL) *share = strtod(colon + 1, &end);
+  if (colon == NULL || colon == text || end == colon + 1 || *end != '\0')
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "--mix must be FILE:SHARE, such as facts.json:0.3, not "
+        "'%s'",
+        text);
+  if (!(*share > 0 && *share < 1))
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "the share of --mix must lie between 0 and 1, not '%s'", colon + 1);
+  *path = strndup(text, (size_t)(colon - text));
+  if (*path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  return MOH_OK;
+}
+
+moh_status moh__training_max_time(const moh__training_values *values,
+                                  double *seconds, moh_error *err) {
+  *seconds = 0;
+  if (values->max_time == NULL ||
+      moh__parse_duration(values->max_time, seconds))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--max-time must be a time such as 90s, 30m, 2h or 1d, "
+                   "not '%s'",
+                   values->max_time);
+}
+
+moh_status moh__training_check(const moh__training_values *values,
+                               double *max_seconds, moh_error *err) {
+  if (values->data == NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--data FILE is missing");
+  if (values->out == NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--out DIR is missing");
+  MOH_TRY(moh__training_max_time(values, max_seconds, err));
+  return moh__run_dir_check(values->out, values->overwrite, err);
 }

@@ -20,6 +20,7 @@ typedef struct moh__training_values {
   int64_t eval_every, eval_tokens, final_eval_tokens;
   int64_t checkpoint_every, keep_checkpoints;
   bool overwrite, json, l2, amsgrad;
+  const char *resume, *max_time;
   moh__format_values format;
   moh__sequence_values sequences;
 } moh__training_values;
@@ -46,6 +47,19 @@ moh_status moh__training_fill(const moh__training_values *values,
                               const moh__training_defaults *defaults,
                               bool examples, moh__train_options *options,
                               moh_error *err);
+
+/* "FILE:SHARE" of --mix; *path is to be freed. */
+moh_status moh__training_parse_mix(const char *text, char **path,
+                                   double *share, moh_error *err);
+
+/* --max-time in seconds; 0 when it was not given. */
+moh_status moh__training_max_time(const moh__training_values *values,
+                                  double *seconds, moh_error *err);
+
+/* What can be checked before any work: --data and --out are there, the
+ * directory may be used, --max-time is a time. */
+moh_status moh__training_check(const moh__training_values *values,
+                               double *max_seconds, moh_error *err);
 
 /* The share of the data that is held out. */
 double moh__training_held_out(const moh__training_values *values,

@@ -687,7 +687,7 @@ MOH_API moh_status moh_trainer_evaluate(moh_trainer *trainer,
 /* Writes the whole state (weights, moments, position in the data) into a
  * directory that is also a model directory. Under another name first and then
  * renamed, so what has the name is whole. */
-MOH_API moh_status moh_trainer_checkpoint(const moh_trainer *trainer,
+MOH_API moh_status moh_trainer_checkpoint(moh_trainer *trainer,
                                           const char *dir, moh_error *err);
 
 /* ==== routing by itself ================================================= */

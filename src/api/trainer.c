@@ -246,11 +246,11 @@ moh_status moh_trainer_evaluate(moh_trainer *trainer,
   return MOH_OK;
 }
 
-moh_status moh_trainer_checkpoint(const moh_trainer *trainer,
-                                  const char *dir, moh_error *err) {
+moh_status moh_trainer_checkpoint(moh_trainer *trainer, const char *dir,
+                                  moh_error *err) {
   MOH__NEED(trainer, err);
   MOH__NEED(dir, err);
   return moh__trainer_checkpoint(trainer->inner,
                                  moh__model_tokenizer(trainer->model), dir,
-                                 err);
+                                 NULL, err);
 }

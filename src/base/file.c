@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -209,6 +210,20 @@ moh_status moh__remove_file(const char *path, moh_error *err) {
 bool moh__is_directory(const char *path) {
   struct stat info;
   return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type,
+                        struct FTW *place) {
+  (void)info, (void)type, (void)place;
+  return remove(path);
+}
+
+moh_status moh__remove_tree(const char *path, moh_error *err) {
+  enum { OPEN_DIRS = 8 };
+  if (nftw(path, remove_entry, OPEN_DIRS, FTW_DEPTH | FTW_PHYS) == 0 ||
+      errno == ENOENT)
+    return MOH_OK;
+  return fail_io(err, "remove", path);
 }
 
 static moh_status make_dir(const char *path, moh_error *err) {

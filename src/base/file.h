@@ -44,6 +44,10 @@ moh_status moh__move_file(const char *from, const char *to, moh_error *err);
 /* Removes a file for good; it is fine when there is none. */
 moh_status moh__remove_file(const char *path, moh_error *err);
 
+/* Removes a file or a directory with all that is in it; links are not
+ * followed. It is fine when there is none. */
+moh_status moh__remove_tree(const char *path, moh_error *err);
+
 /* Makes a directory and its parents; existing ones are fine. */
 moh_status moh__make_dirs(const char *path, moh_error *err);
 

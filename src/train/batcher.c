@@ -40,8 +40,10 @@ static moh_status drawer_init(moh__drawer *d, const moh__dataset *dataset,
   if (!dataset->examples) return MOH_OK;
   d->order = malloc((size_t)dataset->n_sequences * sizeof(int64_t));
   if (d->order == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for the order of %lld "
-                     "examples", (long long)dataset->n_sequences);
+    return moh__fail(err, MOH_ERR_MEMORY,
+                     "no memory for the order of %lld "
+                     "examples",
+                     (long long)dataset->n_sequences);
   return MOH_OK;
 }
 
@@ -54,8 +56,8 @@ moh_status moh__batcher_init(moh__batcher *b, const moh__dataset *main,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the share of mixed-in data must lie between 0 and 1");
   b->mix_share = mix == NULL ? 0 : mix_share;
-  MOH_TRY(drawer_init(&b->main, main, context, seed, MOH__STREAM_DATA,
-                      err));
+  MOH_TRY(
+      drawer_init(&b->main, main, context, seed, MOH__STREAM_DATA, err));
   return drawer_init(&b->mix, mix, context, seed, MOH__STREAM_MIX, err);
 }
 
@@ -121,22 +123,38 @@ static moh__span draw_window(const moh__drawer *d) {
 }
 
 static moh__span draw_one(moh__drawer *d) {
-  moh__span span =
-      d->dataset->examples ? draw_example(d) : draw_window(d);
+  moh__span span = d->dataset->examples ? draw_example(d) : draw_window(d);
   d->n_drawn++;
   return span;
 }
 
-/* Mixed-in sequences are spread evenly: the i-th is one when the rounded-down
- * count i * share steps up. */
+/* Mixed-in sequences are spread evenly: the i-th is one when the
+ * rounded-down count i * share steps up. */
+static int64_t n_mixed(const moh__batcher *b, int64_t n_drawn) {
+  return (int64_t)floor((double)n_drawn * b->mix_share + 1e-9);
+}
+
 moh__span moh__batcher_draw(moh__batcher *b) {
-  double before = floor((double)b->n_drawn * b->mix_share + 1e-9);
-  double after = floor((double)(b->n_drawn + 1) * b->mix_share + 1e-9);
-  bool mixed = after > before;
+  bool mixed = n_mixed(b, b->n_drawn + 1) > n_mixed(b, b->n_drawn);
   b->n_drawn++;
   moh__span span = draw_one(mixed ? &b->mix : &b->main);
   span.mixed = mixed;
   return span;
+}
+
+/* The order of an epoch that was left in its middle is made again. */
+static void seek(moh__drawer *d, int64_t n_drawn) {
+  d->n_drawn = n_drawn;
+  if (d->dataset == NULL || !d->dataset->examples) return;
+  int64_t n = d->dataset->n_sequences;
+  if (n_drawn % n != 0) shuffle(d, n_drawn / n);
+}
+
+void moh__batcher_seek(moh__batcher *b, int64_t n_drawn) {
+  int64_t mixed = n_mixed(b, n_drawn);
+  b->n_drawn = n_drawn;
+  seek(&b->main, n_drawn - mixed);
+  seek(&b->mix, mixed);
 }
 
 bool moh__dataset_span(const moh__dataset *dataset, int64_t i,
@@ -197,8 +215,9 @@ static moh_status add_span(moh__micro_batch *m, const moh__span *span,
   return MOH_OK;
 }
 
-moh_status moh__micro_batch_fill(moh__micro_batch *m, const moh__span *spans,
-                                 int32_t n, real weight, moh_error *err) {
+moh_status moh__micro_batch_fill(moh__micro_batch *m,
+                                 const moh__span *spans, int32_t n,
+                                 real weight, moh_error *err) {
   m->batch.n = 0;
   m->batch.n_seq = 0;
   for (int32_t i = 0; i < n; i++)

@@ -48,6 +48,9 @@ double moh__batcher_mean_inputs(const moh__batcher *batcher);
 
 moh__span moh__batcher_draw(moh__batcher *batcher);
 
+/* Goes on as if n_drawn sequences of both datasets had been drawn. */
+void moh__batcher_seek(moh__batcher *batcher, int64_t n_drawn);
+
 /* The spans of a dataset in order, for evaluation: examples each once, a
  * stream in non-overlapping windows. False behind the last. */
 bool moh__dataset_span(const moh__dataset *dataset, int64_t i,

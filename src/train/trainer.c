@@ -56,7 +56,8 @@ static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
 }
 
 /* Each number on its own; NaN is outside of every range. */
-static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
+static moh_status check_ranges(const moh__train_options *o,
+                               moh_error *err) {
   const struct {
     const char *name;
     double value, min, max;
@@ -80,10 +81,9 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
   for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
     if (!(ranges[i].value >= ranges[i].min &&
           ranges[i].value <= ranges[i].max))
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "%s must lie between %g and %g, not be %g",
-                       ranges[i].name, ranges[i].min, ranges[i].max,
-                       ranges[i].value);
+      return moh__fail(
+          err, MOH_ERR_ARGUMENT, "%s must lie between %g and %g, not be %g",
+          ranges[i].name, ranges[i].min, ranges[i].max, ranges[i].value);
   return MOH_OK;
 }
 
@@ -149,6 +149,7 @@ moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
 
 void moh__trainer_free(moh__trainer *t) {
   if (t == NULL) return;
+  json_decref(t->data_hashes);
   moh__batcher_free(&t->batcher);
   moh__micro_batch_free(&t->micro);
   moh__optimizer_free(t->optimizer);
@@ -274,8 +275,7 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->n_steps = t->n_steps;
   r->epoch = (double)b->n_drawn / (double)moh__batcher_epoch(b);
   r->n_tokens = sums->n_main + sums->n_mix;
-  r->task_loss =
-      (sums->main_loss + sums->mix_loss) / (double)r->n_tokens;
+  r->task_loss = (sums->main_loss + sums->mix_loss) / (double)r->n_tokens;
   r->main_loss = sums->main_loss / (double)sums->n_main;
   r->mix_loss =
       sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;

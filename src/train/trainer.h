@@ -113,11 +113,65 @@ moh_status moh__trainer_evaluate(moh__trainer *trainer,
                                  const moh__dataset *dataset,
                                  moh__eval_result *result, moh_error *err);
 
-/* The whole state (weights, moments, step, options, data position) into a
- * directory: a model directory plus optimizer.safetensors and state.json. */
-moh_status moh__trainer_checkpoint(const moh__trainer *trainer,
+/* ---- checkpoints (checkpoint.c, restore.c, checkpoints.c) ---- */
+
+/*
+ * The whole state into a directory: a model directory plus
+ * optimizer.safetensors (moments) and state.json (options, counters, SHA-256
+ * of the data). It gets its name when it is whole; what had the name before
+ * is replaced. extra: an object of the caller's own that comes back with the
+ * checkpoint, or NULL.
+ */
+moh_status moh__trainer_checkpoint(moh__trainer *trainer,
                                    const moh__tokenizer *tokenizer,
-                                   const char *dir, moh_error *err);
+                                   const char *dir, const json_t *extra,
+                                   moh_error *err);
+
+/* What a checkpoint says of its run, all of its files compared with their
+ * hashes. The model is loaded with moh__model_load. */
+typedef struct moh__checkpoint {
+  char *dir;
+  int64_t step, n_steps;
+  int64_t updates; /* steps that were not skipped as outliers */
+  moh__train_options options;
+  json_t *state; /* state.json */
+  json_t *extra; /* an object, borrowed from state; or NULL */
+} moh__checkpoint;
+
+moh_status moh__checkpoint_open(moh__checkpoint *checkpoint, const char *dir,
+                                moh_error *err);
+/* The same of the bytes of a state.json, without a directory. */
+moh_status moh__checkpoint_parse(moh__checkpoint *checkpoint,
+                                 const char *bytes, size_t n,
+                                 const char *name, moh_error *err);
+void moh__checkpoint_close(moh__checkpoint *checkpoint);
+
+/* A new trainer of the checkpoint's model and options, and of the same data,
+ * goes on where it was saved, to the bit. Other data are refused. After a
+ * failure the trainer is of no use. */
+moh_status moh__trainer_restore(moh__trainer *trainer,
+                                const moh__checkpoint *checkpoint,
+                                moh_error *err);
+
+/* Checkpoints of a run lie in one directory, named by their step. */
+char *moh__checkpoint_path(const char *dir, int64_t step);
+
+/* Opens the newest one that is whole. Of each newer one that is not, skipped
+ * is told (may be NULL). MOH_ERR_IO when there is none. */
+typedef void moh__skipped_fn(void *context, const char *path,
+                             const moh_error *reason);
+moh_status moh__checkpoint_newest(moh__checkpoint *checkpoint,
+                                  const char *dir, moh__skipped_fn *skipped,
+                                  void *context, moh_error *err);
+
+/* Removes all but the newest n, and what an interrupted save has left. */
+moh_status moh__checkpoints_keep(const char *dir, int64_t n, moh_error *err);
+
+/* Options as they stand in run.json and state.json: a new reference, NULL
+ * when memory ran out; and back, each field checked. */
+json_t *moh__train_options_json(const moh__train_options *options);
+moh_status moh__train_options_from_json(moh__train_options *options,
+                                        const json_t *json, moh_error *err);
 
 /* log.jsonl: one line of a step's report, and of an evaluation. */
 json_t *moh__step_report_json(const moh__step_report *report);

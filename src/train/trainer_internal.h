@@ -1,6 +1,8 @@
-/* The trainer's state, for trainer.c, checkpoint.c and report.c. */
+/* The trainer's state, for trainer.c and what saves and restores it. */
 #ifndef MOH_TRAIN_TRAINER_INTERNAL_H
 #define MOH_TRAIN_TRAINER_INTERNAL_H
+
+#include <jansson.h>
 
 #include "base/arena.h"
 #include "op/tape.h"
@@ -25,6 +27,21 @@ struct moh__trainer {
   int32_t n_routed_layers;
   moh__layer_load *layers; /* [n_routed_layers] */
   real *loads;             /* [n_routed_layers][n_routed] */
+  json_t *data_hashes;     /* made when first needed: checkpoint.c */
 };
+
+/* SHA-256 of the data that is trained on, [main] or [main, mix], to know it
+ * again: an array, borrowed; NULL on failure. */
+const json_t *moh__trainer_data_hashes(moh__trainer *trainer,
+                                       moh_error *err);
+
+/* Calls fn for the moments of every trained tensor: "m.NAME", "v.NAME" and
+ * with AMSGrad "x.NAME", the largest v. */
+typedef moh_status moh__moment_fn(void *context, const char *name,
+                                  const moh__param *w, real *data,
+                                  moh_error *err);
+moh_status moh__trainer_each_moment(const moh__trainer *trainer,
+                                    moh__moment_fn *fn, void *context,
+                                    moh_error *err);
 
 #endif
