@@ -8,7 +8,9 @@
 
 #include "base/clock.h"
 #include "numbers.h"
+#include "status_line.h"
 #include "text/bpe_trainer.h"
+#include "text/reader.h"
 
 #define FIELD(name) .offset = offsetof(moh__tokenizer_train_values, name)
 
@@ -31,60 +33,93 @@ const moh__option moh__tokenizer_train_options[] = {
     {.name = NULL},
 };
 
-/* Words and characters need all texts at once, bpe one file at a time. */
+/* Words and characters need all texts at once; bpe reads files of any size
+ * record by record. */
 typedef struct work {
   const moh__tokenizer_train_values *v;
   kind kind;
+  moh__text_options format;
   moh__texts files[MOH__LIST_MAX]; /* that are open */
   int n_files;
   moh__text *texts; /* of all of them */
   size_t n;
   moh__bpe_trainer *trainer;
+  moh__status_line status;
   moh__tokenizer *tokenizer;
-  int64_t n_bytes;
+  int64_t n_bytes; /* of the texts */
 } work;
 
 static void close_files(work *w) {
   for (int i = 0; i < w->n_files; i++) moh__texts_free(&w->files[i]);
-  w->n_files = 0;
   free(w->texts);
-  w->texts = NULL;
-  w->n = 0;
 }
 
-static moh_status open_file(work *w, const char *path, moh_error *err) {
-  moh__text_options format = moh__format_of(&w->v->format);
+static moh_status load_file(work *w, const char *path, moh_error *err) {
   moh__texts *file = &w->files[w->n_files];
-  moh__number bytes;
-  int64_t n_bytes = 0;
-  MOH_TRY(moh__texts_load(file, path, &format, err));
+  MOH_TRY(moh__texts_load(file, path, &w->format, err));
   w->n_files++;
   moh__text *texts = reallocarray(w->texts, w->n + file->n, sizeof(*texts));
   if (texts == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   memcpy(texts + w->n, file->texts, file->n * sizeof(*texts));
   w->texts = texts;
   w->n += file->n;
-  for (size_t i = 0; i < file->n; i++) n_bytes += (int64_t)file->texts[i].n;
-  fprintf(stderr, "%s: %s bytes\n", path,
-          moh__number_grouped(&bytes, n_bytes));
-  w->n_bytes += n_bytes;
+  for (size_t i = 0; i < file->n; i++)
+    w->n_bytes += (int64_t)file->texts[i].n;
   return MOH_OK;
 }
 
-static moh_status feed(work *w, moh_error *err) {
-  for (size_t i = 0; i < w->n; i++)
-    MOH_TRY(moh__bpe_trainer_feed(w->trainer, w->texts[i], err));
-  close_files(w);
+/* "12.3 MiB of 1 GiB  0:12, 1:05 left", once it takes more than a second.
+ */
+static void show(work *w, const moh__reader *reader) {
+  moh__line figures = {.n = 0};
+  moh__number read, size;
+  int64_t done = moh__reader_tell(reader).place.offset;
+  int64_t all = moh__reader_size(reader);
+  double seconds = moh__now() - w->status.start;
+  if (seconds < 1 || !moh__status_line_due(&w->status, done, all)) return;
+  moh__line_add(&figures, "%s of %s  ", moh__number_bytes(&read, done),
+                moh__number_bytes(&size, all));
+  moh__line_add_times(&figures, seconds, 0, done, all);
+  moh__status_line_show(&w->status, done, all, "read", figures.text);
+}
+
+static moh_status feed_all(work *w, moh__reader *reader, moh_error *err) {
+  for (;;) {
+    moh__text text;
+    bool found;
+    MOH_TRY(moh__reader_next(reader, &text, &found, err));
+    if (!found) return MOH_OK;
+    MOH_TRY(moh__bpe_trainer_feed(w->trainer, text, err));
+    w->n_bytes += (int64_t)text.n;
+    show(w, reader);
+  }
+}
+
+static moh_status feed_file(work *w, const char *path, moh_error *err) {
+  moh__reader *reader;
+  MOH_TRY(moh__reader_open(&reader, path, &w->format, err));
+  moh__status_line_start(&w->status, 0, moh__reader_size(reader));
+  moh_status status = feed_all(w, reader, err);
+  moh__status_line_end(&w->status);
+  moh__reader_close(reader);
+  return status;
+}
+
+static moh_status read_file(work *w, const char *path, moh_error *err) {
+  moh__number bytes;
+  int64_t before = w->n_bytes;
+  MOH_TRY(w->kind == KIND_BPE ? feed_file(w, path, err)
+                              : load_file(w, path, err));
+  fprintf(stderr, "%s: %s bytes\n", path,
+          moh__number_grouped(&bytes, w->n_bytes - before));
   return MOH_OK;
 }
 
 static moh_status read_files(work *w, moh_error *err) {
   if (w->kind == KIND_BPE)
     MOH_TRY(moh__bpe_trainer_new(&w->trainer, MOH__BPE_WORDS, err));
-  for (int i = 0; i < w->v->files.n; i++) {
-    MOH_TRY(open_file(w, w->v->files.items[i], err));
-    if (w->kind == KIND_BPE) MOH_TRY(feed(w, err));
-  }
+  for (int i = 0; i < w->v->files.n; i++)
+    MOH_TRY(read_file(w, w->v->files.items[i], err));
   return MOH_OK;
 }
 
@@ -145,7 +180,8 @@ static moh_status report(const work *w, double seconds, bool json,
 moh_status moh__tokenizer_train_run(
     const moh__tokenizer_train_values *values, bool json, moh_error *err) {
   work w = {.v = values,
-            .kind = (kind)moh__choice_or(values->kind, KIND_BPE)};
+            .kind = (kind)moh__choice_or(values->kind, KIND_BPE),
+            .format = moh__format_of(&values->format)};
   double start = moh__now();
   MOH_TRY(check(values, w.kind, err));
   moh_status status = make(&w, err);

@@ -125,13 +125,16 @@ static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /*
  * Where a stretch of a longer text ends. A tokenizer must not see the
- * difference: best at a line that begins with a word, where patterns of
- * pre-tokenizers break anyway; else before a blank between two words; else
- * between characters. bytes[most] can be read.
+ * difference: best at a line that begins with a word, behind one that ends
+ * with a word, where patterns of pre-tokenizers break anyway (two ends of
+ * lines may be one piece, but only at the end of a text); else before a blank
+ * between two words; else between characters. bytes[most] can be read.
  */
 static size_t stretch_of(const char *bytes, size_t most) {
-  for (size_t i = most; i > 0; i--)
-    if (bytes[i - 1] == '\n' && !is_blank(bytes[i])) return i;
+  for (size_t i = most; i > 1; i--)
+    if (bytes[i - 1] == '\n' && !is_blank(bytes[i]) &&
+        !is_blank(bytes[i - 2]))
+      return i;
   for (size_t i = most - 1; i > 0; i--)
     if (bytes[i] == ' ' && !is_blank(bytes[i - 1]) &&
         !is_blank(bytes[i + 1]))

@@ -333,8 +333,9 @@ static size_t stretches(const char *bytes, size_t n, size_t lengths[8]) {
   return i;
 }
 
-/* Lines of three bytes, every second one indented: only the other lines may
- * begin a stretch. Then words without lines, then one endless word. */
+/* Lines, every second one indented: only the other lines may begin a
+ * stretch. Lines with empty ones between: a stretch may not begin behind
+ * those. Then words without lines, then one endless word. */
 static void stretches_end_where_no_word_is_cut(void **state) {
   (void)state;
   size_t lengths[8];
@@ -342,9 +343,10 @@ static void stretches_end_where_no_word_is_cut(void **state) {
     const char *front, *piece;
     size_t unit, rest; /* of where a stretch may end */
   } cases[] = {{"", "abcd\n  ef\n", 10, 0},
+               {"", "ab\n\ncd ef\n", 10, 0},
                {"", "abcd  ef gh", 11, 8},
                {"a", "\xE6\x97\xA5", 3, 1}};
-  for (size_t c = 0; c < 3; c++) {
+  for (size_t c = 0; c < 4; c++) {
     char *text = repeated(cases[c].front, cases[c].piece, 100000, "");
     size_t n = strlen(text);
     size_t found = stretches(text, n, lengths), sum = 0;
