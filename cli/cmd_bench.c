@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "bench.h"
 #include "commands.h"
 #include "kernel/kernel.h"
@@ -174,10 +174,7 @@ static bool takes_part(const moh__contender *c) {
 /* ---- measuring ---- */
 
 static double clock_seconds(int n_threads) {
-  struct timespec t;
-  clock_gettime(n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC,
-                &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+  return n_threads == 1 ? moh__thread_seconds() : moh__now();
 }
 
 /* Seconds of one piece of work, over n_times. */

@@ -43,7 +43,9 @@ static const moh__option output_options[] = {
     {"ids", 0, MOH__OPTION_FLAG, NULL, "ids only, with blanks between",
      NULL, FIELD(ids)},
     {"count", 0, MOH__OPTION_FLAG, NULL,
-     "how many tokens and bytes; the speed on stderr", NULL, FIELD(count)},
+     "how many tokens and bytes; on stderr the speed, by the time that the "
+     "processor took",
+     NULL, FIELD(count)},
     {"decode", 0, MOH__OPTION_FLAG, NULL,
      "the other way round: TEXT holds ids, their text is written", NULL,
      FIELD(decode)},
@@ -96,7 +98,7 @@ static void print_counts(moh__text text, size_t n_tokens, double seconds,
   printf("%s tokens, %s bytes, %.3f bytes per token\n",
          moh__number_grouped(&tokens, (int64_t)n_tokens),
          moh__number_grouped(&bytes, (int64_t)text.n), share);
-  fprintf(stderr, "%.1f MB/s, one thread\n", speed);
+  fprintf(stderr, "%.1f MB/s of one processor\n", speed);
 }
 
 static moh_status print_tokens(const values *v, moh__text text,
@@ -115,10 +117,10 @@ static moh_status print_tokens(const values *v, moh__text text,
 static moh_status encode(const values *v, moh__text text,
                          const moh__tokenizer *tokenizer, moh_error *err) {
   moh__ids ids = {0};
-  double start = moh__now();
+  double start = moh__thread_seconds();
   moh_status status =
       moh__tokenizer_encode(tokenizer, text, !v->plain, &ids, err);
-  double seconds = moh__now() - start;
+  double seconds = moh__thread_seconds() - start;
   if (status == MOH_OK && v->count)
     print_counts(text, ids.n, seconds, v->json);
   else if (status == MOH_OK)
@@ -203,8 +205,10 @@ const moh__command moh__command_tokenize = {
     .description =
         "Shows how a text is cut into tokens by the tokenizer of a file or "
         "a model: in changing colours on a terminal, elsewhere a line for "
-        "each, its id and the text in quotes (\\n, \\t, \\r, \\\\, \\\" and "
-        "\\xHH stand for what cannot be seen). TEXT '-' is read from stdin, "
+        "each, its id and the text in quotes (\\n, \\t, \\r, \\\\, \\\" "
+        "and "
+        "\\xHH stand for what cannot be seen). TEXT '-' is read from "
+        "stdin, "
         "any bytes. With --train, a tokenizer is made instead.",
     .examples =
         "  moh tokenize --model run \"Once upon a time\"\n"

@@ -4,5 +4,8 @@
 
 /* Seconds from a clock that never goes back. */
 double moh__now(void);
+/* Seconds that the calling thread has computed: a busy machine, on which
+ * threads wait for each other, changes them little. */
+double moh__thread_seconds(void);
 
 #endif

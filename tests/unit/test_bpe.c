@@ -7,15 +7,11 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "support/check.h"
+#include "support/ids.h"
 #include "support/temp_dir.h"
 #include "text/bpe_trainer.h"
 
 static moh_error err;
-
-static moh__text text_of(const char *string) {
-  return (moh__text){string, strlen(string)};
-}
 
 static moh__bpe_trainer *trainer_of(size_t max_words) {
   moh__bpe_trainer *trainer;
@@ -46,25 +42,6 @@ static moh__tokenizer *trained(const char *text, int64_t n_vocab) {
       moh__tokenizer_train_bpe(&tokenizer, &one, 1, n_vocab, &err), MOH_OK);
   return tokenizer;
 }
-
-static moh__ids encoded(const moh__tokenizer *tokenizer, moh__text text,
-                        bool specials) {
-  moh__ids ids = {0};
-  assert_int_equal(
-      moh__tokenizer_encode(tokenizer, text, specials, &ids, &err), MOH_OK);
-  return ids;
-}
-
-static void assert_ids(const moh__tokenizer *tokenizer, moh__text text,
-                       bool specials, const int32_t *expected, size_t n) {
-  moh__ids ids = encoded(tokenizer, text, specials);
-  assert_int_equal(ids.n, n);
-  if (n > 0) assert_memory_equal(ids.ids, expected, n * sizeof(*expected));
-  moh__ids_free(&ids);
-}
-#define ASSERT_IDS(tokenizer, text, specials, ...)                      \
-  assert_ids(tokenizer, text, specials, (const int32_t[]){__VA_ARGS__}, \
-             sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
 
 static void assert_round_trip(const moh__tokenizer *tokenizer,
                               moh__text text) {

@@ -6,14 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/check.h"
+#include "support/ids.h"
 #include "text/tokenizer.h"
 
 static moh_error err;
-
-static moh__text text_of(const char *string) {
-  return (moh__text){string, strlen(string)};
-}
 
 #define LEVEL(prefix, regex)                                \
   "{\"type\": \"ByteLevel\", \"add_prefix_space\": " prefix \
@@ -81,20 +77,6 @@ static void assert_refused(parts p, moh_status status, const char *part) {
   assert_memory_equal(err.message, "t.json", 6);
 }
 
-static void assert_ids(const moh__tokenizer *tokenizer, const char *text,
-                       bool specials, const int32_t *expected, size_t n) {
-  moh__ids ids = {0};
-  moh_status status =
-      moh__tokenizer_encode(tokenizer, text_of(text), specials, &ids, &err);
-  if (status != MOH_OK) fail_msg("%s", err.message);
-  assert_int_equal(ids.n, n);
-  if (n > 0) assert_memory_equal(ids.ids, expected, n * sizeof(*expected));
-  moh__ids_free(&ids);
-}
-#define ASSERT_IDS(tokenizer, text, specials, ...)                      \
-  assert_ids(tokenizer, text, specials, (const int32_t[]){__VA_ARGS__}, \
-             sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
-
 static void assert_fails(const moh__tokenizer *tokenizer, const char *text,
                          const char *part) {
   moh__ids ids = {0};
@@ -111,8 +93,8 @@ static void assert_fails(const moh__tokenizer *tokenizer, const char *text,
 static void merges_are_read_in_both_spellings(void **state) {
   (void)state;
   moh__tokenizer *t = parsed((parts){0});
-  ASSERT_IDS(t, "abc ab aab", true, 4, 6, 5, 0, 3);
-  ASSERT_IDS(t, "abc</s>", true, 4, 7);
+  ASSERT_IDS(t, text_of("abc ab aab"), true, 4, 6, 5, 0, 3);
+  ASSERT_IDS(t, text_of("abc</s>"), true, 4, 7);
   assert_fails(t, "abd", "lacks the byte 0x64");
   moh__tokenizer_free(t);
 }
@@ -121,7 +103,7 @@ static void steps_of_every_known_shape(void **state) {
   (void)state;
   /* A blank in front, of every part between added tokens. */
   moh__tokenizer *t = parsed((parts){.pre = LEVEL("true", "true")});
-  ASSERT_IDS(t, "ab ab</s>ab</s> ab", true, 6, 6, 7, 6, 7, 6);
+  ASSERT_IDS(t, text_of("ab ab</s>ab</s> ab"), true, 6, 6, 7, 6, 7, 6);
   moh__tokenizer_free(t);
   /* Without the pattern, words are whole texts. */
   t = parsed((parts){.pre = LEVEL("false", "false"),
@@ -129,19 +111,19 @@ static void steps_of_every_known_shape(void **state) {
                      .vocab = "{\"a\": 0, \"b\": 1, \"\u0120\": 2, "
                               "\"b\u0120\": 3}",
                      .added = "[]"});
-  ASSERT_IDS(t, "ab ab", true, 0, 3, 0, 1);
+  ASSERT_IDS(t, text_of("ab ab"), true, 0, 3, 0, 1);
   moh__tokenizer_free(t);
   t = parsed(
       (parts){.pre = SEQUENCE("pretokenizers",
                               SPLIT("b") "," LEVEL("false", "true"))});
-  ASSERT_IDS(t, "abc", true, 0, 1, 2);
+  ASSERT_IDS(t, text_of("abc"), true, 0, 1, 2);
   moh__tokenizer_free(t);
   t = parsed((parts){
       .post = LEVEL("true", "true"),
       .decoder = SEQUENCE("decoders",
                           LEVEL("true", "true") ","
                                                 "{\"type\": \"Fuse\"}")});
-  ASSERT_IDS(t, "abc", true, 4);
+  ASSERT_IDS(t, text_of("abc"), true, 4);
   moh__tokenizer_free(t);
 }
 
@@ -153,14 +135,14 @@ static void options_of_the_model(void **state) {
                       "\"end_of_word_suffix\": null, \"fuse_unk\": false, "
                       "\"byte_fallback\": false, \"ignore_merges\": true,",
               .merges = "[]"});
-  ASSERT_IDS(t, "abc abb", true, 4, 5, 0, 1, 1);
+  ASSERT_IDS(t, text_of("abc abb"), true, 4, 5, 0, 1, 1);
   moh__tokenizer_free(t);
   t = parsed((parts){.more = "\"unk_token\": \"</s>\","});
-  ASSERT_IDS(t, "abxy", true, 3, 7, 7);
+  ASSERT_IDS(t, text_of("abxy"), true, 3, 7, 7);
   moh__tokenizer_free(t);
   t = parsed(
       (parts){.more = "\"unk_token\": \"</s>\", \"fuse_unk\": true,"});
-  ASSERT_IDS(t, "abxyzaxx yy", true, 3, 7, 0, 7, 5, 7);
+  ASSERT_IDS(t, text_of("abxyzaxx yy"), true, 3, 7, 0, 7, 5, 7);
   moh__tokenizer_free(t);
 }
 
@@ -170,10 +152,10 @@ static void text_makes_no_special_token(void **state) {
   moh__tokenizer *t = parsed(
       (parts){.added = "[" SPECIAL("ab", "3") "," SPECIAL("c", "2") "]",
               .more = "\"ignore_merges\": true, \"unk_token\": \"b\","});
-  ASSERT_IDS(t, "abab", true, 3, 3);
-  ASSERT_IDS(t, "abab", false, 0, 1, 0, 1);
-  ASSERT_IDS(t, "ab", false, 0, 1);
-  ASSERT_IDS(t, "c", false, 1);
+  ASSERT_IDS(t, text_of("abab"), true, 3, 3);
+  ASSERT_IDS(t, text_of("abab"), false, 0, 1, 0, 1);
+  ASSERT_IDS(t, text_of("ab"), false, 0, 1);
+  ASSERT_IDS(t, text_of("c"), false, 1);
   moh__tokenizer_free(t);
 }
 
@@ -181,7 +163,7 @@ static void added_tokens_stand_for_their_own_text(void **state) {
   (void)state;
   moh__tokenizer *t =
       parsed((parts){.added = "[" SPECIAL("\u00E9 \u0120", "8") "]"});
-  ASSERT_IDS(t, "a\u00E9 \u0120", true, 0, 8);
+  ASSERT_IDS(t, text_of("a\u00E9 \u0120"), true, 0, 8);
   char *text;
   assert_int_equal(moh__tokenizer_decode(t, (const int32_t[]){0, 8, 6}, 3,
                                          false, &text, &err),
@@ -290,7 +272,7 @@ static void odd_orders_of_merges_end(void **state) {
       .merges = "[\"aa aa\", \"aa a\", \"a aa\", \"a a\", \"aaa a\", "
                 "\"a aaa\"]"});
   /* aa, at once aaa; again; then aaa a. As the Python library has it. */
-  ASSERT_IDS(t, "aaaaaaa", true, 2, 3);
+  ASSERT_IDS(t, text_of("aaaaaaa"), true, 2, 3);
   moh__tokenizer_free(t);
 }
 

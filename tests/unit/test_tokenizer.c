@@ -10,14 +10,10 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "support/check.h"
+#include "support/ids.h"
 #include "text/tokenizer.h"
 
 static moh_error err;
-
-static moh__text text_of(const char *string) {
-  return (moh__text){string, strlen(string)};
-}
 
 static moh__tokenizer *words_of(const char *string) {
   moh__tokenizer *tokenizer;
@@ -42,25 +38,6 @@ static moh__tokenizer *parsed(const char *json) {
   if (status != MOH_OK) fail_msg("%s", err.message);
   return tokenizer;
 }
-
-static moh__ids encoded(const moh__tokenizer *tokenizer, moh__text text,
-                        bool specials) {
-  moh__ids ids = {0};
-  assert_int_equal(
-      moh__tokenizer_encode(tokenizer, text, specials, &ids, &err), MOH_OK);
-  return ids;
-}
-
-static void assert_ids(const moh__tokenizer *tokenizer, moh__text text,
-                       bool specials, const int32_t *expected, size_t n) {
-  moh__ids ids = encoded(tokenizer, text, specials);
-  assert_int_equal(ids.n, n);
-  if (n > 0) assert_memory_equal(ids.ids, expected, n * sizeof(*expected));
-  moh__ids_free(&ids);
-}
-#define ASSERT_IDS(tokenizer, text, specials, ...)                       \
-  assert_ids(tokenizer, text, specials, (const int32_t[]){__VA_ARGS__},  \
-             sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
 
 static void assert_decoded(const moh__tokenizer *tokenizer,
                            const int32_t *ids, size_t n, bool skip_special,
