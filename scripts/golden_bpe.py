@@ -10,10 +10,10 @@ tests/unit/test_bpe_golden.c reads these files with moh, encodes the texts, and
 trains on the corpus itself.
 
     scripts/golden_bpe.py            write all of them
-    scripts/golden_bpe.py --check [PATH_OF_MOH]
+    scripts/golden_bpe.py --check [PATH_OF_MOH [--text FILE]...]
         compute again, compare with what is there; with a program also the
         other way round: the library reads a file that moh has trained and
-        must give the ids that moh gives
+        must give the ids that moh gives; and both train on further texts
 
 Installs the library into build/golden-venv (pip) when it is not there; the
 tests do not need it.
@@ -121,14 +121,14 @@ def texts():
 # ---- tokenizers ----------------------------------------------------------
 
 
-def trained(lib, corpus):
+def trained(lib, corpus, n_vocab=N_VOCAB):
     """As `moh train --tokenizer bpe` does it."""
     tokenizer = lib.Tokenizer(lib.models.BPE())
     tokenizer.pre_tokenizer = lib.pre_tokenizers.ByteLevel(
         add_prefix_space=False)
     tokenizer.decoder = lib.decoders.ByteLevel()
     trainer = lib.trainers.BpeTrainer(
-        vocab_size=N_VOCAB, min_frequency=2, special_tokens=["</s>"],
+        vocab_size=n_vocab, min_frequency=2, special_tokens=["</s>"],
         initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False)
     tokenizer.train_from_iterator([corpus], trainer)
@@ -227,10 +227,10 @@ def moh_ids(moh, path, text):
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
         file.write(text.encode())
         file.flush()
-        out = subprocess.run([moh, "tokenize", "--tokenizer", path, "--json",
+        out = subprocess.run([moh, "tokenize", "--tokenizer", path, "--ids",
                               "--file", file.name],
                              capture_output=True, check=True).stdout
-    return json.loads(out)["ids"]
+    return [int(word) for word in out.split()]
 
 
 def check_program(lib, moh):
@@ -248,17 +248,39 @@ def check_program(lib, moh):
     print("the library reads a file of moh's, with the same ids")
 
 
+def check_text(lib, moh, path, n_vocab):
+    """Both train on a text: the same merges, and the same ids of it."""
+    text = path.read_bytes().decode()
+    theirs = trained(lib, text, n_vocab)
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "moh.json"
+        subprocess.run([moh, "tokenize", "--train", path, "--vocab-size",
+                        str(n_vocab), "--out", file], check=True,
+                       capture_output=True)
+        ours = lib.Tokenizer.from_file(str(file))
+        models = [json.loads(t.to_str())["model"] for t in (ours, theirs)]
+        if models[0] != models[1]:
+            sys.exit(f"{path}: other merges from moh")
+        if theirs.encode(text).ids != moh_ids(moh, file, text):
+            sys.exit(f"{path}: other ids from moh")
+    print(f"{path}: {len(models[0]['merges'])} merges, the same; "
+          "and the same ids")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
     parser.add_argument("moh", nargs="?", help="program, for --check")
+    parser.add_argument("--text", type=pathlib.Path, action="append",
+                        default=[], help="with it, train on this, too")
+    parser.add_argument("--vocab-size", type=int, default=8192)
     args = parser.parse_args()
     lib = import_tokenizers()
     files = make_files(lib)
     if not args.check:
         GOLDEN.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (GOLDEN / name).write_text(content, newline="")
+            (GOLDEN / name).write_bytes(content.encode())
         print(f"{sum(len(c.encode()) for c in files.values())} bytes "
               f"written to {GOLDEN}")
         return
@@ -269,6 +291,8 @@ def main():
     print(f"{len(files)} files as tokenizers {lib.__version__} gives them")
     if args.moh:
         check_program(lib, args.moh)
+        for path in args.text:
+            check_text(lib, args.moh, path, args.vocab_size)
 
 
 if __name__ == "__main__":
