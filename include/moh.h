@@ -685,10 +685,23 @@ MOH_API moh_status moh_trainer_evaluate(moh_trainer *trainer,
                                         moh_error *err);
 
 /* Writes the whole state (weights, moments, position in the data) into a
- * directory that is also a model directory. Under another name first and then
- * renamed, so what has the name is whole. */
+ * directory that is also a model directory. It gets its name when it is whole,
+ * and replaces what had that name. */
 MOH_API moh_status moh_trainer_checkpoint(moh_trainer *trainer,
                                           const char *dir, moh_error *err);
+
+/* Goes on from a checkpoint as if there had been no break, to the bit, with
+ * the options of that training: a trainer, and the model that it trains. dir
+ * may also be a directory of checkpoints named step-000100 and so on: then the
+ * newest that is whole is taken. Everything in it is checked, by its hash and
+ * by its field: MOH_ERR_FORMAT with file and place, MOH_ERR_IO where there is
+ * none. Data other than those before are MOH_ERR_ARGUMENT. Both results are
+ * the caller's; free the trainer first. */
+MOH_API moh_status moh_trainer_resume(moh_trainer **trainer,
+                                      moh_model **model, const char *dir,
+                                      const moh_dataset *data,
+                                      const moh_dataset *mix,
+                                      int32_t n_threads, moh_error *err);
 
 /* ==== routing by itself ================================================= */
 

@@ -1,8 +1,10 @@
 /* Training through moh.h: a trainer with threads of its own. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "api/handles.h"
 #include "api/sized.h"
+#include "base/file.h"
 
 struct moh_trainer {
   moh_model *model;
@@ -95,12 +97,34 @@ static moh_status check_model(const moh_model *model, moh_error *err) {
 
 static moh_status open_trainer(moh_trainer *trainer, const moh_dataset *data,
                                const moh_dataset *mix,
-                               const moh_train_options *o, moh_error *err) {
-  moh__train_options inner = inner_options(o);
-  MOH_TRY(moh__pool_new(&trainer->pool, o->n_threads, err));
+                               const moh__train_options *options,
+                               int32_t n_threads, moh_error *err) {
+  MOH_TRY(moh__pool_new(&trainer->pool, n_threads, err));
   return moh__trainer_new(&trainer->inner, trainer->model->inner,
-                          trainer->pool, &inner, data->inner,
+                          trainer->pool, options, data->inner,
                           mix == NULL ? NULL : mix->inner, err);
+}
+
+static moh_status make_trainer(moh_trainer **out, moh_model *model,
+                               const moh_dataset *data,
+                               const moh_dataset *mix,
+                               const moh__train_options *options,
+                               int32_t n_threads, moh_error *err) {
+  MOH_TRY(check_model(model, err));
+  MOH_TRY(check_vocabulary(model, data, err));
+  MOH_TRY(check_vocabulary(model, mix, err));
+  moh_trainer *made = calloc(1, sizeof(*made));
+  if (made == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a trainer");
+  made->model = model;
+  model->has_trainer = true;
+  moh_status status = open_trainer(made, data, mix, options, n_threads, err);
+  if (status != MOH_OK) {
+    moh_trainer_free(made);
+    return status;
+  }
+  *out = made;
+  return MOH_OK;
 }
 
 moh_status moh_trainer_new(moh_trainer **trainer, moh_model *model,
@@ -114,21 +138,8 @@ moh_status moh_trainer_new(moh_trainer **trainer, moh_model *model,
   moh_train_options o = train_defaults();
   MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_train_options",
                             err));
-  MOH_TRY(check_model(model, err));
-  MOH_TRY(check_vocabulary(model, data, err));
-  MOH_TRY(check_vocabulary(model, mix, err));
-  moh_trainer *made = calloc(1, sizeof(*made));
-  if (made == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a trainer");
-  made->model = model;
-  model->has_trainer = true;
-  moh_status status = open_trainer(made, data, mix, &o, err);
-  if (status != MOH_OK) {
-    moh_trainer_free(made);
-    return status;
-  }
-  *trainer = made;
-  return MOH_OK;
+  moh__train_options inner = inner_options(&o);
+  return make_trainer(trainer, model, data, mix, &inner, o.n_threads, err);
 }
 
 void moh_trainer_free(moh_trainer *trainer) {
@@ -253,4 +264,55 @@ moh_status moh_trainer_checkpoint(moh_trainer *trainer, const char *dir,
   return moh__trainer_checkpoint(trainer->inner,
                                  moh__model_tokenizer(trainer->model), dir,
                                  NULL, err);
+}
+
+/* ---- going on ---- */
+
+/* dir is a checkpoint, or a directory of them. */
+static moh_status open_checkpoint(moh__checkpoint *checkpoint,
+                                  const char *dir, moh_error *err) {
+  char *state = moh__path_join(dir, "state.json");
+  if (state == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  bool is_checkpoint = access(state, F_OK) == 0;
+  free(state);
+  if (is_checkpoint) return moh__checkpoint_open(checkpoint, dir, err);
+  return moh__checkpoint_newest(checkpoint, dir, NULL, NULL, err);
+}
+
+static moh_status restore(moh_trainer **trainer, moh_model **model,
+                          const moh__checkpoint *checkpoint,
+                          const moh_dataset *data, const moh_dataset *mix,
+                          int32_t n_threads, moh_error *err) {
+  moh_load_options how;
+  moh_load_options_default(&how, sizeof(how));
+  how.trainable = true;
+  how.n_threads = n_threads;
+  MOH_TRY(moh_model_load(model, checkpoint->dir, &how, err));
+  MOH_TRY(make_trainer(trainer, *model, data, mix, &checkpoint->options,
+                       n_threads, err));
+  (*model)->n_steps = checkpoint->updates;
+  return moh__trainer_restore((*trainer)->inner, checkpoint, err);
+}
+
+moh_status moh_trainer_resume(moh_trainer **trainer, moh_model **model,
+                              const char *dir, const moh_dataset *data,
+                              const moh_dataset *mix, int32_t n_threads,
+                              moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(model, err);
+  *trainer = NULL;
+  *model = NULL;
+  MOH__NEED(dir, err);
+  MOH__NEED(data, err);
+  moh__checkpoint checkpoint;
+  MOH_TRY(open_checkpoint(&checkpoint, dir, err));
+  moh_status status =
+      restore(trainer, model, &checkpoint, data, mix, n_threads, err);
+  moh__checkpoint_close(&checkpoint);
+  if (status == MOH_OK) return MOH_OK;
+  moh_trainer_free(*trainer);
+  moh_model_free(*model);
+  *trainer = NULL;
+  *model = NULL;
+  return status;
 }

@@ -1,6 +1,6 @@
 /*
  * Training through moh.h: the weights of the inner trainer bit for bit,
- * stopping and going on, evaluation, and wrong arguments.
+ * stopping and going on, checkpoints, evaluation, and wrong arguments.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -180,6 +180,77 @@ static void stopping_leaves_a_trainer_that_goes_on(void **state) {
   assert_memory_equal(weights[0], weights[1], n[0]);
   free(weights[0]);
   free(weights[1]);
+}
+
+/* All is freed after 3 of 6 steps; what goes on has the bits of one go. The
+ * newest of two checkpoints is taken, whole or not. */
+static void a_checkpoint_goes_on(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  const char *dir = temp_path(state, "run");
+  const char *third = temp_path(state, "run/step-000003");
+  moh_trainer *trainer = open_trainer(&c);
+  must(moh_trainer_step(trainer, NULL, 0, &err), &err);
+  must(moh_trainer_checkpoint(trainer, temp_path(state, "run/step-000001"),
+                              &err),
+       &err);
+  must(moh_trainer_step(trainer, NULL, 0, &err), &err);
+  must(moh_trainer_step(trainer, NULL, 0, &err), &err);
+  must(moh_trainer_checkpoint(trainer, third, &err), &err);
+  must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+  size_t n, n_whole;
+  unsigned char *whole = weights_of(state, c.model, "whole", &n_whole);
+  moh_trainer_free(trainer);
+  moh_model_free(c.model);
+
+  const char *const from[] = {third, dir};
+  for (int i = 0; i < 2; i++) {
+    must(moh_trainer_resume(&trainer, &c.model, from[i], c.data, NULL, 1 + i,
+                            &err),
+         &err);
+    assert_int_equal(moh_trainer_steps_done(trainer), 3);
+    assert_int_equal(moh_trainer_n_steps(trainer), STEPS);
+    must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+    unsigned char *again = weights_of(state, c.model, "again", &n);
+    assert_int_equal(n, n_whole);
+    assert_memory_equal(again, whole, n);
+    free(again);
+    moh_trainer_free(trainer);
+    moh_model_free(c.model);
+  }
+
+  const char *weights = temp_path(state, "run/step-000003/model.safetensors");
+  unsigned char *bytes = temp_read(weights, &n);
+  bytes[n - 1] ^= 1;
+  temp_write(weights, bytes, n);
+  assert_int_equal(moh_trainer_resume(&trainer, &c.model, third, c.data,
+                                      NULL, 1, &err),
+                   MOH_ERR_FORMAT);
+  assert_non_null(strstr(err.message, "model.safetensors"));
+  assert_true(trainer == NULL && c.model == NULL);
+  must(moh_trainer_resume(&trainer, &c.model, dir, c.data, NULL, 1, &err),
+       &err); /* the one before */
+  assert_int_equal(moh_trainer_steps_done(trainer), 1);
+  moh_trainer_free(trainer);
+  moh_model_free(c.model);
+
+  const int32_t ids[] = {0, 1, 2, 1};
+  moh_dataset *other;
+  must(moh_dataset_from_tokens(&other, ids, 4, NULL, 0, NULL, &err), &err);
+  refused(moh_trainer_resume(&trainer, &c.model, dir, other, NULL, 1, &err),
+          &err, "data");
+  refused(moh_trainer_resume(&trainer, &c.model, dir, NULL, NULL, 1, &err),
+          &err, "data");
+  assert_int_equal(
+      moh_trainer_resume(&trainer, &c.model, temp_path(state, "none"),
+                         c.data, NULL, 1, &err),
+      MOH_ERR_IO);
+  assert_null(c.model);
+  moh_dataset_free(other);
+  free(bytes);
+  free(whole);
+  course_close(&c);
 }
 
 static void a_step_tells_of_the_heads(void **state) {
@@ -387,6 +458,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_DIR(weights_are_those_of_the_inner_trainer),
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
+      WITH_DIR(a_checkpoint_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
       WITH_DIR(a_trained_model_runs),
       cmocka_unit_test(outliers_are_skipped),
