@@ -5,7 +5,7 @@
 #include "support/check.h"
 #include "support/tables.h"
 
-moh__dataset *training_data(void) {
+static moh__dataset *make_data(bool examples) {
   moh__tokens *tokens;
   moh__dataset *data;
   int32_t *ids = calloc(N_EXAMPLES * EXAMPLE, sizeof(int32_t));
@@ -15,15 +15,22 @@ moh__dataset *training_data(void) {
     for (int64_t i = 0; i < EXAMPLE; i++)
       ids[s * EXAMPLE + i] = (int32_t)((s * 3 + i) % TINY_VOCAB);
   }
-  assert_int_equal(moh__tokens_in_memory(&tokens, ids, N_EXAMPLES * EXAMPLE,
-                                         starts, N_EXAMPLES, NULL),
-                   MOH_OK);
+  if (!examples) {
+    free(starts);
+    starts = NULL;
+  }
+  assert_int_equal(
+      moh__tokens_in_memory(&tokens, ids, N_EXAMPLES * EXAMPLE, starts,
+                            examples ? N_EXAMPLES : 0, NULL),
+      MOH_OK);
   moh__dataset_options whole = {.max_len = EXAMPLE};
   assert_int_equal(moh__dataset_of_tokens(&data, tokens, whole, NULL),
                    MOH_OK);
   moh__tokens_free(tokens);
   return data;
 }
+
+moh__dataset *training_data(void) { return make_data(true); }
 
 moh__config routed_config(void) {
   moh__config c = tiny_config();
@@ -59,6 +66,15 @@ void close_bench(bench *b) {
   moh__model_free(b->model);
   moh__pool_free(b->pool);
   moh__dataset_free(b->data);
+}
+
+void use_stream(bench *b, const moh__train_options *o) {
+  moh__trainer_free(b->trainer);
+  moh__dataset_free(b->data);
+  b->data = make_data(false);
+  assert_int_equal(moh__trainer_new(&b->trainer, b->model, b->pool, o,
+                                    b->data, NULL, NULL),
+                   MOH_OK);
 }
 
 moh__step_report step(bench *b) {

@@ -30,6 +30,9 @@ void open_bench(bench *b, const moh__config *c, const moh__train_options *o,
                 int n_threads);
 void close_bench(bench *b);
 
+/* The same tokens as one stream, and a new trainer for them. */
+void use_stream(bench *b, const moh__train_options *o);
+
 /* One step, which must not fail. */
 moh__step_report step(bench *b);
 
