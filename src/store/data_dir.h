@@ -45,9 +45,9 @@ moh_status moh__data_numbers_read(const json_t *object,
                                   moh_error *err);
 
 /* Opens all shards as the segments of tokens, and compares what they count
- * with the numbers. */
+ * with what is said of them. */
 moh_status moh__data_open_shards(const char *dir,
-                                 const moh__data_numbers *numbers,
+                                 const moh__data_numbers *said,
                                  moh__tokens *tokens, moh_error *err);
 
 /*

@@ -179,10 +179,11 @@ static bool take_mark(moh__records *r, char c) {
 
 static moh_status refuse_mark(const moh__records *r, moh__json_part part,
                               moh_error *err) {
+  static const char no_array[] =
+      "not an array of strings; write [\"first text\", \"second text\"], or "
+      "a text on each line of a .jsonl file";
   static const char *const wanted[] = {
-      [MOH__JSON_ARRAY] = "not an array of strings; write [\"first text\", "
-                       "\"second text\"], or a text on each line of a "
-                       ".jsonl file",
+      [MOH__JSON_ARRAY] = no_array,
       [MOH__JSON_FIRST] = "the array does not end",
       [MOH__JSON_COMMA] = "not valid JSON: a comma or ']' must stand here",
       [MOH__JSON_ELEMENT] = "not valid JSON: an element must stand here",

@@ -109,7 +109,8 @@ static const char *write_texts(void **state, const char *name, int n) {
     if (json && i > 0) end += sprintf(end, ", ");
     if (json || jsonl) *end++ = '"';
     for (int w = 0; w <= i * 7 % 12; w++)
-      end += sprintf(end, "%sw%d", w > 0 ? " " : "", (i * i + w * 5) % 97);
+      end += sprintf(end, "%sw%d", w > 0 ? " " : "",
+                     (i % 500 * (i % 500) + w * 5) % 97);
     if (i % 3 == 0) end += sprintf(end, " </s>");
     if (json || jsonl) *end++ = '"';
     if (!json) *end++ = '\n';
