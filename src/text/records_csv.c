@@ -68,8 +68,6 @@ static moh_status read_quoted(scan *s, moh_error *err) {
       return refuse_at(s, open, "this quote is never closed", err);
     size_t n = (size_t)(quote - from);
     s->at += n + 1;
-    s->more = s->at == s->window.n && !s->end;
-    if (s->more) return MOH_OK;
     bool twice = s->at < s->window.n && quote[1] == '"';
     MOH_TRY(moh__bytes_add(&s->r->text, from, n + twice, err));
     if (!twice) return end_field(s, err);

@@ -103,11 +103,14 @@ static const char *write_texts(void **state, const char *name, int n) {
   const char *path = temp_path(state, name);
   bool jsonl = strstr(name, ".jsonl") != NULL;
   bool json = !jsonl && strstr(name, ".json") != NULL;
+  bool table = strstr(name, "table") != NULL;
   char *text = malloc((size_t)n * 128 + 16), *end = text;
   if (json) *end++ = '[';
+  if (table) end += sprintf(end, "n,text\n");
   for (int i = 0; i < n; i++) {
     if (json && i > 0) end += sprintf(end, ", ");
     if (json || jsonl) *end++ = '"';
+    if (table) end += sprintf(end, "%d,", i);
     for (int w = 0; w <= i * 7 % 12; w++)
       end += sprintf(end, "%sw%d", w > 0 ? " " : "",
                      (i % 500 * (i % 500) + w * 5) % 97);
@@ -321,7 +324,7 @@ static void run_until(setting *s, int threads, const char *shard) {
 
 /* Broken off at every shard and taken up again, by one thread and two. */
 static void broken_off_work_ends_the_same(void **state) {
-  const char *names[] = {"t.txt", "t.jsonl", "t.csv", "t.json"};
+  const char *names[] = {"t.txt", "t.jsonl", "table.csv", "t.json"};
   for (int i = 0; i < 4; i++) {
     char whole[32], parts[32];
     snprintf(whole, sizeof(whole), "whole-%d", i);
@@ -330,6 +333,7 @@ static void broken_off_work_ends_the_same(void **state) {
     setting a = setting_of(path, temp_path(state, whole));
     setting b = setting_of(path, temp_path(state, parts));
     a.options.shard_tokens = b.options.shard_tokens = 60001;
+    a.options.format.field = b.options.format.field = "text";
     run_all(&a, 3);
     moh__make_dirs(b.options.out, &err);
     int64_t n = temp_count(a.options.out) - 2;

@@ -333,16 +333,17 @@ static size_t stretches(const char *bytes, size_t n, size_t lengths[8]) {
   return i;
 }
 
-/* Lines, every second one indented: only the other lines may begin a
- * stretch. Lines with empty ones between: a stretch may not begin behind
- * those. Then words without lines, then one endless word. */
+/* Lines, every second one indented: only the others may begin a stretch,
+ * though an indented one stands nearer to the limit. Lines with empty ones
+ * between: a stretch may not begin behind those. Then words without lines,
+ * then one endless word. */
 static void stretches_end_where_no_word_is_cut(void **state) {
   (void)state;
   size_t lengths[8];
   const struct {
     const char *front, *piece;
     size_t unit, rest; /* of where a stretch may end */
-  } cases[] = {{"", "abcd\n  ef\n", 10, 0},
+  } cases[] = {{"abcdef", "abcd\n  ef\n", 10, 6},
                {"", "ab\n\ncd ef\n", 10, 0},
                {"", "abcd  ef gh", 11, 8},
                {"a", "\xE6\x97\xA5", 3, 1}};
