@@ -2,9 +2,11 @@
  * moh COMMAND ...: finds the command, parses its options, runs it, and
  * turns its status into one line on stderr and an exit code.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "help.h"
@@ -95,8 +97,29 @@ static bool is_cpu_known(void) {
   return false;
 }
 
+/* A closed pipe ends the program quietly, as SIGPIPE does, whatever the parent
+ * process has set. */
+static void end_by_closed_pipes(void) {
+  sigset_t pipe;
+  signal(SIGPIPE, SIG_DFL);
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  sigprocmask(SIG_UNBLOCK, &pipe, NULL);
+}
+
+/* Standard streams that are closed stay unusable: no file that is opened
+ * later takes their place and gets what is meant for them. */
+static void fill_standard_streams(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    if (fcntl(fd, F_GETFD) != -1) continue;
+    int got = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    if (got != fd) _exit(EXIT_FAILED);
+  }
+}
+
 int main(int argc, char **argv) {
-  signal(SIGPIPE, SIG_DFL); /* a closed pipe ends the program quietly */
+  fill_standard_streams();
+  end_by_closed_pipes();
   if (!is_cpu_known()) return EXIT_USAGE;
   if (argc < 2) {
     fputs("moh: a command is missing (see 'moh --help')\n", stderr);
