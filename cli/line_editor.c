@@ -73,11 +73,11 @@ static void load_history(moh__line_editor *e) {
   el_set(e->line, EL_HIST, history, e->history);
 }
 
-moh__line_editor *moh__line_editor_open(const char *path) {
+moh__line_editor *moh__line_editor_open(const char *history_path) {
   moh__line_editor *e = calloc(1, sizeof *e);
   setlocale(LC_CTYPE, "");
   if (e == NULL) return NULL;
-  e->path = path;
+  e->path = history_path;
   e->line = el_init("moh", stdin, stdout, stderr);
   e->history = history_init();
   if (e->line == NULL || e->history == NULL) {
@@ -127,8 +127,8 @@ const char *moh__line_editor_read(moh__line_editor *e, const char *prompt,
 
 #include <stddef.h>
 
-moh__line_editor *moh__line_editor_open(const char *history) {
-  (void)history;
+moh__line_editor *moh__line_editor_open(const char *history_path) {
+  (void)history_path;
   return NULL;
 }
 

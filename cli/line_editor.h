@@ -8,7 +8,7 @@
 typedef struct moh__line_editor moh__line_editor;
 
 /* NULL where lines cannot be edited. */
-moh__line_editor *moh__line_editor_open(const char *history);
+moh__line_editor *moh__line_editor_open(const char *history_path);
 /* Saves the history; NULL is fine. */
 void moh__line_editor_close(moh__line_editor *editor);
 
