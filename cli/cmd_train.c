@@ -206,8 +206,7 @@ const moh__command moh__command_train = {
         "--data FILE --out DIR [OPTION]...\n"
         "       moh train --resume DIR",
     .description =
-        "Trains a new model. Examples (a JSON array of strings) are "
-        "learned "
+        "Trains a new model. Examples (JSON, JSONL, CSV) are learned "
         "one by one with the preset seed-train, plain text in windows with "
         "the preset nano, if no other is named. Ctrl-C saves the whole "
         "state and ends; --resume goes on, with the same result to the bit "
