@@ -1,8 +1,8 @@
 /*
  * tokenizer.json from memory, and a text for it: they stand in the input one
  * after the other, with a byte 0x00 between. A tokenizer that is accepted
- * must give ids of its vocabulary only and take them back. Then tokenizers
- * are made from the text: what one encodes without an unknown token must come
+ * must give ids of its vocabulary only and take them back. Then a tokenizer
+ * is made from the text: what it encodes without an unknown token must come
  * back from its decoded text, and BPE must decode to the text itself.
  */
 #include <stdint.h>
@@ -89,6 +89,21 @@ static void check_round_trip(const moh__tokenizer *tokenizer,
   moh__ids_free(&again);
 }
 
+/* One of the three kinds: making all of them takes most of the time. */
+static void check_trained(size_t kind, moh__text text) {
+  if (kind == 0) {
+    check_bpe(text);
+    return;
+  }
+  moh__tokenizer *tokenizer;
+  require((kind == 1
+               ? moh__tokenizer_train_words(&tokenizer, &text, 1, NULL)
+               : moh__tokenizer_train_chars(&tokenizer, &text, 1, NULL)) ==
+          MOH_OK);
+  check_round_trip(tokenizer, text);
+  moh__tokenizer_free(tokenizer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   const char *bytes = (const char *)data;
@@ -97,13 +112,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   size_t skipped = end != NULL ? n + 1 : 0;
   moh__text text = {bytes + skipped, size - skipped};
   check_loaded(bytes, n, text, size % 2 == 0);
-  moh__tokenizer *words, *chars;
-  require(moh__tokenizer_train_words(&words, &text, 1, NULL) == MOH_OK);
-  check_round_trip(words, text);
-  moh__tokenizer_free(words);
-  require(moh__tokenizer_train_chars(&chars, &text, 1, NULL) == MOH_OK);
-  check_round_trip(chars, text);
-  moh__tokenizer_free(chars);
-  check_bpe(text);
+  check_trained(size % 3, text);
   return 0;
 }
