@@ -160,6 +160,36 @@ class Generate(Case):
                          r"\(heads used 2\.00 of 2, by layer\)\n$")
 
 
+class Bytes(Case):
+    """A model of bytes that has learned nothing draws what is no UTF-8."""
+
+    def test_text_is_always_utf8(self):
+        self.write("text.txt", "\u00e9t\u00e9 \u20ac \U0001F600\n" * 90)
+        code, _, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "run", "--tokenizer",
+            "bpe", "--vocab-size", 260, "--steps", 1, "--context", 16,
+            *TINY)
+        self.assertEqual(code, 0, err)
+        words = ["generate", "-m", "run", "\u00e9t", "-T3", "-s2", "-n60"]
+        done = subprocess.run(
+            [MOH, *words], cwd=self.folder, capture_output=True)
+        text = done.stdout.decode("utf-8", "strict")
+        self.assertIn("\ufffd", text)
+        _, out, _ = self.run_in(*words, "--json")
+        [sample] = json.loads(out)["samples"]
+        self.assertEqual(sample["text"] + "\n", text)
+        self.assertGreater(sample["generated_tokens"], 9)
+        # Bytes of the original text, but for the first token's.
+        _, out, _ = self.run_in("eval", "-m", "run", "text.txt", "--json")
+        total = json.loads(out)["total"]
+        n_bytes = (self.folder / "text.txt").stat().st_size
+        self.assertIn(n_bytes - total["bytes"], range(1, 20))
+        _, out, _ = self.run_in("eval", "-m", "run", "text.txt", "--json",
+                                "--limit", total["predicted_tokens"] - 1)
+        less = json.loads(out)["total"]
+        self.assertIn(total["bytes"] - less["bytes"], range(1, 20))
+
+
 class Interrupt(Case):
     """Ctrl-C in the middle of a text that would have no end."""
 
