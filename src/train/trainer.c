@@ -161,6 +161,12 @@ void moh__trainer_free(moh__trainer *t) {
   free(t);
 }
 
+void moh__trainer_set_stop(moh__trainer *t, moh__stop_fn *stop,
+                           void *context) {
+  t->stop = stop;
+  t->stop_context = context;
+}
+
 int64_t moh__trainer_n_steps(const moh__trainer *t) { return t->n_steps; }
 
 int64_t moh__trainer_step_number(const moh__trainer *t) { return t->step; }
@@ -320,24 +326,42 @@ static moh_status finish_step(moh__trainer *t, moh__step_report *r,
   return r->skipped ? MOH_OK : update(t, r, err);
 }
 
-moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
+static moh_status check_stop(const moh__trainer *t, const char *what,
                              moh_error *err) {
-  double start = moh__now();
-  memset(r, 0, sizeof(*r));
-  r->step = t->step + 1;
-  r->lr = learning_rate(t, r->step);
+  if (t->stop == NULL || !t->stop(t->stop_context)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_INTERRUPTED, "stopped within %s", what);
+}
+
+static moh_status run_step(moh__trainer *t, moh__step_report *r,
+                           moh_error *err) {
   step_sums sums = {0};
   real weight = (real)(1.0 / (double)draw_spans(t));
   clear_use(t);
   moh__model_zero_grads(t->model, t->pool);
-  for (int32_t i = 0; i < t->options.accumulate; i++)
+  for (int32_t i = 0; i < t->options.accumulate; i++) {
+    if (i > 0) MOH_TRY(check_stop(t, "a step", err));
     MOH_TRY(run_micro_batch(t, i, weight, &sums, err));
+  }
   finish_use(t);
   fill_report(t, &sums, r);
-  MOH_TRY(finish_step(t, r, err));
-  t->step = r->step;
+  return finish_step(t, r, err);
+}
+
+/* A step that fails has not been: its sequences are drawn again. */
+moh_status moh__trainer_step(moh__trainer *t, moh__step_report *r,
+                             moh_error *err) {
+  double start = moh__now();
+  int64_t n_drawn = t->batcher.n_drawn;
+  memset(r, 0, sizeof(*r));
+  r->step = t->step + 1;
+  r->lr = learning_rate(t, r->step);
+  moh_status status = run_step(t, r, err);
+  if (status == MOH_OK)
+    t->step = r->step;
+  else
+    moh__batcher_seek(&t->batcher, n_drawn);
   r->seconds = moh__now() - start;
-  return MOH_OK;
+  return status;
 }
 
 /* ---- before the first step ---- */
@@ -418,6 +442,7 @@ moh_status moh__trainer_evaluate(moh__trainer *t,
       n_spans++;
     }
     if (n == 0) break;
+    MOH_TRY(check_stop(t, "an evaluation", err));
     MOH_TRY(moh__micro_batch_fill(&t->micro, spans, n, 0, err));
     moh__tape_reset(&t->tape, false);
     moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,

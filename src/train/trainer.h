@@ -53,7 +53,7 @@ typedef struct moh__step_report {
   double epoch;    /* passes over the main dataset so far */
   double task_loss;
   double mix_loss; /* task loss of the mixed-in sequences; NaN: none */
-  double main_loss; /* task loss of the main dataset's sequences */
+  double main_loss; /* task loss of the main dataset's; NaN: none */
   double balance_loss; /* mean over layers of L_b; 0 without routers */
   double z_loss;
   double total_loss;
@@ -89,9 +89,16 @@ int64_t moh__trainer_n_steps(const moh__trainer *trainer);
 int64_t moh__trainer_step_number(const moh__trainer *trainer);
 int64_t moh__trainer_n_skipped(const moh__trainer *trainer);
 
+/* Asked before each micro-batch of an evaluation, and of a step but for its
+ * first. When it says true, they end with MOH_ERR_INTERRUPTED, and the
+ * trainer is as it was before. NULL: never asked. */
+typedef bool moh__stop_fn(void *context);
+void moh__trainer_set_stop(moh__trainer *trainer, moh__stop_fn *stop,
+                           void *context);
+
 /* One step: an update, unless it is skipped as an outlier. A loss or gradient
- * that is not finite is MOH_ERR_DIVERGED with the tensor's name; no weight
- * has changed then. */
+ * that is not finite is MOH_ERR_DIVERGED with the tensor's name. A step that
+ * fails has changed nothing. */
 moh_status moh__trainer_step(moh__trainer *trainer, moh__step_report *report,
                              moh_error *err);
 

@@ -21,6 +21,8 @@ struct moh__trainer {
   moh__optimizer *optimizer;
   moh__arena arena;
   moh__tape tape;
+  moh__stop_fn *stop; /* NULL: never */
+  void *stop_context;
   int64_t n_steps;
   int64_t step; /* done, or skipped; the optimizer counts its updates */
   moh__outliers outliers;

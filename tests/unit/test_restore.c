@@ -24,7 +24,7 @@ static void must(moh_status status, const moh_error *err) {
 
 /* The model of a checkpoint with a trainer that goes on, in `threads`. */
 static void reopen(bench *b, const char *dir, moh__dataset *data,
-                   int threads) {
+                   moh__dataset *mix, int threads) {
   moh_error err = {0};
   moh__checkpoint c;
   moh__load_options options = {.writable = true};
@@ -33,7 +33,7 @@ static void reopen(bench *b, const char *dir, moh__dataset *data,
   must(moh__model_load(&b->model, NULL, dir, options, &err), &err);
   must(moh__pool_new(&b->pool, threads, &err), &err);
   must(moh__trainer_new(&b->trainer, b->model, b->pool, &c.options, data,
-                        NULL, &err),
+                        mix, &err),
        &err);
   must(moh__trainer_restore(b->trainer, &c, &err), &err);
   assert_int_equal(moh__trainer_step_number(b->trainer), c.step);
@@ -66,7 +66,7 @@ static void check_break(void **state, const moh__train_options *o,
   if (!examples) use_stream(&whole, o);
   for (int i = 0; i < n_before; i++) step(&whole);
   must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err), &err);
-  reopen(&resumed, dir, whole.data, threads);
+  reopen(&resumed, dir, whole.data, NULL, threads);
   for (int i = 0; i < AFTER; i++) same_step(&whole, &resumed);
   assert_int_equal(moh__trainer_n_skipped(whole.trainer),
                    moh__trainer_n_skipped(resumed.trainer));
@@ -116,6 +116,131 @@ static void outliers_are_known_after_the_break(void **state) {
   o.skip_outliers = 0.5;
   check_break(state, &o, MOH__OUTLIER_WINDOW + 30, false, 1);
   check_break(state, &o, MOH__OUTLIER_WINDOW + 30, true, 2);
+}
+
+/* ---- a second data set ---- */
+
+static void use_mix(bench *b, const moh__train_options *o,
+                    moh__dataset *mix) {
+  moh__trainer_free(b->trainer);
+  assert_int_equal(moh__trainer_new(&b->trainer, b->model, b->pool, o,
+                                    b->data, mix, NULL),
+                   MOH_OK);
+}
+
+/* Of one sequence a step, every other step has none of the main data. */
+static void mixing_goes_on(void **state) {
+  moh__config c = routed_config();
+  const char *dir = temp_path(state, "checkpoint");
+  for (int batch = 1; batch <= 3; batch += 2) {
+    moh__train_options o = usual();
+    bench whole, resumed;
+    moh_error err = {0};
+    moh__dataset *mix = training_data();
+    o.batch = batch;
+    o.mix_share = 0.5;
+    open_bench(&whole, &c, &o, 1);
+    use_mix(&whole, &o, mix);
+    for (int i = 0; i < BEFORE; i++) step(&whole);
+    must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err),
+         &err);
+    reopen(&resumed, dir, whole.data, mix, 2);
+    for (int i = 0; i < AFTER; i++) same_step(&whole, &resumed);
+    assert_true(furthest_weight(&whole, &resumed) == 0);
+    close_reopened(&resumed);
+    close_bench(&whole);
+    moh__dataset_free(mix);
+  }
+}
+
+/* Such a step has a line in the log like any other. */
+static void steps_without_main_data_are_logged(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = usual();
+  moh__dataset *mix = training_data();
+  bench b;
+  o.batch = 1;
+  o.mix_share = 0.5;
+  open_bench(&b, &c, &o, 1);
+  use_mix(&b, &o, mix);
+  for (int i = 0; i < 6; i++) {
+    moh__step_report r = step(&b);
+    json_t *line = moh__step_report_json(&r);
+    assert_non_null(line);
+    const json_t *main_loss = json_object_get(line, "main_loss");
+    const json_t *mix_loss = json_object_get(line, "mix_loss");
+    assert_true((main_loss == NULL) == (i % 2 == 1));
+    assert_true((mix_loss == NULL) == (i % 2 == 0));
+    json_decref(line);
+  }
+  close_bench(&b);
+  moh__dataset_free(mix);
+}
+
+/* ---- what leaves no trace ---- */
+
+static bool always(void *context) {
+  ++*(int *)context;
+  return true;
+}
+
+/* Steps and evaluations that were stopped in their middle, or have failed,
+ * have not been. */
+static void what_was_stopped_has_not_been(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = usual();
+  o.accumulate = 2;
+  bench calm, disturbed;
+  open_bench(&calm, &c, &o, 1);
+  open_bench(&disturbed, &c, &o, 1);
+  moh__trainer *t = disturbed.trainer;
+  int asked = 0;
+  for (int i = 1; i <= o.steps; i++) {
+    moh__step_report report;
+    moh__eval_result result;
+    moh__trainer_set_stop(t, always, &asked);
+    assert_int_equal(moh__trainer_step(t, &report, NULL),
+                     MOH_ERR_INTERRUPTED);
+    assert_int_equal(
+        moh__trainer_evaluate(t, disturbed.data, &result, NULL),
+        MOH_ERR_INTERRUPTED);
+    assert_int_equal(asked, 2 * i);
+    moh__trainer_set_stop(t, NULL, NULL);
+    assert_int_equal(
+        moh__trainer_evaluate(t, disturbed.data, &result, NULL), MOH_OK);
+    same_step(&calm, &disturbed);
+  }
+  assert_true(furthest_weight(&calm, &disturbed) == 0);
+  close_bench(&calm);
+  close_bench(&disturbed);
+}
+
+/* A checkpoint behind a step that diverged is as good as one before it. */
+static void a_failed_step_can_be_saved_behind(void **state) {
+  moh__config c = routed_config();
+  moh__train_options o = usual();
+  const char *dir = temp_path(state, "checkpoint");
+  bench whole, resumed;
+  moh_error err = {0};
+  moh__step_report report;
+  open_bench(&whole, &c, &o, 1);
+  for (int i = 0; i < BEFORE; i++) step(&whole);
+  moh__param *w =
+      moh__model_layer_param(whole.model, 0, "mlp.up_proj.weight");
+  real good = w->data[3];
+  w->data[3] = NAN;
+  must(moh__model_pack(whole.model, whole.pool, &err), &err);
+  assert_int_equal(moh__trainer_step(whole.trainer, &report, &err),
+                   MOH_ERR_DIVERGED);
+  w->data[3] = good;
+  must(moh__model_pack(whole.model, whole.pool, &err), &err);
+  must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err), &err);
+  reopen(&resumed, dir, whole.data, NULL, 1);
+  for (int i = 0; i < AFTER; i++) same_step(&whole, &resumed);
+  close_reopened(&resumed);
+  close_bench(&whole);
 }
 
 /* ---- refusing ---- */
@@ -262,6 +387,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_DIR(going_on_is_never_having_stopped),
       WITH_DIR(outliers_are_known_after_the_break),
+      WITH_DIR(mixing_goes_on),
+      cmocka_unit_test(steps_without_main_data_are_logged),
+      cmocka_unit_test(what_was_stopped_has_not_been),
+      WITH_DIR(a_failed_step_can_be_saved_behind),
       WITH_DIR(spoiled_states_are_named),
       WITH_DIR(other_data_and_options_are_refused),
       WITH_DIR(the_newest_whole_one_is_taken),
