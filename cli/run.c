@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/dir.h"
+#include "base/file.h"
 #include "interrupt.h"
 #include "numbers.h"
 #include "store/model_dir.h"
@@ -102,15 +104,22 @@ static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
   return part;
 }
 
+/* There is a whole model of that name, the old or the new one, always. */
 static moh_status save_model(moh__run *run, const char *name,
                              moh_error *err) {
-  char *path = moh__run_dir_path(&run->dir, name);
-  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   moh__model_note note = {run->origin,
                           moh__trainer_step_number(run->trainer)};
-  moh_status status =
-      moh__model_save(run->model, run->tokenizer, path, &note, err);
+  char *path = moh__run_dir_path(&run->dir, name), *part = NULL;
+  moh_status status = MOH_OK;
+  if (path == NULL || asprintf(&part, "%s.part", path) < 0)
+    status = moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (status == MOH_OK) status = moh__remove_tree(part, err);
+  if (status == MOH_OK)
+    status = moh__model_save(run->model, run->tokenizer, part, &note, err);
+  if (status == MOH_OK) status = moh__replace_dir(part, path, err);
+  if (status != MOH_OK && part != NULL) moh__remove_tree(part, NULL);
   free(path);
+  free(part);
   return status;
 }
 

@@ -4,18 +4,21 @@
  */
 #include "run_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/file.h"
 #include "base/json.h"
 
-static const char *const run_files[] = {"log.jsonl", "checkpoints", "best",
-                                        "final", "run.json"};
+static const char *const run_files[] = {
+    "log.jsonl", "checkpoints", "best", "final", "result.json",
+    "run.json"};
 enum {
   N_RUN_FILES = sizeof run_files / sizeof run_files[0],
   LOG_DIGITS = 7 /* of reals: those that a float has */
@@ -27,20 +30,6 @@ static moh_status out_of_memory(moh_error *err) {
 
 /* ---- what is there ---- */
 
-static moh_status count_entries(const char *path, int *n, moh_error *err) {
-  *n = 0;
-  DIR *dir = opendir(path);
-  if (dir == NULL) {
-    if (errno == ENOENT) return MOH_OK;
-    return moh__fail(err, MOH_ERR_IO, "%s: %s; name another --out", path,
-                     strerror(errno));
-  }
-  for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
-    *n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-  closedir(dir);
-  return MOH_OK;
-}
-
 static bool holds_run(const char *path) {
   char *record = moh__path_join(path, "run.json");
   bool holds = record != NULL && access(record, F_OK) == 0;
@@ -50,9 +39,11 @@ static bool holds_run(const char *path) {
 
 moh_status moh__run_dir_check(const char *path, bool overwrite,
                               moh_error *err) {
-  int n;
-  MOH_TRY(count_entries(path, &n, err));
-  if (n == 0) return MOH_OK;
+  moh__names names;
+  MOH_TRY(moh__list_dir(&names, path, err));
+  bool empty = names.n == 0;
+  moh__names_free(&names);
+  if (empty) return MOH_OK;
   if (!holds_run(path))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%s is not empty and holds no run; name another --out",
@@ -66,7 +57,34 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
 
 /* ---- removing ---- */
 
+/* "run.json.12-3.tmp", "best.part" and the like. */
+static bool is_leftover(const char *name) {
+  size_t n = strlen(name);
+  for (int i = 0; i < N_RUN_FILES; i++) {
+    size_t front = strlen(run_files[i]);
+    if (strncmp(name, run_files[i], front) != 0 || n < front + 5) continue;
+    if (strcmp(name + front, ".part") == 0) return true;
+    if (name[front] == '.' && strcmp(name + n - 4, ".tmp") == 0) return true;
+  }
+  return false;
+}
+
+static moh_status remove_leftovers(const moh__run_dir *dir,
+                                   moh_error *err) {
+  moh__names names;
+  moh_status status = moh__list_dir(&names, dir->path, err);
+  for (size_t i = 0; status == MOH_OK && i < names.n; i++) {
+    if (!is_leftover(names.names[i])) continue;
+    char *path = moh__run_dir_path(dir, names.names[i]);
+    status = path == NULL ? out_of_memory(err) : moh__remove_tree(path, err);
+    free(path);
+  }
+  moh__names_free(&names);
+  return status;
+}
+
 static moh_status remove_run(const moh__run_dir *dir, moh_error *err) {
+  MOH_TRY(remove_leftovers(dir, err));
   for (int i = 0; i < N_RUN_FILES; i++) {
     char *path = moh__run_dir_path(dir, run_files[i]);
     if (path == NULL) return out_of_memory(err);
@@ -103,10 +121,26 @@ static moh_status save_record(const moh__run_dir *dir, const json_t *record,
   return status;
 }
 
+/* Two processes would write over each other. A file system without locks is
+ * trusted. */
+static moh_status lock(moh__run_dir *dir, const char *path, moh_error *err) {
+  *dir = (moh__run_dir){path, 0, NULL};
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return moh__fail(err, MOH_ERR_IO, "%s could not be opened: %s", path,
+                     strerror(errno));
+  dir->lock = fd;
+  if (flock(dir->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_IO,
+                   "another process is training in %s; wait for its end",
+                   path);
+}
+
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
                              const json_t *record, moh_error *err) {
-  *dir = (moh__run_dir){path, NULL};
   MOH_TRY(moh__make_dirs(path, err));
+  MOH_TRY(lock(dir, path, err));
   MOH_TRY(remove_run(dir, err));
   MOH_TRY(save_record(dir, record, err));
   return open_log(dir, "we", err);
@@ -157,7 +191,8 @@ static moh_status cut_log(const char *path, int64_t step, moh_error *err) {
 
 moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
                                int64_t step, moh_error *err) {
-  *dir = (moh__run_dir){path, NULL};
+  MOH_TRY(lock(dir, path, err));
+  MOH_TRY(remove_leftovers(dir, err));
   char *log = moh__run_dir_path(dir, "log.jsonl");
   if (log == NULL) return out_of_memory(err);
   moh_status status = cut_log(log, step, err);
@@ -168,7 +203,9 @@ moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
 
 void moh__run_dir_close(moh__run_dir *dir) {
   if (dir->log != NULL) fclose(dir->log);
+  if (dir->lock > 0) close(dir->lock);
   dir->log = NULL;
+  dir->lock = 0;
 }
 
 /* ---- the log ---- */

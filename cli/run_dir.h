@@ -15,6 +15,7 @@
 
 typedef struct moh__run_dir {
   const char *path; /* the caller's */
+  int lock;         /* descriptor of the directory; 0: none */
   FILE *log;
 } moh__run_dir;
 
@@ -24,11 +25,12 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
                               moh_error *err);
 
 /* Makes the directory, without the files of an earlier run, writes run.json
- * and opens the log. */
+ * and opens the log. Until it is closed no other process can open it. */
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
                              const json_t *record, moh_error *err);
 /* Opens the directory of a run that goes on after a step: what its log says of
- * later ones, and of final evaluations, is cut off. */
+ * later ones, and of final evaluations, is cut off, and what a killed process
+ * has left half written is removed. */
 moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
                                int64_t step, moh_error *err);
 void moh__run_dir_close(moh__run_dir *dir);

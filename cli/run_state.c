@@ -55,7 +55,9 @@ moh_status moh__run_save(moh__run *run, moh_error *err) {
   char *dir = moh__run_dir_path(&run->dir, "checkpoints");
   if (dir == NULL) return fail_memory(err);
   moh_status status = save(run, dir, err);
-  if (status == MOH_OK) status = moh__checkpoints_keep(dir, keep, err);
+  if (status == MOH_OK)
+    status = moh__checkpoints_keep(
+        dir, keep, moh__trainer_step_number(run->trainer), err);
   free(dir);
   run->last_saved = moh__now();
   return status;

@@ -156,7 +156,7 @@ static char *parent_of(const char *path) {
 
 /* Makes a rename in the directory of path last. File systems that cannot
  * sync a directory say EINVAL; there is nothing more to do on those. */
-static moh_status sync_parent(const char *path, moh_error *err) {
+moh_status moh__sync_parent(const char *path, moh_error *err) {
   char *parent = parent_of(path);
   if (parent == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory to write '%s'",
@@ -178,7 +178,7 @@ moh_status moh__writer_commit(moh__writer *writer, moh_error *err) {
     moh__writer_discard(writer);
     return status;
   }
-  status = sync_parent(writer->path, err);
+  status = moh__sync_parent(writer->path, err);
   writer_free(writer);
   return status;
 }
@@ -196,13 +196,13 @@ moh_status moh__write_file(const char *path, const void *bytes, size_t n,
 moh_status moh__move_file(const char *from, const char *to,
                           moh_error *err) {
   if (rename(from, to) != 0) return fail_io(err, "replace", to);
-  return sync_parent(to, err);
+  return moh__sync_parent(to, err);
 }
 
 moh_status moh__remove_file(const char *path, moh_error *err) {
   if (unlink(path) != 0)
     return errno == ENOENT ? MOH_OK : fail_io(err, "remove", path);
-  return sync_parent(path, err);
+  return moh__sync_parent(path, err);
 }
 
 /* ---- directories and names ---- */

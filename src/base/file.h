@@ -41,6 +41,9 @@ moh_status moh__write_file(const char *path, const void *bytes, size_t n,
  * that name, and makes it last (fsync of the directory). */
 moh_status moh__move_file(const char *from, const char *to, moh_error *err);
 
+/* Makes a rename or removal in the directory of path last. */
+moh_status moh__sync_parent(const char *path, moh_error *err);
+
 /* Removes a file for good; it is fine when there is none. */
 moh_status moh__remove_file(const char *path, moh_error *err);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dir.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
@@ -165,8 +166,7 @@ moh_status moh__trainer_checkpoint(moh__trainer *t,
   if (asprintf(&part, "%s.part", dir) < 0) return fail_memory(err);
   moh_status status = moh__remove_tree(part, err);
   if (status == MOH_OK) status = save_all(t, tokenizer, part, extra, err);
-  if (status == MOH_OK) status = moh__remove_tree(dir, err);
-  if (status == MOH_OK) status = moh__move_file(part, dir, err);
+  if (status == MOH_OK) status = moh__replace_dir(part, dir, err);
   if (status != MOH_OK) moh__remove_tree(part, NULL);
   free(part);
   return status;

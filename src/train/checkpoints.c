@@ -2,13 +2,12 @@
  * The checkpoints of a run: directories step-NNNNNN side by side. One that
  * is being written is called step-NNNNNN.part.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dir.h"
 #include "base/file.h"
 #include "train/trainer.h"
 
@@ -38,44 +37,34 @@ static bool is_unfinished(const char *name) {
 }
 
 typedef struct steps {
-  int64_t *steps;
+  int64_t *steps; /* the newest first */
   size_t n;
 } steps;
-
-static moh_status add_step(steps *all, int64_t step, moh_error *err) {
-  int64_t *grown =
-      reallocarray(all->steps, all->n + 1, sizeof(*all->steps));
-  if (grown == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  all->steps = grown;
-  all->steps[all->n++] = step;
-  return MOH_OK;
-}
 
 static int newest_first(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x < y) - (x > y);
 }
 
-static moh_status fail_dir(const char *dir, moh_error *err) {
-  return moh__fail(err, MOH_ERR_IO, "cannot read '%s': %s", dir,
-                   strerror(errno));
+static moh_status fail_memory(moh_error *err) {
+  return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
 }
 
-/* The steps of all checkpoints, newest first; none where there is no such
- * directory. all->steps is to be freed, also on failure. */
+/* The steps of all checkpoints; none where there is no such directory.
+ * all->steps is to be freed. */
 static moh_status list_steps(const char *dir, steps *all, moh_error *err) {
+  moh__names names;
   *all = (steps){NULL, 0};
-  DIR *stream = opendir(dir);
-  if (stream == NULL) return errno == ENOENT ? MOH_OK : fail_dir(dir, err);
-  moh_status status = MOH_OK;
-  for (struct dirent *e; status == MOH_OK && (e = readdir(stream));) {
-    int64_t step = step_of(e->d_name);
-    if (step >= 0) status = add_step(all, step, err);
+  MOH_TRY(moh__list_dir(&names, dir, err));
+  all->steps = calloc(names.n + 1, sizeof(*all->steps));
+  for (size_t i = 0; all->steps != NULL && i < names.n; i++) {
+    int64_t step = step_of(names.names[i]);
+    if (step >= 0) all->steps[all->n++] = step;
   }
-  closedir(stream);
-  if (all->n > 0)
-    qsort(all->steps, all->n, sizeof(*all->steps), newest_first);
-  return status;
+  moh__names_free(&names);
+  if (all->steps == NULL) return fail_memory(err);
+  qsort(all->steps, all->n, sizeof(*all->steps), newest_first);
+  return MOH_OK;
 }
 
 /* ---- the newest ---- */
@@ -86,13 +75,14 @@ static moh_status open_newest(moh__checkpoint *c, const char *dir,
   for (size_t i = 0; i < all->n; i++) {
     moh_error reason = {MOH_OK, ""};
     char *path = moh__checkpoint_path(dir, all->steps[i]);
-    if (path == NULL)
-      return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+    if (path == NULL) return fail_memory(err);
     moh_status status = moh__checkpoint_open(c, path, &reason);
     if (status != MOH_OK && skipped != NULL)
       skipped(context, path, &reason);
     free(path);
     if (status == MOH_OK) return MOH_OK;
+    if (status == MOH_ERR_MEMORY) /* it may be whole */
+      return moh__fail(err, status, "%s", reason.message);
   }
   return moh__fail(err, MOH_ERR_IO, "'%s' holds no whole checkpoint", dir);
 }
@@ -112,28 +102,39 @@ moh_status moh__checkpoint_newest(moh__checkpoint *c, const char *dir,
 /* ---- removing ---- */
 
 static moh_status remove_unfinished(const char *dir, moh_error *err) {
-  DIR *stream = opendir(dir);
-  if (stream == NULL) return errno == ENOENT ? MOH_OK : fail_dir(dir, err);
-  moh_status status = MOH_OK;
-  for (struct dirent *e; status == MOH_OK && (e = readdir(stream));) {
-    if (!is_unfinished(e->d_name)) continue;
-    char *path = moh__path_join(dir, e->d_name);
-    status = path == NULL ? MOH_ERR_MEMORY : moh__remove_tree(path, err);
+  moh__names names;
+  moh_status status = moh__list_dir(&names, dir, err);
+  for (size_t i = 0; status == MOH_OK && i < names.n; i++) {
+    if (!is_unfinished(names.names[i])) continue;
+    char *path = moh__path_join(dir, names.names[i]);
+    status = path == NULL ? fail_memory(err) : moh__remove_tree(path, err);
     free(path);
   }
-  closedir(stream);
+  moh__names_free(&names);
   return status;
 }
 
-moh_status moh__checkpoints_keep(const char *dir, int64_t n,
+/* It loses its name first, so that no half a checkpoint ever has one. */
+static moh_status drop(const char *dir, int64_t step, moh_error *err) {
+  char *path = moh__checkpoint_path(dir, step), *part = NULL;
+  moh_status status = MOH_OK;
+  if (path == NULL || asprintf(&part, "%s%s", path, unfinished) < 0)
+    status = fail_memory(err);
+  if (status == MOH_OK) status = moh__remove_tree(part, err);
+  if (status == MOH_OK) status = moh__move_file(path, part, err);
+  free(path);
+  free(part);
+  return status;
+}
+
+moh_status moh__checkpoints_keep(const char *dir, int64_t n, int64_t step,
                                  moh_error *err) {
   steps all;
+  int64_t n_kept = 0;
   moh_status status = list_steps(dir, &all, err);
-  for (size_t i = (size_t)n; status == MOH_OK && i < all.n; i++) {
-    char *path = moh__checkpoint_path(dir, all.steps[i]);
-    status = path == NULL ? MOH_ERR_MEMORY : moh__remove_tree(path, err);
-    free(path);
-  }
+  for (size_t i = 0; status == MOH_OK && i < all.n; i++)
+    if (all.steps[i] <= step && ++n_kept > n)
+      status = drop(dir, all.steps[i], err);
   free(all.steps);
   MOH_TRY(status);
   return remove_unfinished(dir, err);

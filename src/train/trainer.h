@@ -171,8 +171,11 @@ moh_status moh__checkpoint_newest(moh__checkpoint *checkpoint,
                                   const char *dir, moh__skipped_fn *skipped,
                                   void *context, moh_error *err);
 
-/* Removes all but the newest n, and what an interrupted save has left. */
-moh_status moh__checkpoints_keep(const char *dir, int64_t n, moh_error *err);
+/* Of those up to a step removes all but the newest n; and what an interrupted
+ * save has left. Later ones are damaged, or the run would have gone on from
+ * them: they count for nothing, and give way when the run gets there. */
+moh_status moh__checkpoints_keep(const char *dir, int64_t n, int64_t step,
+                                 moh_error *err);
 
 /* Options as they stand in run.json and state.json: a new reference, NULL
  * when memory ran out; and back, each field checked. */

@@ -376,9 +376,14 @@ static void the_newest_whole_one_is_taken(void **state) {
   assert_int_equal(checkpoint.step, 2);
   assert_int_equal(n_skipped, 2);
   moh__checkpoint_close(&checkpoint);
-  must(moh__checkpoints_keep(dir, 3, &err), &err);
-  assert_int_equal(temp_count(dir), 3);
-  assert_false(temp_exists(temp_path(state, "checkpoints/step-000001")));
+  must(moh__checkpoints_keep(dir, 1, 2, &err), &err);
+  assert_int_equal(temp_count(dir), 3); /* 2, and the damaged 3 and 4 */
+  assert_true(temp_exists(temp_path(state, "checkpoints/step-000002")));
+  must(moh__checkpoints_keep(dir, 2, 4, &err), &err);
+  assert_int_equal(temp_count(dir), 2);
+  assert_true(temp_exists(temp_path(state, "checkpoints/step-000004")));
+  must(moh__checkpoints_keep(temp_path(state, "nothing"), 2, 4, &err),
+       &err);
 }
 
 int main(void) {
