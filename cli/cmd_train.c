@@ -186,6 +186,7 @@ static moh_status run_train(const moh__call *call, moh_error *err) {
   const values *v = call->values;
   if (v->training.resume != NULL)
     return moh__resume(call, v->training.resume, err);
+  moh__run_loading();
   moh__run run = {.call = call, .values = &v->training};
   corpus c = {.n_parts = 0};
   moh_status status;

@@ -1,19 +1,41 @@
-/* The only thing a handler does is to set a flag. */
+/* A handler sets a flag, or ends the program; nothing else. */
 #include "interrupt.h"
 
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_CODE = 130 };
 
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number) { interrupted = number; }
 
-void moh__interrupt_catch(void) {
-  struct sigaction action = {.sa_handler = on_signal,
+static const char *quit_message;
+
+/* Only calls that a handler may make. */
+static void on_quit(int number) {
+  (void)number;
+  ssize_t written =
+      write(STDERR_FILENO, quit_message, strlen(quit_message));
+  (void)written;
+  _exit(EXIT_CODE);
+}
+
+static void handle(void (*handler)(int)) {
+  struct sigaction action = {.sa_handler = handler,
                              .sa_flags = (int)SA_RESETHAND};
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+}
+
+void moh__interrupt_catch(void) { handle(on_signal); }
+
+void moh__interrupt_quit(const char *message) {
+  quit_message = message;
+  handle(on_quit);
 }
 
 void moh__interrupt_release(void) {

@@ -8,6 +8,10 @@
 /* From now on signals are caught; system calls that wait return EINTR. */
 void moh__interrupt_catch(void);
 
+/* From now on, while nothing can be lost, a signal ends the program at once
+ * with exit code 130, after a message (a whole line, which must last). */
+void moh__interrupt_quit(const char *message);
+
 /* True once a signal came. */
 bool moh__interrupted(void);
 

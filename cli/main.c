@@ -120,6 +120,7 @@ static void fill_standard_streams(void) {
 int main(int argc, char **argv) {
   fill_standard_streams();
   end_by_closed_pipes();
+  signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of writing */
   if (!is_cpu_known()) return EXIT_USAGE;
   if (argc < 2) {
     fputs("moh: a command is missing (see 'moh --help')\n", stderr);

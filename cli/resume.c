@@ -6,6 +6,7 @@
  */
 #include "resume.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ typedef struct resume {
   void *values; /* of the command, from these words */
   moh__call call;
   moh__checkpoint checkpoint;
-  char *data, *mix; /* paths */
+  char *data, *mix, *out; /* paths */
 } resume;
 
 static moh_status fail_memory(moh_error *err) {
@@ -158,20 +159,46 @@ static void tell_skipped(void *context, const char *path,
   fprintf(stderr, "left out  %s: %s\n", path, reason->message);
 }
 
-static moh_status open_checkpoint(resume *r, moh_error *err) {
+/* *any is false when no checkpoint was ever finished. */
+static moh_status open_checkpoint(resume *r, bool *any, moh_error *err) {
+  size_t n = 0;
   char *dir = moh__path_join(r->dir, "checkpoints");
   if (dir == NULL) return fail_memory(err);
-  moh_status status =
-      moh__checkpoint_newest(&r->checkpoint, dir, tell_skipped, NULL, err);
+  moh_status status = moh__checkpoints_count(dir, &n, err);
+  *any = n > 0;
+  if (status == MOH_OK && *any)
+    status = moh__checkpoint_newest(&r->checkpoint, dir, tell_skipped, NULL,
+                                    err);
   free(dir);
   if (status != MOH_ERR_IO) return status;
   return moh__fail_in(
       err, status, "%s cannot go on (start anew with --overwrite)", r->dir);
 }
 
-/* final/ is written after the last step. */
+/* The run was ended before its first checkpoint. The first call is made once
+ * more, from where it was made, and gives what it would have given. */
+static moh_status begin_anew(resume *r, moh_error *err) {
+  moh__training_values *values = r->values;
+  const json_t *place = json_object_get(r->record, "directory");
+  fprintf(stderr,
+          "the run in %s has no checkpoint yet and begins once more\n",
+          r->dir);
+  r->out = realpath(r->dir, NULL);
+  bool there = r->out != NULL && (!json_is_string(place) ||
+                                  chdir(json_string_value(place)) == 0);
+  if (!there)
+    return moh__fail(err, MOH_ERR_IO,
+                     "the run in %s cannot begin once more where it was "
+                     "started: %s",
+                     r->dir, strerror(errno));
+  values->out = r->out;
+  values->overwrite = true;
+  return r->call.command->run(&r->call, err);
+}
+
+/* result.json is written last. */
 static bool is_finished(const char *dir) {
-  char *path = moh__path_join(dir, "final/manifest.json");
+  char *path = moh__path_join(dir, "result.json");
   bool finished = path != NULL && access(path, F_OK) == 0;
   free(path);
   return finished;
@@ -233,7 +260,9 @@ static moh_status go_on(resume *r, const moh__call *now, moh_error *err) {
             r->dir, r->dir);
     return MOH_OK;
   }
-  MOH_TRY(open_checkpoint(r, err));
+  bool any;
+  MOH_TRY(open_checkpoint(r, &any, err));
+  if (!any) return begin_anew(r, err);
   moh__run run = {.call = &r->call, .values = r->values};
   moh_status status =
       moh__training_max_time(run.values, &run.max_seconds, err);
@@ -251,11 +280,13 @@ static void close_resume(resume *r) {
   free(r->values);
   free(r->data);
   free(r->mix);
+  free(r->out);
 }
 
 moh_status moh__resume(const moh__call *call, const char *dir,
                        moh_error *err) {
   resume r = {.dir = dir};
+  moh__run_loading();
   moh_status status = go_on(&r, call, err);
   close_resume(&r);
   return status;

@@ -1,7 +1,7 @@
 /*
  * The loop of a training run: steps, the log, evaluations on held-out data,
  * checkpoints, and the end. A signal, or the end of --max-time, stops it
- * after the step it is in, with a checkpoint.
+ * with a checkpoint, whether in a step or in an evaluation.
  */
 #include "run.h"
 
@@ -124,7 +124,7 @@ static moh_status save_model(moh__run *run, const char *name,
 }
 
 /* The held-out loss in the middle of a run; the best model is kept. */
-static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
+static moh_status find_best(moh__run *run, moh_error *err) {
   int64_t most = moh__int_or(run->values->eval_tokens, EVAL_TOKENS);
   int64_t step = moh__trainer_step_number(run->trainer);
   moh__sequence cut;
@@ -135,24 +135,49 @@ static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
   moh__progress_note(&run->progress, "step %" PRId64 ": held out %.4f%s",
                      step, result.loss, best ? ", the best so far" : "");
   if (!best) return MOH_OK;
+  MOH_TRY(save_model(run, "best", err));
   run->best_loss = result.loss;
   run->best_step = step;
-  return save_model(run, "best", err);
+  return MOH_OK;
+}
+
+static moh_status evaluate_held_out(moh__run *run, moh_error *err) {
+  MOH_TRY(find_best(run, err));
+  run->eval_due = false;
+  return MOH_OK;
 }
 
 /* ---- stopping ---- */
 
-static moh_status fail_interrupted(const moh__run *run, int64_t step,
-                                   moh_error *err) {
-  return moh__fail(err, MOH_ERR_INTERRUPTED,
-                   "interrupted after step %" PRId64
-                   "; nothing is lost: go on with 'moh %s --resume %s'",
-                   step, run->call->command->name, run->dir.path);
+static bool is_done(const moh__run *run) {
+  return moh__trainer_step_number(run->trainer) ==
+         moh__trainer_n_steps(run->trainer);
 }
 
 static bool is_time_over(const moh__run *run) {
   return run->max_seconds > 0 &&
          moh__now() - run->begin >= run->max_seconds;
+}
+
+/* However short the time, each call makes a step, so that the end comes
+ * nearer. */
+static bool wants_stop(void *context) {
+  const moh__run *run = context;
+  bool moved = moh__trainer_step_number(run->trainer) > run->first_step;
+  return moh__interrupted() || (moved && is_time_over(run));
+}
+
+static moh_status fail_interrupted(const moh__run *run, moh_error *err) {
+  const char *command = run->call->command->name, *dir = run->dir.path;
+  if (is_done(run))
+    return moh__fail(err, MOH_ERR_INTERRUPTED,
+                     "interrupted after the last step; the model is %s/final, "
+                     "and 'moh %s --resume %s' evaluates it",
+                     dir, command, dir);
+  return moh__fail(err, MOH_ERR_INTERRUPTED,
+                   "interrupted after step %" PRId64
+                   "; nothing is lost: go on with 'moh %s --resume %s'",
+                   moh__trainer_step_number(run->trainer), command, dir);
 }
 
 /* ---- the loop ---- */
@@ -162,14 +187,10 @@ static moh_status after_step(moh__run *run, int64_t step, int64_t n_steps,
                              moh_error *err) {
   int64_t often = n_steps / EVALUATIONS > 0 ? n_steps / EVALUATIONS : 1;
   int64_t eval_every = moh__int_or(run->values->eval_every, often);
-  bool last = step == n_steps;
-  if (run->held_out != NULL && (last || step % eval_every == 0))
-    MOH_TRY(evaluate_held_out(run, err));
-  bool interrupted = !last && moh__interrupted();
-  run->stopped = !last && is_time_over(run);
-  if (interrupted || run->stopped || moh__run_save_is_due(run))
-    MOH_TRY(moh__run_save(run, err));
-  return interrupted ? fail_interrupted(run, step, err) : MOH_OK;
+  run->eval_due = run->held_out != NULL &&
+                  (step == n_steps || step % eval_every == 0);
+  if (run->eval_due) MOH_TRY(evaluate_held_out(run, err));
+  return moh__run_save_is_due(run) ? moh__run_save(run, err) : MOH_OK;
 }
 
 /* Of a run that goes on, the first loss is shown beside the last before. */
@@ -191,14 +212,14 @@ static moh_status train_step(moh__run *run, int64_t n_steps,
   return after_step(run, report.step, n_steps, err);
 }
 
-/* Until the last step, or until the time is over. */
+/* Until the last step, or until something stops it. An evaluation that was
+ * stopped before comes first. */
 static moh_status train(moh__run *run, moh_error *err) {
   int64_t n_steps = moh__trainer_n_steps(run->trainer);
-  moh_status status = MOH_OK;
-  moh__progress_start(&run->progress,
-                      moh__trainer_step_number(run->trainer), n_steps);
-  while (status == MOH_OK && !run->stopped &&
-         moh__trainer_step_number(run->trainer) < n_steps)
+  moh__progress_start(&run->progress, run->first_step, n_steps);
+  moh_status status =
+      run->eval_due ? evaluate_held_out(run, err) : MOH_OK;
+  while (status == MOH_OK && !is_done(run) && !wants_stop(run))
     status = train_step(run, n_steps, err);
   moh__progress_end(&run->progress);
   return status;
@@ -209,7 +230,8 @@ static moh_status train(moh__run *run, moh_error *err) {
 static moh_status open_dir(moh__run *run, moh_error *err) {
   const char *path = run->values->out;
   if (run->from != NULL)
-    return moh__run_dir_reopen(&run->dir, path, run->from->step, err);
+    return moh__run_dir_reopen(&run->dir, path, run->from->step,
+                               run->eval_due, err);
   json_t *record = moh__run_record(run);
   if (record == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -222,6 +244,8 @@ static moh_status start(moh__run *run, moh_error *err) {
   MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
                            &run->options, run->train, run->mix.all, err));
   if (run->from != NULL) MOH_TRY(moh__run_restore(run, err));
+  run->first_step = moh__trainer_step_number(run->trainer);
+  moh__trainer_set_stop(run->trainer, wants_stop, run);
   MOH_TRY(open_dir(run, err));
   return moh__run_forecast(run, err);
 }
@@ -265,7 +289,6 @@ static moh_status evaluate_final(moh__run *run, const final_data *data,
 static moh_status finish(moh__run *run, moh_error *err) {
   moh__run_result result;
   MOH_TRY(save_model(run, "final", err));
-  moh__interrupt_release(); /* nothing can be lost any more */
   final_data train, mix;
   choose_final(run, run->train, &train);
   choose_final(run, run->mix.all, &mix);
@@ -282,17 +305,29 @@ static moh_status finish(moh__run *run, moh_error *err) {
 
 /* --max-time is no failure: the run is as good as interrupted, on purpose.
  */
-static moh_status end_early(const moh__run *run, moh_error *err) {
+static moh_status end_early(moh__run *run, moh_error *err) {
   moh__number time;
   moh__run_result none = {.train = {0}};
+  run->stopped = true;
   fprintf(stderr,
           "stopped after %s, at step %" PRId64 " of %" PRId64
           ", as --max-time says; go on with 'moh %s --resume %s'\n",
-          moh__number_duration(&time, run->seconds),
+          moh__number_duration(&time, moh__now() - run->begin),
           moh__trainer_step_number(run->trainer),
           moh__trainer_n_steps(run->trainer), run->call->command->name,
           run->dir.path);
   return moh__run_report(run, &none, err);
+}
+
+static moh_status stop(moh__run *run, moh_error *err) {
+  MOH_TRY(moh__run_save(run, err));
+  return moh__interrupted() ? fail_interrupted(run, err)
+                            : end_early(run, err);
+}
+
+void moh__run_loading(void) {
+  moh__interrupt_quit(
+      "moh: interrupted before the first step; nothing was written\n");
 }
 
 moh_status moh__run_execute(moh__run *run, moh_error *err) {
@@ -300,10 +335,11 @@ moh_status moh__run_execute(moh__run *run, moh_error *err) {
   run->best_loss = run->last_loss = NAN;
   moh__interrupt_catch();
   MOH_TRY(start(run, err));
-  MOH_TRY(train(run, err));
+  moh_status status = train(run, err);
   run->seconds = moh__now() - run->begin;
-  if (run->stopped) return end_early(run, err);
-  return finish(run, err);
+  if (status == MOH_OK)
+    status = is_done(run) ? finish(run, err) : MOH_ERR_INTERRUPTED;
+  return status == MOH_ERR_INTERRUPTED ? stop(run, err) : status;
 }
 
 void moh__run_free(moh__run *run) {

@@ -32,7 +32,9 @@ typedef struct moh__run {
   const moh__checkpoint *from; /* what the run goes on from; NULL: new */
   double held_out_share;       /* of the main data */
   double max_seconds;          /* --max-time; 0: none */
-  bool stopped;                /* before the last step, by --max-time */
+  bool stopped;                /* by --max-time */
+  bool eval_due;               /* after the last step, not made yet */
+  int64_t first_step;          /* done when this call began */
   double begin, last_saved;    /* moh__now */
   double seconds;              /* of this call */
   double last_loss;            /* of the last step; NaN: none yet */
@@ -59,6 +61,9 @@ moh_status moh__run_load_main(moh__run *run, moh_error *err);
 moh_status moh__run_load_mix(moh__run *run, const char *path,
                              moh_error *err);
 
+/* From now on data are loaded: a signal ends the program at once. */
+void moh__run_loading(void);
+
 moh_status moh__run_open_pool(moh__run *run, moh_error *err);
 
 /* Trains, evaluates, saves and reports. Everything above `trainer` stands
@@ -83,7 +88,8 @@ moh_status moh__run_restore(moh__run *run, moh_error *err);
 moh_status moh__run_forecast(const moh__run *run, moh_error *err);
 /* run.json: a new reference, NULL when memory ran out. */
 json_t *moh__run_record(const moh__run *run);
-/* The losses on stdout, as text or JSON. */
+/* The losses on stdout, as text or JSON; at the end of the run as
+ * result.json, too, by which it is known to be finished. */
 moh_status moh__run_report(const moh__run *run,
                            const moh__run_result *result, moh_error *err);
 /* {"tokens", "loss", "sequence_loss"} */

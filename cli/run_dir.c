@@ -148,26 +148,29 @@ moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
 
 /* Whether a line of the log stays when the run goes on after a step. A line
  * that a crash cut off does not. */
-static bool line_stays(const char *line, size_t n, int64_t step) {
+static bool line_stays(const char *line, size_t n, int64_t step,
+                       bool eval_due) {
   json_t *object = json_loadb(line, n, 0, NULL);
   const json_t *eval = json_object_get(object, "eval");
   const json_t *place =
       json_object_get(eval != NULL ? eval : object, "step");
+  int64_t last = eval != NULL && eval_due ? step - 1 : step;
   bool stays = json_is_integer(place) &&
-               json_integer_value(place) <= step &&
+               json_integer_value(place) <= last &&
                json_object_get(eval, "final") == NULL;
   json_decref(object);
   return stays;
 }
 
 static moh_status copy_lines(const moh__map *log, int64_t step,
-                             moh__writer *writer, moh_error *err) {
+                             bool eval_due, moh__writer *writer,
+                             moh_error *err) {
   const char *at = (const char *)log->bytes;
   for (size_t left = log->size; left > 0;) {
     const char *end = memchr(at, '\n', left);
     if (end == NULL) break;
     size_t n = (size_t)(end - at) + 1;
-    if (line_stays(at, n, step))
+    if (line_stays(at, n, step, eval_due))
       MOH_TRY(moh__writer_put(writer, at, n, err));
     at += n;
     left -= n;
@@ -175,12 +178,14 @@ static moh_status copy_lines(const moh__map *log, int64_t step,
   return MOH_OK;
 }
 
-static moh_status cut_log(const char *path, int64_t step, moh_error *err) {
+static moh_status cut_log(const char *path, int64_t step, bool eval_due,
+                          moh_error *err) {
   moh__map log;
   moh__writer *writer = NULL;
   MOH_TRY(moh__map_open(&log, path, err));
   moh_status status = moh__writer_open(&writer, path, err);
-  if (status == MOH_OK) status = copy_lines(&log, step, writer, err);
+  if (status == MOH_OK)
+    status = copy_lines(&log, step, eval_due, writer, err);
   if (status == MOH_OK)
     status = moh__writer_commit(writer, err);
   else
@@ -190,12 +195,13 @@ static moh_status cut_log(const char *path, int64_t step, moh_error *err) {
 }
 
 moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
-                               int64_t step, moh_error *err) {
+                               int64_t step, bool eval_due,
+                               moh_error *err) {
   MOH_TRY(lock(dir, path, err));
   MOH_TRY(remove_leftovers(dir, err));
   char *log = moh__run_dir_path(dir, "log.jsonl");
   if (log == NULL) return out_of_memory(err);
-  moh_status status = cut_log(log, step, err);
+  moh_status status = cut_log(log, step, eval_due, err);
   free(log);
   MOH_TRY(status);
   return open_log(dir, "ae", err);

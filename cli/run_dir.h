@@ -29,10 +29,11 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
                              const json_t *record, moh_error *err);
 /* Opens the directory of a run that goes on after a step: what its log says of
- * later ones, and of final evaluations, is cut off, and what a killed process
+ * later ones, of final evaluations, and of the step's evaluation if that is
+ * still due, is cut off, and what a killed process
  * has left half written is removed. */
 moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
-                               int64_t step, moh_error *err);
+                               int64_t step, bool eval_due, moh_error *err);
 void moh__run_dir_close(moh__run_dir *dir);
 
 /* Appends a line to the log; takes the reference. NULL is out of memory. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "base/json.h"
 #include "numbers.h"
 #include "run.h"
 
@@ -128,11 +129,6 @@ static void print_eval(const char *label, const moh__eval_result *result) {
          moh__number_grouped(&tokens, result->n_tokens));
 }
 
-static bool is_finished(const moh__run *run) {
-  return moh__trainer_step_number(run->trainer) ==
-         moh__trainer_n_steps(run->trainer);
-}
-
 static void print_text(const moh__run *run, const moh__run_result *result) {
   moh__number steps, duration, done;
   print_eval("training data", &result->train);
@@ -141,7 +137,7 @@ static void print_text(const moh__run *run, const moh__run_result *result) {
   if (!isnan(run->best_loss))
     printf("best model    loss %.4f held out, step %" PRId64 ": %s/best\n",
            run->best_loss, run->best_step, run->dir.path);
-  if (!is_finished(run)) {
+  if (run->stopped) {
     printf(
         "unfinished    %s steps of %s: %s/checkpoints\n",
         moh__number_grouped(&done, moh__trainer_step_number(run->trainer)),
@@ -164,7 +160,7 @@ static json_t *result_json(const moh__run *run,
                            const moh__run_result *result) {
   json_t *object = json_pack(
       "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I, s:I}", "out", run->dir.path,
-      "finished", is_finished(run), "steps_done",
+      "finished", !run->stopped, "steps_done",
       (json_int_t)moh__trainer_step_number(run->trainer), "steps",
       (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
       run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
@@ -192,18 +188,30 @@ static void tell_skipped(const moh__run *run) {
                               moh__trainer_step_number(run->trainer)));
 }
 
+static moh_status save_result(const moh__run *run, const json_t *object,
+                              moh_error *err) {
+  char *path = moh__run_dir_path(&run->dir, "result.json");
+  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status = moh__json_save(object, path, err);
+  free(path);
+  return status;
+}
+
 moh_status moh__run_report(const moh__run *run,
                            const moh__run_result *result, moh_error *err) {
-  tell_skipped(run);
-  if (!run->values->json) {
-    print_text(run, result);
-    return MOH_OK;
-  }
   json_t *object = result_json(run, result);
   if (object == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
+  moh_status status =
+      run->stopped ? MOH_OK : save_result(run, object, err);
+  if (status == MOH_OK) {
+    tell_skipped(run);
+    if (run->values->json)
+      json_dumpf(object, stdout, JSON_INDENT(2));
+    else
+      print_text(run, result);
+    if (run->values->json) fputc('\n', stdout);
+  }
   json_decref(object);
-  return MOH_OK;
+  return status;
 }

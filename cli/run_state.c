@@ -6,8 +6,10 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
+#include "kernel/kernel.h"
 #include "numbers.h"
 #include "run.h"
 
@@ -24,7 +26,9 @@ static moh_status fail_memory(moh_error *err) {
 /* ---- saving ---- */
 
 static json_t *extra_of(const moh__run *run) {
-  json_t *extra = json_pack("{s:f}", "held_out", run->held_out_share);
+  json_t *extra =
+      json_pack("{s:f, s:b, s:s}", "held_out", run->held_out_share,
+                "eval_due", run->eval_due, "kernels", moh__kernel()->name);
   if (!isnan(run->last_loss))
     json_object_set_new(extra, "loss", json_real(run->last_loss));
   if (isnan(run->best_loss)) return extra;
@@ -84,6 +88,16 @@ static void tell_resumed(const moh__run *run) {
   fputc('\n', stderr);
 }
 
+/* Instruction sets round differently in the last bits. */
+static void tell_kernels(const char *then) {
+  const char *now = moh__kernel()->name;
+  if (strcmp(now, then) == 0) return;
+  fprintf(stderr,
+          "kernels   %s now, %.20s before: the last bits may differ from a "
+          "run without a break (see MOH_CPU)\n",
+          now, then);
+}
+
 /* A field that may be missing: then value stays. */
 static moh_status get_optional(const json_t *extra, const char *key,
                                double *value, moh_error *err) {
@@ -93,6 +107,10 @@ static moh_status get_optional(const json_t *extra, const char *key,
 
 static moh_status read_extra(moh__run *run, moh_error *err) {
   const json_t *extra = run->from->extra;
+  const char *kernels;
+  MOH_TRY(moh__json_get_bool(extra, "eval_due", &run->eval_due, err));
+  MOH_TRY(moh__json_get_string(extra, "kernels", &kernels, err));
+  tell_kernels(kernels);
   MOH_TRY(get_optional(extra, "loss", &run->last_loss, err));
   MOH_TRY(get_optional(extra, "best_loss", &run->best_loss, err));
   if (isnan(run->best_loss)) return MOH_OK;

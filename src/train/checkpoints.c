@@ -67,6 +67,15 @@ static moh_status list_steps(const char *dir, steps *all, moh_error *err) {
   return MOH_OK;
 }
 
+moh_status moh__checkpoints_count(const char *dir, size_t *n,
+                                  moh_error *err) {
+  steps all;
+  moh_status status = list_steps(dir, &all, err);
+  *n = all.n;
+  free(all.steps);
+  return status;
+}
+
 /* ---- the newest ---- */
 
 static moh_status open_newest(moh__checkpoint *c, const char *dir,

@@ -171,6 +171,10 @@ moh_status moh__checkpoint_newest(moh__checkpoint *checkpoint,
                                   const char *dir, moh__skipped_fn *skipped,
                                   void *context, moh_error *err);
 
+/* How many there are, whole or not. */
+moh_status moh__checkpoints_count(const char *dir, size_t *n,
+                                  moh_error *err);
+
 /* Of those up to a step removes all but the newest n; and what an interrupted
  * save has left. Later ones are damaged, or the run would have gone on from
  * them: they count for nothing, and give way when the run gets there. */

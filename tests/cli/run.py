@@ -276,7 +276,8 @@ class RoundTrip(Case):
     def test_files(self):
         run = self.folder / "run"
         self.assertEqual(sorted(os.listdir(run)),
-                         ["checkpoints", "final", "log.jsonl", "run.json"])
+                         ["checkpoints", "final", "log.jsonl",
+                          "result.json", "run.json"])
         self.assertEqual(sorted(os.listdir(run / "checkpoints")),
                          ["step-000050", "step-000060"])
         lines = [json.loads(line) for line in
@@ -351,7 +352,8 @@ class RoundTrip(Case):
         code, _, err = self.run_in(*words, "--overwrite")
         self.assertEqual(code, 0, err)
         self.assertEqual(sorted(os.listdir(self.folder / "held")),
-                         ["final", "log.jsonl", "mine.txt", "run.json"])
+                         ["final", "log.jsonl", "mine.txt", "result.json",
+                          "run.json"])
 
     def test_plain_text(self):
         self.write("text.txt", "to be or not to be\n" * 40)
