@@ -3,7 +3,10 @@
 
 #include <openssl/evp.h>
 
-enum { DIGEST = 32 }; /* bytes */
+enum {
+  DIGEST = 32,    /* bytes */
+  PIECE = 4 << 20 /* bytes between two ticks of a watch */
+};
 
 /* moh__hasher is libcrypto's own context under our name. */
 static EVP_MD_CTX *context_of(moh__hasher *hasher) {
@@ -54,13 +57,35 @@ void moh__hasher_free(moh__hasher *hasher) {
   EVP_MD_CTX_free(context_of(hasher));
 }
 
-moh_status moh__sha256(const void *bytes, size_t n,
-                       char hex[MOH__SHA256_HEX], moh_error *err) {
+/* ---- whole blocks of memory ---- */
+
+static moh_status put_pieces(moh__hasher *hasher,
+                             const unsigned char *bytes, size_t n,
+                             const moh__watch *watch, moh_error *err) {
+  while (n > 0) {
+    size_t piece = n < PIECE ? n : PIECE;
+    MOH_TRY(moh__hasher_put(hasher, bytes, piece, err));
+    if (watch != NULL && !watch->tick(watch->context, piece))
+      return moh__fail(err, MOH_ERR_INTERRUPTED, "interrupted");
+    bytes += piece;
+    n -= piece;
+  }
+  return MOH_OK;
+}
+
+moh_status moh__sha256_watched(const void *bytes, size_t n,
+                               char hex[MOH__SHA256_HEX],
+                               const moh__watch *watch, moh_error *err) {
   moh__hasher *hasher;
   hex[0] = '\0';
   MOH_TRY(moh__hasher_new(&hasher, err));
-  moh_status status = moh__hasher_put(hasher, bytes, n, err);
+  moh_status status = put_pieces(hasher, bytes, n, watch, err);
   if (status == MOH_OK) status = moh__hasher_end(hasher, hex, err);
   moh__hasher_free(hasher);
   return status;
+}
+
+moh_status moh__sha256(const void *bytes, size_t n,
+                       char hex[MOH__SHA256_HEX], moh_error *err) {
+  return moh__sha256_watched(bytes, n, hex, NULL, err);
 }

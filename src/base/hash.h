@@ -2,14 +2,27 @@
 #ifndef MOH_BASE_HASH_H
 #define MOH_BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/status.h"
 
 enum { MOH__SHA256_HEX = 65 }; /* with the final NUL */
 
-moh_status moh__sha256(const void *bytes, size_t n, char hex[MOH__SHA256_HEX],
-                       moh_error *err);
+moh_status moh__sha256(const void *bytes, size_t n,
+                       char hex[MOH__SHA256_HEX], moh_error *err);
+
+/* Is told of the bytes that were just read, some megabytes at a time; false
+ * stops the work, which then is MOH_ERR_INTERRUPTED. */
+typedef struct moh__watch {
+  bool (*tick)(void *context, size_t n_bytes);
+  void *context;
+} moh__watch;
+
+/* The same, watched; NULL: not watched. */
+moh_status moh__sha256_watched(const void *bytes, size_t n,
+                               char hex[MOH__SHA256_HEX],
+                               const moh__watch *watch, moh_error *err);
 
 /* The same over bytes that come in parts. */
 typedef struct moh__hasher moh__hasher;

@@ -1,26 +1,17 @@
-/*
- * manifest.json: the version of the format, and size and SHA-256 of every
- * other file of a directory:
- *
- *   {"format_version": 1, ..., "files": {"config.json": {"size": 931,
- *    "sha256": "..."}, ...}, "manifest_sha256": "..."}
- *
- * The last field covers the manifest itself: the SHA-256 of its bytes with
- * zeros in place of those 64 digits. So no byte of a directory can change
- * without notice.
- */
+/* Writing manifests, and checking them byte by byte. */
+#include "store/manifest.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/json.h"
-#include "store/model_dir.h"
 
 enum { HEX = MOH__SHA256_HEX - 1 };
 
-static const char manifest_name[] = "manifest.json";
+const char moh__manifest_name[] = "manifest.json";
 static const char seal_head[] = "  \"manifest_sha256\": \"";
 static const char seal_end[] = "\"\n}\n";
 static const char zeros[] =
@@ -43,8 +34,7 @@ static char *find_seal(char *text, size_t n) {
   return fits ? digits : NULL;
 }
 
-/* Writes the hash into the text. */
-static moh_status seal(char *text, size_t n, moh_error *err) {
+moh_status moh__manifest_seal(char *text, size_t n, moh_error *err) {
   char hex[MOH__SHA256_HEX];
   char *digits = find_seal(text, n);
   if (digits == NULL)
@@ -57,12 +47,12 @@ static moh_status seal(char *text, size_t n, moh_error *err) {
 }
 
 /* A sealed text does not change when it is sealed again. */
-static moh_status check_seal(const moh__map *map, moh_error *err) {
-  char *copy = malloc(map->size);
+static moh_status check_seal(const char *text, size_t n, moh_error *err) {
+  char *copy = malloc(n);
   if (copy == NULL) return fail_memory(err);
-  memcpy(copy, map->bytes, map->size);
-  moh_status status = seal(copy, map->size, err);
-  if (status == MOH_OK && memcmp(copy, map->bytes, map->size) != 0)
+  memcpy(copy, text, n);
+  moh_status status = moh__manifest_seal(copy, n, err);
+  if (status == MOH_OK && memcmp(copy, text, n) != 0)
     status = moh__fail(err, MOH_ERR_FORMAT,
                        "was changed since it was written: its SHA-256 is "
                        "another one");
@@ -121,13 +111,13 @@ static moh_status print_manifest(const json_t *manifest, char **text,
   if (*text == NULL) return fail_memory(err);
   *n = strlen(*text) + 1;
   (*text)[*n - 1] = '\n'; /* in place of the NUL */
-  return seal(*text, *n, err);
+  return moh__manifest_seal(*text, *n, err);
 }
 
 moh_status moh__manifest_write(const char *dir, const char *const *files,
                                const json_t *extra, moh_error *err) {
   json_t *manifest = NULL, *described = json_object();
-  char *text = NULL, *path = moh__path_join(dir, manifest_name);
+  char *text = NULL, *path = moh__path_join(dir, moh__manifest_name);
   size_t n = 0;
   moh_status status = describe_files(dir, files, described, err);
   if (status == MOH_OK)
@@ -143,64 +133,7 @@ moh_status moh__manifest_write(const char *dir, const char *const *files,
   return status;
 }
 
-/* ---- checking ---- */
-
-/* A name leads to a file of the directory itself, nowhere else. */
-static bool is_plain_name(const char *name) {
-  return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
-         strcmp(name, manifest_name) != 0;
-}
-
-static moh_status check_bytes(const moh__map *map, const json_t *entry,
-                              bool hashes, moh_error *err) {
-  int64_t size;
-  const char *wanted;
-  char hex[MOH__SHA256_HEX];
-  MOH_TRY(moh__json_get_int(entry, "size", 0, INT64_MAX, &size, err));
-  MOH_TRY(moh__json_get_string(entry, "sha256", &wanted, err));
-  if ((uint64_t)size != map->size)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "has %zu bytes, but the manifest says %" PRId64
-                     ": it was cut, changed or not fully copied",
-                     map->size, size);
-  if (!hashes) return MOH_OK;
-  MOH_TRY(moh__sha256(map->bytes, map->size, hex, err));
-  if (strcmp(hex, wanted) == 0) return MOH_OK;
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "its SHA-256 is not the manifest's: the file is damaged "
-                   "or was changed");
-}
-
-static moh_status check_file(const char *path, const json_t *entry,
-                             bool hashes, moh_error *err) {
-  moh__map map;
-  MOH_TRY(moh__map_open(&map, path, err));
-  moh_status status = check_bytes(&map, entry, hashes, err);
-  moh__map_close(&map);
-  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
-}
-
-static moh_status check_files(const char *dir, json_t *manifest,
-                              bool hashes, moh_error *err) {
-  const char *name;
-  json_t *entry, *files = json_object_get(manifest, "files");
-  if (!json_is_object(files))
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "the manifest's \"files\" must be an object");
-  json_object_foreach(files, name, entry) {
-    if (!is_plain_name(name))
-      return moh__fail(err, MOH_ERR_FORMAT,
-                       "the manifest names '%.100s', which is no file of "
-                       "this directory",
-                       name);
-    char *path = moh__path_join(dir, name);
-    if (path == NULL) return fail_memory(err);
-    moh_status status = check_file(path, entry, hashes, err);
-    free(path);
-    MOH_TRY(status);
-  }
-  return MOH_OK;
-}
+/* ---- reading ---- */
 
 static moh_status check_version(const json_t *manifest, moh_error *err) {
   int64_t version;
@@ -213,34 +146,137 @@ static moh_status check_version(const json_t *manifest, moh_error *err) {
                    version, MOH__FORMAT_VERSION);
 }
 
-/* Parses and checks the manifest itself: version and own hash. */
-static moh_status load_manifest(const char *path, json_t **manifest,
-                                moh_error *err) {
+/* A name leads to a file of the directory itself, nowhere else. */
+static bool is_plain_name(const char *name) {
+  return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
+         strcmp(name, moh__manifest_name) != 0;
+}
+
+static moh_status check_entry(const json_t *entry, moh_error *err) {
+  int64_t size;
+  const char *hex;
+  MOH_TRY(moh__json_get_int(entry, "size", 0, INT64_MAX, &size, err));
+  MOH_TRY(moh__json_get_string(entry, "sha256", &hex, err));
+  if (strlen(hex) == HEX && strspn(hex, "0123456789abcdef") == HEX)
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"sha256\" must be %d hexadecimal digits",
+                   HEX);
+}
+
+static moh_status check_entries(json_t *manifest, moh_error *err) {
+  const char *name;
+  json_t *entry, *files = json_object_get(manifest, "files");
+  if (!json_is_object(files))
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the field \"files\" must be an object");
+  json_object_foreach(files, name, entry) {
+    if (!is_plain_name(name))
+      return moh__fail(err, MOH_ERR_FORMAT,
+                       "names '%.100s', which is no file of this directory",
+                       name);
+    moh_status status = check_entry(entry, err);
+    if (status != MOH_OK)
+      return moh__fail_in(err, status, "'%.100s'", name);
+  }
+  return MOH_OK;
+}
+
+static moh_status check_all(json_t *manifest, const char *text, size_t n,
+                            moh_error *err) {
+  MOH_TRY(check_version(manifest, err));
+  MOH_TRY(check_seal(text, n, err));
+  return check_entries(manifest, err);
+}
+
+moh_status moh__manifest_parse(json_t **manifest, const char *text,
+                               size_t n, const char *name, moh_error *err) {
+  MOH_TRY(moh__json_parse(manifest, text, n, name, err));
+  moh_status status = check_all(*manifest, text, n, err);
+  if (status == MOH_OK) return MOH_OK;
+  json_decref(*manifest);
+  *manifest = NULL;
+  return moh__fail_in(err, status, "%s", name);
+}
+
+static moh_status load(const char *path, json_t **manifest,
+                       moh_error *err) {
   moh__map map;
   moh_status status = moh__map_open(&map, path, err);
   if (status != MOH_OK)
     return moh__fail_in(err, status,
                         "not a model directory, or never finished");
-  status = moh__json_parse(manifest, (const char *)map.bytes, map.size,
-                           path, err);
-  if (status == MOH_OK) {
-    status = check_version(*manifest, err);
-    if (status == MOH_OK) status = check_seal(&map, err);
-    if (status != MOH_OK) moh__fail_in(err, status, "%s", path);
-  }
+  status = moh__manifest_parse(manifest, (const char *)map.bytes, map.size,
+                               path, err);
   moh__map_close(&map);
   return status;
+}
+
+moh_status moh__manifest_load(const char *dir, json_t **manifest,
+                              moh_error *err) {
+  *manifest = NULL;
+  char *path = moh__path_join(dir, moh__manifest_name);
+  if (path == NULL) return fail_memory(err);
+  moh_status status = load(path, manifest, err);
+  free(path);
+  return status;
+}
+
+/* ---- checking the files ---- */
+
+static moh_status check_bytes(const moh__map *map, const json_t *entry,
+                              bool hashes, const moh__watch *watch,
+                              moh_error *err) {
+  int64_t size = json_integer_value(json_object_get(entry, "size"));
+  const char *wanted = json_string_value(json_object_get(entry, "sha256"));
+  char hex[MOH__SHA256_HEX];
+  if ((uint64_t)size != map->size)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "has %zu bytes, but the manifest says %" PRId64
+                     ": it was cut, changed or not fully copied",
+                     map->size, size);
+  if (!hashes) return MOH_OK;
+  MOH_TRY(moh__sha256_watched(map->bytes, map->size, hex, watch, err));
+  if (strcmp(hex, wanted) == 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "its SHA-256 is not the manifest's: the file is damaged "
+                   "or was changed");
+}
+
+moh_status moh__manifest_check_file(const char *path, const json_t *entry,
+                                    bool hashes, const moh__watch *watch,
+                                    moh_error *err) {
+  moh__map map;
+  if (access(path, F_OK) != 0)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "%s: is missing, but the manifest lists it", path);
+  MOH_TRY(moh__map_open(&map, path, err));
+  moh_status status = check_bytes(&map, entry, hashes, watch, err);
+  moh__map_close(&map);
+  return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
+}
+
+static moh_status check_files(const char *dir, const json_t *manifest,
+                              bool hashes, moh_error *err) {
+  const char *name;
+  json_t *entry, *files = json_object_get(manifest, "files");
+  json_object_foreach(files, name, entry) {
+    char *path = moh__path_join(dir, name);
+    if (path == NULL) return fail_memory(err);
+    moh_status status =
+        moh__manifest_check_file(path, entry, hashes, NULL, err);
+    free(path);
+    MOH_TRY(status);
+  }
+  return MOH_OK;
 }
 
 moh_status moh__manifest_check(const char *dir, bool hashes,
                                json_t **manifest, moh_error *err) {
   json_t *root = NULL;
   if (manifest != NULL) *manifest = NULL;
-  char *path = moh__path_join(dir, manifest_name);
-  if (path == NULL) return fail_memory(err);
-  moh_status status = load_manifest(path, &root, err);
-  free(path);
-  if (status == MOH_OK) status = check_files(dir, root, hashes, err);
+  MOH_TRY(moh__manifest_load(dir, &root, err));
+  moh_status status = check_files(dir, root, hashes, err);
   if (status == MOH_OK && manifest != NULL) *manifest = json_incref(root);
   json_decref(root);
   return status;

@@ -23,7 +23,6 @@ static const char config_name[] = "config.json";
 static const char weights_name[] = "model.safetensors";
 static const char tokenizer_name[] = "tokenizer.json";
 static const char chat_name[] = "tokenizer_config.json";
-static const char manifest_name[] = "manifest.json";
 static const char staging_name[] = ".saving";
 
 /* "User: ... Assistant: ..." with the end token behind each answer. */
@@ -179,13 +178,14 @@ static moh_status move_one(const char *staging, const char *dir,
 /* From here on the old model is given up. */
 static moh_status publish(const char *staging, const char *dir,
                           const char *const *names, moh_error *err) {
-  char *old = moh__path_join(dir, manifest_name);
+  char *old = moh__path_join(dir, moh__manifest_name);
   if (old == NULL) return fail_memory(err);
   moh_status status = moh__remove_file(old, err);
   free(old);
   for (size_t i = 0; status == MOH_OK && names[i] != NULL; i++)
     status = move_one(staging, dir, names[i], err);
-  if (status == MOH_OK) status = move_one(staging, dir, manifest_name, err);
+  if (status == MOH_OK)
+    status = move_one(staging, dir, moh__manifest_name, err);
   return status;
 }
 
@@ -404,7 +404,7 @@ static moh_status check_dir(const char *dir, bool verify,
   if (whole) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT,
                    "%s/%s lists no %s or no %s: it is no model directory",
-                   dir, manifest_name, config_name, weights_name);
+                   dir, moh__manifest_name, config_name, weights_name);
 }
 
 /* A tokenizer's ids must be rows of the embedding. */

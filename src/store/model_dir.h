@@ -10,9 +10,8 @@
 #include <stdbool.h>
 
 #include "model/model.h"
+#include "store/manifest.h"
 #include "text/tokenizer.h"
-
-enum { MOH__FORMAT_VERSION = 1 };
 
 /* What there is to know of how a model was made; saved in manifest.json. */
 typedef struct moh__model_note {
@@ -41,13 +40,5 @@ typedef struct moh__load_options {
 moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
                            const char *dir, moh__load_options options,
                            moh_error *err);
-
-/* manifest.json of a directory over the named files (NULL-terminated), with
- * extra fields (borrowed, may be NULL); and its check, with hashes or sizes
- * only. Also used for checkpoints. */
-moh_status moh__manifest_write(const char *dir, const char *const *files,
-                               const json_t *extra, moh_error *err);
-moh_status moh__manifest_check(const char *dir, bool hashes, json_t **manifest,
-                               moh_error *err);
 
 #endif
