@@ -32,7 +32,7 @@ const moh__option moh__preset_options[] = {
 
 const moh__option moh__model_options[] = {
     {"layers", 0, MOH__OPTION_INT, "N", "transformer layers", NULL,
-     FIELD(n_layers), SIZE(4096)},
+     FIELD(n_layers), SIZE(1024)},
     {"d-model", 0, MOH__OPTION_INT, "N", "width of the hidden states", NULL,
      FIELD(d_model), SIZE(1 << 20)},
     {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part",

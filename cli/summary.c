@@ -70,7 +70,7 @@ static void read_positions(const moh__model *model, moh__summary *s) {
       moh__model_layer_param(model, 0, "self_attn.cope.weight");
   const moh__param *table =
       moh__model_param(model, "model.embed_positions.weight");
-  s->rope = model->rope_angles != NULL;
+  s->rope = model->config.position == MOH__POSITION_ROPE;
   s->cope = cope != NULL;
   s->n_positions = s->cope ? cope->shape[1] : rows_of(table);
 }

@@ -27,6 +27,7 @@ moh_status moh__arch_model_init(moh__model **out, const moh__config *config,
                                 uint64_t seed, moh_error *err) {
   MOH_TRY(moh__arch_model(out, config, err));
   moh_status status = moh__model_alloc_data(*out, err);
+  if (status == MOH_OK) status = moh__model_make_tables(*out, err);
   if (status != MOH_OK) {
     moh__model_free(*out);
     *out = NULL;

@@ -20,7 +20,7 @@ const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
     {"vocab_size", FIELD(vocab_size), 1, 1 << 24},
     {"hidden_size", FIELD(d_model), 1, 1 << 20},
     {"intermediate_size", FIELD(d_ff), 1, 1 << 22},
-    {"num_hidden_layers", FIELD(n_layers), 1, 1 << 12},
+    {"num_hidden_layers", FIELD(n_layers), 1, 1 << 10},
     {"num_attention_heads", FIELD(n_heads), 1, 1 << 12},
     {"num_key_value_heads", FIELD(n_kv_heads), 1, 1 << 12},
     {"head_dim", FIELD(d_head), 1, MOH__MAX_HEAD},

@@ -14,7 +14,10 @@
 #include "base/checked.h"
 #include "kernel/kernel.h"
 
-enum { ALIGN_ELEMENTS = MOH__ALIGN / sizeof(real) };
+enum {
+  ALIGN_ELEMENTS = MOH__ALIGN / sizeof(real),
+  FREE_ANGLES = 1 << 24 /* 64 MiB in float */
+};
 
 static moh_status no_memory(moh_error *err, const char *what, int64_t n) {
   return moh__fail(err, MOH_ERR_MEMORY,
@@ -22,12 +25,27 @@ static moh_status no_memory(moh_error *err, const char *what, int64_t n) {
                    n * (int64_t)sizeof(real));
 }
 
+/* A short file may declare any number of positions, and no tensor of its
+ * has to bear it out: a large table is made only for a model of its size.
+ */
+static moh_status check_angles(const moh__model *model, int64_t n,
+                               moh_error *err) {
+  int64_t most = moh__model_count(model);
+  if (n <= FREE_ANGLES || n <= most) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "max_position_embeddings is %" PRId64
+                   ", whose table of rotary positions would be larger than "
+                   "the model itself: lower it",
+                   model->config.max_seq_len);
+}
+
 /* cos and sin of position * theta^(-2i/d), pairs; computed in double. */
-static moh_status make_angles(moh__model *model, moh_error *err) {
+moh_status moh__model_make_tables(moh__model *model, moh_error *err) {
   const moh__config *c = &model->config;
   if (c->position != MOH__POSITION_ROPE) return MOH_OK;
   int64_t half = c->d_head / 2;
   int64_t n = c->max_seq_len * c->d_head;
+  MOH_TRY(check_angles(model, n, err));
   model->rope_angles = malloc((size_t)n * sizeof(real));
   if (model->rope_angles == NULL)
     return no_memory(err, "rotary positions", n);
@@ -49,11 +67,6 @@ moh_status moh__model_new(moh__model **out, const moh__config *config,
   moh__model *model = calloc(1, sizeof(*model));
   if (model == NULL) return no_memory(err, "a model", 0);
   model->config = *config;
-  moh_status status = make_angles(model, err);
-  if (status != MOH_OK) {
-    moh__model_free(model);
-    return status;
-  }
   *out = model;
   return MOH_OK;
 }
@@ -74,7 +87,8 @@ static moh_status grow(moh__model *model, moh_error *err) {
   int capacity = model->capacity == 0 ? 64 : model->capacity * 2;
   moh__param *params =
       realloc(model->params, (size_t)capacity * sizeof(*params));
-  if (params == NULL) return no_memory(err, "the parameter table", capacity);
+  if (params == NULL)
+    return no_memory(err, "the parameter table", capacity);
   model->params = params;
   model->capacity = capacity;
   return MOH_OK;

@@ -35,6 +35,10 @@ moh_status moh__model_declare(moh__model *model, const char *name, int n_dims,
                               moh__grouping grouping, int64_t n_groups,
                               moh_error *err);
 
+/* Makes the tables that running needs. Not before the parameters are known to
+ * be there: the tables of a configuration alone may be large. */
+moh_status moh__model_make_tables(moh__model *model, moh_error *err);
+
 /* By name; NULL when there is none. */
 moh__param *moh__model_param(const moh__model *model, const char *name);
 /* "model.layers.<layer>.<name>". */

@@ -452,6 +452,8 @@ static moh_status load_parts(const paths *p, bool writable,
   MOH_TRY(load_config(&config, p->config, err));
   MOH_TRY(moh__arch_model(model, &config, err));
   MOH_TRY(load_weights(*model, p->weights, writable, err));
+  moh_status status = moh__model_make_tables(*model, err);
+  if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
   if (tokenizer == NULL) return MOH_OK;
   return load_tokenizer(tokenizer, p->tokenizer, config.vocab_size, err);
 }
