@@ -101,6 +101,10 @@ const moh__option moh__training_options[] = {
     {"router-lr", 0, MOH__OPTION_REAL, "FACTOR",
      "the routers' learning rate, times --lr", "1", FIELD(router_lr),
      .min = 0, .max = 1000},
+    {"freeze", 0, MOH__OPTION_STRING, "NAME,...",
+     "leave these alone: embeddings, output, router, attention, "
+     "feed-forward, norms, or tensors by name, * standing for anything",
+     NULL, FIELD(freeze)},
     {"beta", 0, MOH__OPTION_REAL, "X",
      "weight of the load-balance loss (mean over layers)",
      "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
@@ -176,6 +180,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
   options->skip_outliers = moh__real_or(v->skip_outliers, 0);
+  options->freeze = v->freeze;
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
   options->batch = (int32_t)moh__int_or(v->batch, d->batch);

@@ -12,7 +12,7 @@
 #include "train/trainer.h"
 
 typedef struct moh__training_values {
-  const char *data, *out;
+  const char *data, *out, *freeze;
   int64_t epochs, steps, batch, accumulate, context, seed, threads;
   double lr, lr_final, warmup, weight_decay, clip, beta1, beta2, router_lr;
   double balance_weight, z_weight, skip_outliers;

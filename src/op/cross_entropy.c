@@ -59,6 +59,7 @@ static void pass_back(const chunk_job *job, int64_t rows) {
                   .c = job->x->g + job->first * d, .ldc = d,
                   .accumulate = true};
   moh__gemm_run(job->tape->pool, &dx);
+  if (!moh__param_is_trained(job->w)) return;
   moh__gemm dw = {.m = n, .n = d, .k = rows,
                   .a = job->logits, .lda = n,
                   .b = job->x->v + job->first * d, .ldb = d,

@@ -21,6 +21,7 @@ static void linear_backward(moh__tape *tape, void *context) {
                   .b = s->w->data, .ldb = in,
                   .c = s->x->g, .ldc = in, .accumulate = true};
   moh__gemm_run(tape->pool, &dx);
+  if (!moh__param_is_trained(s->w)) return;
   moh__gemm dw = {.m = out, .n = in, .k = n,
                   .a = s->y->g, .lda = out,
                   .b = s->x->v, .ldb = in,

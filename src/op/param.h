@@ -43,6 +43,11 @@ typedef struct moh__param {
   real *packed; /* NULL when never packed */
 } moh__param;
 
+/* Whether updates change it. Its gradient need not be computed otherwise. */
+static inline bool moh__param_is_trained(const moh__param *w) {
+  return w->grad != NULL && (w->flags & MOH__PARAM_FROZEN) == 0;
+}
+
 /* Inputs and outputs of one packed group. */
 static inline int64_t moh__param_group_in(const moh__param *w) {
   return w->grouping == MOH__PACK_INPUTS ? w->shape[1] / w->n_groups

@@ -167,6 +167,7 @@ static void weight_task(void *context, int64_t task, void *scratch) {
 
 static void weight_grads(moh__tape *tape, const plan_node *s,
                          bool gathered) {
+  if (!moh__param_is_trained(s->w)) return;
   weight_job job = {s, gathered};
   moh__pool_run(tape->pool, s->plan->n_candidates, weight_task, &job);
 }

@@ -61,6 +61,7 @@ static void score_back(moh__tape *tape, moh__tensor *x, moh__param *w,
                   .b = w->data, .ldb = in,
                   .c = x->g, .ldc = in, .accumulate = true};
   moh__gemm_run(tape->pool, &dx);
+  if (!moh__param_is_trained(w)) return;
   moh__gemm dw = {.m = out, .n = in, .k = x->rows,
                   .a = d_logits, .lda = out,
                   .b = x->v, .ldb = in,

@@ -25,12 +25,8 @@ struct moh__optimizer {
   double grad_scale;
 };
 
-static bool is_trained(const moh__param *w) {
-  return w->grad != NULL && (w->flags & MOH__PARAM_FROZEN) == 0;
-}
-
 static int64_t pieces_of(const moh__param *w) {
-  return is_trained(w) ? (w->n + PIECE - 1) / PIECE : 0;
+  return moh__param_is_trained(w) ? (w->n + PIECE - 1) / PIECE : 0;
 }
 
 static void cut_pieces(moh__optimizer *o) {

@@ -8,6 +8,7 @@
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "route/balance.h"
+#include "train/freeze.h"
 #include "train/trainer_internal.h"
 
 void moh__train_options_default(moh__train_options *options) {
@@ -117,6 +118,7 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
   MOH_TRY(alloc_loads(t, err));
   MOH_TRY(moh__model_alloc_grads(t->model, err));
+  MOH_TRY(moh__freeze(t->model, o->freeze, err));
   MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   size_t bytes = 0;
@@ -124,6 +126,14 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
                                 &bytes, err));
   MOH_TRY(moh__arena_init(&t->arena, bytes, err));
   return moh__tape_init(&t->tape, &t->arena, t->pool, err);
+}
+
+static moh_status copy_freeze(moh__trainer *t, moh_error *err) {
+  if (t->options.freeze == NULL) return MOH_OK;
+  t->freeze = strdup(t->options.freeze);
+  t->options.freeze = t->freeze;
+  if (t->freeze != NULL) return MOH_OK;
+  return moh__fail(err, MOH_ERR_MEMORY, "no memory");
 }
 
 moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
@@ -138,7 +148,8 @@ moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
   t->model = model;
   t->pool = pool;
   t->options = *options;
-  moh_status status = open_trainer(t, main, mix, err);
+  moh_status status = copy_freeze(t, err);
+  if (status == MOH_OK) status = open_trainer(t, main, mix, err);
   if (status != MOH_OK) {
     moh__trainer_free(t);
     return status;
@@ -155,6 +166,7 @@ void moh__trainer_free(moh__trainer *t) {
   moh__optimizer_free(t->optimizer);
   moh__tape_free(&t->tape);
   moh__arena_free(&t->arena);
+  free(t->freeze);
   free(t->spans);
   free(t->layers);
   free(t->loads);

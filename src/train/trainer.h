@@ -33,6 +33,7 @@ typedef struct moh__train_options {
   double mix_share;    /* of the sequences, from the second dataset */
   double skip_outliers; /* standard deviations (train/outliers.h); 0: off */
   uint64_t seed;
+  const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */
 } moh__train_options;
 
 void moh__train_options_default(moh__train_options *options);
@@ -75,7 +76,8 @@ typedef struct moh__eval_result {
 typedef struct moh__trainer moh__trainer;
 
 /* The model must be writable; gradients and moments are allocated here.
- * mix may be NULL. All that is passed must outlive the trainer. */
+ * mix may be NULL. All that is passed must outlive the trainer, but for the
+ * options, which are copied. */
 moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
                             moh__pool *pool,
                             const moh__train_options *options,

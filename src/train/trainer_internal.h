@@ -15,6 +15,7 @@ struct moh__trainer {
   moh__model *model;
   moh__pool *pool;
   moh__train_options options;
+  char *freeze; /* options.freeze, owned */
   moh__batcher batcher;
   moh__micro_batch micro;
   moh__span *spans; /* [batch * accumulate] of the step in work */

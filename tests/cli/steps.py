@@ -1,6 +1,6 @@
 """Tests of training runs that are out of the ordinary: outliers that are
-skipped, losses that are no numbers any more, the forecast before a run and
-the evaluation behind it."""
+skipped, tensors that are frozen, losses that are no numbers any more, the
+forecast before a run and the evaluation behind it."""
 
 import array
 import json
@@ -8,7 +8,7 @@ import math
 import os
 import struct
 
-from support import FACTS, TINY, Case, main
+from support import FACTS, TINY, Case, main, moh
 
 
 class Runs(Case):
@@ -53,6 +53,52 @@ class Outliers(Runs):
         self.assertFalse(any("skipped" in line for line in log))
 
 
+def tensors(path):
+    """The bytes of each tensor of a safetensors file."""
+    data = path.read_bytes()
+    (start,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + start])
+    header.pop("__metadata__", None)
+    begin = 8 + start
+    return {name: data[begin + entry["data_offsets"][0]:
+                       begin + entry["data_offsets"][1]]
+            for name, entry in header.items()}
+
+
+class Freezing(Runs):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        code, _, err = moh("train", "--data", "facts.json", "--out", "base",
+                           "--extra-vocab", "talk.json", "--epochs", 4,
+                           *TINY, cwd=cls.folder)
+        assert code == 0, err
+
+    def test_tune(self):
+        code, _, err = self.run_in(
+            "tune", "--model", "base", "--data", "talk.json", "--out",
+            "tuned", "--epochs", 4, "--freeze", "router,*norm.weight")
+        self.assertEqual(code, 0, err)
+        before = tensors(self.folder / "base/final/model.safetensors")
+        after = tensors(self.folder / "tuned/final/model.safetensors")
+        self.assertEqual(before.keys(), after.keys())
+        self.assertIn("model.layers.0.self_attn.wg.weight", before)
+        for name in before:
+            frozen = ".wg" in name or "norm" in name
+            self.assertEqual(before[name] == after[name], frozen, name)
+        record = json.loads((self.folder / "tuned/run.json").read_text())
+        self.assertEqual(record["training"]["freeze"], "router,*norm.weight")
+
+    def test_wrong_names(self):
+        self.assert_fails(
+            "tune --model base --data talk.json --out no --freeze o_prj", 2,
+            "moh tune: no tensor to freeze is called 'o_prj'; near it are "
+            "model.layers.*.self_attn.o_proj.weight; words are embeddings, "
+            "output, router, attention, feed-forward and norms (see 'moh "
+            "tune --help')")
+        self.assertFalse((self.folder / "no").exists())
+
+
 class Divergence(Runs):
     """A learning rate of 10 ends in numbers that are none. What was saved
     before is whole and finite."""
@@ -77,11 +123,9 @@ class Divergence(Runs):
         """It loads, speaks, and all its numbers are finite."""
         code, _, err = self.run_in("inspect", "--model", name, "--verify")
         self.assertEqual(code, 0, err)
-        data = (self.folder / name / "model.safetensors").read_bytes()
-        (start,) = struct.unpack("<Q", data[:8])
-        numbers = array.array("f")
-        numbers.frombytes(data[8 + start:])
-        self.assertTrue(all(map(math.isfinite, numbers)))
+        for data in tensors(self.folder / name /
+                            "model.safetensors").values():
+            self.assertTrue(all(map(math.isfinite, array.array("f", data))))
 
     def test_checkpoints(self):
         log = self.diverge("wild", "--checkpoint-every", 4)

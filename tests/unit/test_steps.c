@@ -1,6 +1,7 @@
 /*
- * Steps that do less or other than usual: outliers that are skipped, and
- * what is tried before a step to tell how long a run takes.
+ * Steps that do less or other than usual: outliers that are skipped,
+ * tensors that are frozen, and what is tried before a step to tell how long
+ * a run takes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "support/check.h"
 #include "support/tables.h"
 #include "support/training.h"
+#include "train/freeze.h"
 #include "train/trainer_internal.h"
 
 /* ---- outliers ---- */
@@ -168,6 +170,140 @@ static void without_outliers_nothing_changes(void **state) {
   close_bench(&on);
 }
 
+/* ---- freezing ---- */
+
+/* What is frozen keeps every bit of weights and moments; all else moves. */
+static void assert_frozen(const char *items, const char *const *frozen) {
+  moh__train_options o = short_run();
+  o.freeze = items;
+  bench b;
+  open_routed(&b, &o);
+  kept k = keep(&b);
+  for (int i = 0; i < 5; i++) step(&b);
+  int n = 0;
+  for (int i = 0; i < k.n; i++) {
+    const char *name = b.model->params[i].name;
+    bool stays = false;
+    for (int j = 0; frozen[j] != NULL; j++)
+      stays = stays || strstr(name, frozen[j]) != NULL;
+    if (stays != (weights_moved(&b, &k, i) == 0) ||
+        stays != (moments_moved(&b, &k, i) == 0))
+      fail_msg("%s: %s %s", items, name, stays ? "moved" : "stayed");
+    n += stays;
+  }
+  assert_true(n > 0);
+  free_kept(&k);
+  close_bench(&b);
+}
+
+static void frozen_tensors_keep_their_bits(void **state) {
+  (void)state;
+  assert_frozen("router", (const char *[]){".wg", NULL});
+  assert_frozen("embeddings", (const char *[]){"embed_", NULL});
+  assert_frozen("output", (const char *[]){"lm_head", NULL});
+  assert_frozen("attention", (const char *[]){"_attn.q", "_attn.k",
+                                              "_attn.v", "_attn.o", NULL});
+  assert_frozen("feed-forward", (const char *[]){".mlp.", NULL});
+  assert_frozen("norms", (const char *[]){"norm", NULL});
+  assert_frozen("model.layers.0.*", (const char *[]){"layers.0.", NULL});
+  assert_frozen(
+      "*.[kv]_proj.weight,lm_head.weight,router",
+      (const char *[]){"k_proj", "v_proj", "lm_head", ".wg", NULL});
+}
+
+/* The other gradients are the same, and the norm is theirs alone. */
+static void frozen_gradients_do_not_count(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  bench all;
+  bench part;
+  open_routed(&all, &o);
+  o.freeze = "attention,output";
+  open_routed(&part, &o);
+  step(&all);
+  double norm = step(&part).grad_norm;
+  double squares = 0;
+  for (int i = 0; i < all.model->n_params; i++) {
+    const moh__param *a = &all.model->params[i];
+    const moh__param *b = &part.model->params[i];
+    if (!moh__param_is_trained(b)) continue;
+    assert_memory_equal(a->grad, b->grad, (size_t)a->n * sizeof(real));
+    squares += moh__kernel()->sum_squares(a->grad, a->n);
+  }
+  assert_true(fabs(norm - sqrt(squares)) < 1e-9 * norm);
+  close_bench(&all);
+  close_bench(&part);
+}
+
+/* A later trainer of the same model is free again. */
+static void freezing_ends_with_the_trainer(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  char items[] = "norms";
+  o.freeze = items;
+  bench b;
+  open_routed(&b, &o);
+  items[0] = 'x'; /* the options were copied */
+  assert_string_equal(b.trainer->options.freeze, "norms");
+  moh__trainer_free(b.trainer);
+  o.freeze = NULL;
+  assert_int_equal(
+      moh__trainer_new(&b.trainer, b.model, b.pool, &o, b.data, NULL, NULL),
+      MOH_OK);
+  kept k = keep(&b);
+  step(&b);
+  for (int i = 0; i < k.n; i++) assert_true(weights_moved(&b, &k, i) > 0);
+  free_kept(&k);
+  close_bench(&b);
+}
+
+static void what_matches_nothing_is_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *items, *message;
+  } cases[] = {
+      {"router,q_prj",
+       "called 'q_prj'; near it are "
+       "model.layers.*.self_attn.q_proj.weight; "
+       "words are embeddings, output, router"},
+      {"model.layers.2.*", "called 'model.layers.2.*'"},
+      {"mlp",
+       "near it are model.layers.*.mlp.gate_proj.weight, "
+       "model.layers.*.mlp.up_proj.weight, model.layers.*.mlp.down"},
+      {"norms,", "called ''"},
+      {"*", "nothing is left to train"}};
+  moh__config c = routed_config();
+  moh__model *model;
+  moh_error err;
+  assert_int_equal(moh__arch_model_init(&model, &c, 5, &err), MOH_OK);
+  assert_int_equal(moh__model_alloc_grads(model, &err), MOH_OK);
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    assert_int_equal(moh__freeze(model, cases[i].items, &err),
+                     MOH_ERR_ARGUMENT);
+    if (strstr(err.message, cases[i].message) == NULL)
+      fail_msg("%s: %s", cases[i].items, err.message);
+    for (int p = 0; p < model->n_params; p++)
+      assert_true(moh__param_is_trained(&model->params[p]));
+  }
+  moh__model_free(model);
+}
+
+static void dense_models_have_no_router(void **state) {
+  (void)state;
+  moh__config c = tiny_config();
+  moh__model *model;
+  moh_error err;
+  char name[200] = {0};
+  memset(name, 'x', sizeof(name) - 1);
+  assert_int_equal(moh__arch_model_init(&model, &c, 5, &err), MOH_OK);
+  assert_int_equal(moh__model_alloc_grads(model, &err), MOH_OK);
+  assert_int_equal(moh__freeze(model, "router", &err), MOH_ERR_ARGUMENT);
+  assert_non_null(strstr(err.message, "no tensor of the kind 'router'"));
+  assert_int_equal(moh__freeze(model, name, &err), MOH_ERR_ARGUMENT);
+  assert_non_null(strstr(err.message, "too long"));
+  moh__model_free(model);
+}
+
 /* ---- the probe ---- */
 
 /* Before the first step and between others, with few and many sequences. */
@@ -245,6 +381,11 @@ int main(void) {
       cmocka_unit_test(a_norm_is_enough),
       cmocka_unit_test(the_schedule_goes_on),
       cmocka_unit_test(without_outliers_nothing_changes),
+      cmocka_unit_test(frozen_tensors_keep_their_bits),
+      cmocka_unit_test(frozen_gradients_do_not_count),
+      cmocka_unit_test(freezing_ends_with_the_trainer),
+      cmocka_unit_test(what_matches_nothing_is_refused),
+      cmocka_unit_test(dense_models_have_no_router),
       cmocka_unit_test(a_probe_leaves_no_trace),
       cmocka_unit_test(a_loss_that_is_not_finite_is_no_result),
       cmocka_unit_test(broken_weights_are_named),
