@@ -599,6 +599,10 @@ typedef struct moh_train_options {
                            nothing; 0: off; 0 */
   uint64_t seed;      /* of the order of the data; 1 */
   int32_t n_threads;  /* 0: all processors; 0 */
+  const char *freeze; /* tensors that stay as they are, commas between:
+                         embeddings, output, router, attention, feed-forward,
+                         norms, or shell patterns for names, such as
+                         "model.layers.0.*"; copied; NULL: none; NULL */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);

@@ -37,7 +37,8 @@ static moh_train_options train_defaults(void) {
                              .context = o.context,
                              .mix_share = o.mix_share,
                              .skip_outliers = o.skip_outliers,
-                             .seed = o.seed};
+                             .seed = o.seed,
+                             .freeze = o.freeze};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -62,6 +63,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.mix_share = o->mix_share;
   inner.skip_outliers = o->skip_outliers;
   inner.seed = o->seed;
+  inner.freeze = o->freeze;
   return inner;
 }
 

@@ -8,14 +8,22 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s*}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
       (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
       o->batch, "accumulate", o->accumulate, "context", o->context,
       "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
-      "amsgrad", o->amsgrad, "skip_outliers", o->skip_outliers);
+      "amsgrad", o->amsgrad, "skip_outliers", o->skip_outliers,
+      "freeze", o->freeze);
+}
+
+/* Borrowed from the JSON; NULL when it is not there. */
+static moh_status get_freeze(moh__train_options *o, const json_t *json,
+                             moh_error *err) {
+  if (json_object_get(json, "freeze") == NULL) return MOH_OK;
+  return moh__json_get_string(json, "freeze", &o->freeze, err);
 }
 
 /* A number from 0 on; what is too large shows when a trainer is made. */
@@ -73,6 +81,7 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++)
     MOH_TRY(get_real(json, reals[i].key, reals[i].value, err));
   MOH_TRY(get_counts(o, json, err));
+  MOH_TRY(get_freeze(o, json, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

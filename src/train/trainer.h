@@ -184,7 +184,8 @@ moh_status moh__checkpoints_keep(const char *dir, int64_t n, int64_t step,
                                  moh_error *err);
 
 /* Options as they stand in run.json and state.json: a new reference, NULL
- * when memory ran out; and back, each field checked. */
+ * when memory ran out; and back, each field checked. `freeze` is borrowed from
+ * the JSON. */
 json_t *moh__train_options_json(const moh__train_options *options);
 moh_status moh__train_options_from_json(moh__train_options *options,
                                         const json_t *json, moh_error *err);

@@ -31,7 +31,7 @@ class Phases(Resumed):
     def setUpClass(cls):
         super().setUpClass()
         cls.data = cls.write("text.txt", "ice is cold, the sun is hot. "
-                             * 20000)
+                             * 12000)
         cls.whole = cls.train("long")
 
     def assert_same(self, run):

@@ -360,6 +360,46 @@ static void outliers_are_skipped(void **state) {
   }
 }
 
+static moh__model *saved_model(void **state, const moh_model *model,
+                               const char *name) {
+  moh_error err;
+  moh__model *loaded;
+  moh__load_options how = {.verify = true, .writable = true};
+  must(moh_model_save(model, temp_path(state, name), NULL, &err), &err);
+  must(moh__model_load(&loaded, NULL, temp_path(state, name), how, &err),
+       &err);
+  return loaded;
+}
+
+static void frozen_tensors_stay(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  c.options.freeze = "router,model.layers.1.mlp.*";
+  moh__model *before = saved_model(state, c.model, "before");
+  moh_trainer *trainer = open_trainer(&c);
+  must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+  moh__model *after = saved_model(state, c.model, "after");
+  int n = 0;
+  for (int i = 0; i < before->n_params; i++) {
+    const moh__param *w = &before->params[i];
+    bool frozen = strstr(w->name, ".wg") != NULL ||
+                  strstr(w->name, "layers.1.mlp.") != NULL;
+    size_t bytes = (size_t)w->n * sizeof(real);
+    bool same = memcmp(w->data, after->params[i].data, bytes) == 0;
+    if (frozen != same) fail_msg("%s %s", w->name, same ? "stays" : "moves");
+    n += frozen;
+  }
+  assert_true(n >= 5);
+  moh__model_free(before);
+  moh__model_free(after);
+  moh_trainer_free(trainer);
+  c.options.freeze = "heads";
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &c.options, &err),
+          &err, "no tensor to freeze is called 'heads'");
+  course_close(&c);
+}
+
 /* One option at a time outside of its range. */
 static void options_have_ranges(void **state) {
   (void)state;
@@ -462,6 +502,7 @@ int main(void) {
       WITH_DIR(a_step_tells_of_the_heads),
       WITH_DIR(a_trained_model_runs),
       cmocka_unit_test(outliers_are_skipped),
+      WITH_DIR(frozen_tensors_stay),
       cmocka_unit_test(options_have_ranges),
       WITH_DIR(wrong_trainers_are_refused),
   };

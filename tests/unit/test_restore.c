@@ -106,6 +106,7 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK((o.warmup = 0.5, o.lr_final = 0));
   CHECK((o.batch = 3, o.accumulate = 2));
   CHECK((o.steps = 0, o.epochs = 9));
+  CHECK(o.freeze = "router,*.k_proj.weight");
 }
 
 /* The windows are full and steps are being skipped when it stops. */
