@@ -79,7 +79,8 @@ static moh_status add_moment(void *context, const char *name,
   (void)err;
   moments *all = context;
   moh__st_item *item = &all->items[all->n];
-  item->name = strcpy(all->names[all->n++], name);
+  snprintf(all->names[all->n], sizeof(all->names[0]), "%s", name);
+  item->name = all->names[all->n++];
   item->dtype = sizeof(real) == sizeof(float) ? MOH__F32 : MOH__F64;
   item->n_dims = w->n_dims;
   memcpy(item->shape, w->shape, sizeof(w->shape));
