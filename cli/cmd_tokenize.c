@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "color.h"
 #include "commands.h"
 #include "input.h"
 #include "load.h"
@@ -107,7 +108,7 @@ static moh_status print_tokens(const values *v, moh__text text,
   if (v->json) return moh__pieces_json(stdout, tokenizer, ids, text.n, err);
   if (v->ids)
     moh__pieces_ids(stdout, ids);
-  else if (isatty(STDOUT_FILENO))
+  else if (moh__wants_color(STDOUT_FILENO))
     moh__pieces_color(stdout, tokenizer, ids);
   else
     moh__pieces_list(stdout, tokenizer, ids);

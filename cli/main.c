@@ -37,6 +37,7 @@ static int exit_code(moh_status status) {
       return EXIT_USAGE;
     case MOH_ERR_CONFIG:
     case MOH_ERR_FORMAT:
+    case MOH_ERR_UNSUPPORTED: /* a newer version, an unknown type */
       return EXIT_BAD_FILE;
     case MOH_ERR_INTERRUPTED:
       return EXIT_INTERRUPTED;

@@ -15,14 +15,9 @@
 #include "base/dir.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "store/verify.h"
 
-static const char *const run_files[] = {
-    "log.jsonl", "checkpoints", "best", "final", "result.json",
-    "run.json"};
-enum {
-  N_RUN_FILES = sizeof run_files / sizeof run_files[0],
-  LOG_DIGITS = 7 /* of reals: those that a float has */
-};
+enum { LOG_DIGITS = 7 }; /* of reals: those that a float has */
 
 static moh_status out_of_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -60,9 +55,10 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
 /* "run.json.12-3.tmp", "best.part" and the like. */
 static bool is_leftover(const char *name) {
   size_t n = strlen(name);
-  for (int i = 0; i < N_RUN_FILES; i++) {
-    size_t front = strlen(run_files[i]);
-    if (strncmp(name, run_files[i], front) != 0 || n < front + 5) continue;
+  for (int i = 0; moh__run_names[i] != NULL; i++) {
+    size_t front = strlen(moh__run_names[i]);
+    if (strncmp(name, moh__run_names[i], front) != 0 || n < front + 5)
+      continue;
     if (strcmp(name + front, ".part") == 0) return true;
     if (name[front] == '.' && strcmp(name + n - 4, ".tmp") == 0) return true;
   }
@@ -85,8 +81,8 @@ static moh_status remove_leftovers(const moh__run_dir *dir,
 
 static moh_status remove_run(const moh__run_dir *dir, moh_error *err) {
   MOH_TRY(remove_leftovers(dir, err));
-  for (int i = 0; i < N_RUN_FILES; i++) {
-    char *path = moh__run_dir_path(dir, run_files[i]);
+  for (int i = 0; moh__run_names[i] != NULL; i++) {
+    char *path = moh__run_dir_path(dir, moh__run_names[i]);
     if (path == NULL) return out_of_memory(err);
     moh_status status = moh__remove_tree(path, err);
     free(path);

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "color.h"
 #include "numbers.h"
 
 enum {
@@ -17,13 +18,6 @@ enum {
 };
 static const double plain_seconds = 10; /* ... or for so many seconds */
 static const double redraw_seconds = 0.1;
-
-static bool wants_color(void) {
-  const char *no_color = getenv("NO_COLOR");
-  const char *term = getenv("TERM");
-  if (no_color != NULL && no_color[0] != '\0') return false;
-  return term != NULL && strcmp(term, "dumb") != 0;
-}
 
 static int terminal_width(void) {
   struct winsize size;
@@ -73,7 +67,7 @@ void moh__status_line_start(moh__status_line *s, int64_t done, int64_t all) {
   double now = moh__now();
   bool terminal = isatty(STDERR_FILENO) == 1;
   *s = (moh__status_line){.terminal = terminal,
-                          .color = terminal && wants_color(),
+                          .color = moh__wants_color(STDERR_FILENO),
                           .start = now,
                           .last_shown = terminal ? 0 : now,
                           .last_share = share_of(done, all)};

@@ -39,7 +39,9 @@ static moh_status map_descriptor(moh__map *map, int fd, const char *path,
   struct stat info;
   if (fstat(fd, &info) != 0) return fail_io(err, "read", path);
   if (!S_ISREG(info.st_mode))
-    return moh__fail(err, MOH_ERR_IO, "'%s' is not a regular file", path);
+    return moh__fail(err, MOH_ERR_FORMAT, "'%s' is %s", path,
+                     S_ISDIR(info.st_mode) ? "a directory, not a file"
+                                           : "not a regular file");
   if (info.st_size == 0) return MOH_OK;
   size_t size = (size_t)info.st_size;
   void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);

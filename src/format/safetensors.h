@@ -59,6 +59,9 @@ void moh__safetensors_close(moh__safetensors *file);
 const moh__st_tensor *moh__safetensors_find(const moh__safetensors *file,
                                             const char *name);
 
+/* Element i as a number, exactly. */
+double moh__st_number(const moh__st_tensor *tensor, int64_t i);
+
 /* What is to be written. */
 typedef struct moh__st_item {
   const char *name;

@@ -305,18 +305,25 @@ static moh_status check_tokens(const char *dir, const moh__tokens *tokens,
   return check_numbers(dir, said, &counted, err);
 }
 
-moh_status moh__data_check(const char *dir, moh__data_numbers *numbers,
-                           moh_error *err) {
+moh_status moh__data_check_tokens(const char *dir,
+                                  moh__data_numbers *numbers,
+                                  moh_error *err) {
   moh__tokens *tokens;
   moh__tokenizer *tokenizer;
-  json_t *manifest = NULL;
   MOH_TRY(moh__data_load(dir, &tokens, &tokenizer, numbers, err));
   moh_status status = check_tokens(dir, tokens, tokenizer, numbers, err);
-  if (status == MOH_OK) status = open_manifest(dir, true, &manifest, err);
-  if (status == MOH_OK) json_decref(manifest);
   moh__tokens_free(tokens);
   moh__tokenizer_free(tokenizer);
   return status;
+}
+
+moh_status moh__data_check(const char *dir, moh__data_numbers *numbers,
+                           moh_error *err) {
+  json_t *manifest = NULL;
+  MOH_TRY(moh__data_check_tokens(dir, numbers, err));
+  MOH_TRY(open_manifest(dir, true, &manifest, err));
+  json_decref(manifest);
+  return MOH_OK;
 }
 
 moh_status moh__data_check_tokenizer(const moh__tokenizer *own,

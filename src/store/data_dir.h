@@ -64,6 +64,11 @@ moh_status moh__data_check_tokenizer(const moh__tokenizer *own,
                                      const moh__tokenizer *tokenizer,
                                      moh_error *err);
 
+/* Checks every id and the counts, sizes of the files, but no hashes. */
+moh_status moh__data_check_tokens(const char *dir,
+                                  moh__data_numbers *numbers,
+                                  moh_error *err);
+
 /* Checks all of a directory: every id, the counts, the hashes. The first
  * token that is wrong is named with its place. */
 moh_status moh__data_check(const char *dir, moh__data_numbers *numbers,

@@ -8,7 +8,6 @@
 #include "store/model_dir.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
+#include "store/model_parts.h"
 
 static const char config_name[] = "config.json";
 static const char weights_name[] = "model.safetensors";
@@ -217,50 +217,6 @@ moh_status moh__model_save(const moh__model *model,
 
 /* ---- loading ---- */
 
-static float float_of_bf16(uint16_t bits) {
-  uint32_t wide = (uint32_t)bits << 16;
-  float value;
-  memcpy(&value, &wide, sizeof(value));
-  return value;
-}
-
-/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
-static float float_of_f16(uint16_t bits) {
-  int exponent = bits >> 10 & 31;
-  float fraction = (float)(bits & 1023);
-  float size;
-  if (exponent == 31)
-    size = fraction == 0 ? INFINITY : NAN;
-  else if (exponent == 0)
-    size = ldexpf(fraction, -24);
-  else
-    size = ldexpf(1024 + fraction, exponent - 25);
-  return bits >> 15 ? -size : size;
-}
-
-/* Element i as a number; file data may lie at any address. */
-static real element(const moh__st_tensor *tensor, int64_t i) {
-  const unsigned char *at =
-      tensor->data + (size_t)i * moh__dtype_size(tensor->dtype);
-  uint16_t half;
-  float single;
-  double wide;
-  switch (tensor->dtype) {
-    case MOH__F16:
-      memcpy(&half, at, sizeof(half));
-      return (real)float_of_f16(half);
-    case MOH__BF16:
-      memcpy(&half, at, sizeof(half));
-      return (real)float_of_bf16(half);
-    case MOH__F64:
-      memcpy(&wide, at, sizeof(wide));
-      return (real)wide;
-    default:
-      memcpy(&single, at, sizeof(single));
-      return (real)single;
-  }
-}
-
 /* Can be used where it lies. */
 static bool is_ready(const moh__st_tensor *tensor) {
   return tensor->dtype == MOH__F32 && sizeof(real) == sizeof(float) &&
@@ -273,7 +229,7 @@ static void copy_tensor(moh__param *param, const moh__st_tensor *tensor) {
     return;
   }
   for (int64_t i = 0; i < param->n; i++)
-    param->data[i] = element(tensor, i);
+    param->data[i] = (real)moh__st_number(tensor, i);
 }
 
 static bool same_shape(const moh__param *param,
@@ -318,10 +274,9 @@ static moh_status check_tensor(const moh__param *param,
                    param->name, found, wanted);
 }
 
-/* Parameters and tensors are the same set. */
-static moh_status check_tensors(const moh__model *model,
-                                const moh__safetensors *file,
-                                moh_error *err) {
+moh_status moh__model_check_tensors(const moh__model *model,
+                                    const moh__safetensors *file,
+                                    moh_error *err) {
   for (int i = 0; i < model->n_params; i++) {
     const moh__param *param = &model->params[i];
     MOH_TRY(
@@ -368,7 +323,7 @@ static moh_status load_weights(moh__model *model, const char *path,
                                bool writable, moh_error *err) {
   moh__safetensors *file;
   MOH_TRY(moh__safetensors_open(&file, path, err));
-  moh_status status = check_tensors(model, file, err);
+  moh_status status = moh__model_check_tensors(model, file, err);
   if (status != MOH_OK) {
     moh__fail_in(err, status, "%s", path);
   } else if (!writable && all_ready(file)) {
@@ -381,8 +336,8 @@ static moh_status load_weights(moh__model *model, const char *path,
   return status;
 }
 
-static moh_status load_config(moh__config *config, const char *path,
-                              moh_error *err) {
+moh_status moh__model_load_config(moh__config *config, const char *path,
+                                  moh_error *err) {
   json_t *root = NULL;
   MOH_TRY(moh__json_load(&root, path, err));
   moh_status status = moh__config_from_json(config, root, err);
@@ -407,10 +362,9 @@ static moh_status check_dir(const char *dir, bool verify,
                    dir, moh__manifest_name, config_name, weights_name);
 }
 
-/* A tokenizer's ids must be rows of the embedding. */
-static moh_status load_tokenizer(moh__tokenizer **tokenizer,
-                                 const char *path, int64_t vocab_size,
-                                 moh_error *err) {
+moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
+                                     const char *path, int64_t vocab_size,
+                                     moh_error *err) {
   MOH_TRY(moh__tokenizer_load(tokenizer, path, err));
   int32_t n = moh__tokenizer_size(*tokenizer);
   if (n <= vocab_size) return MOH_OK;
@@ -449,13 +403,14 @@ static moh_status load_parts(const paths *p, bool writable,
                              moh__model **model, moh__tokenizer **tokenizer,
                              moh_error *err) {
   moh__config config;
-  MOH_TRY(load_config(&config, p->config, err));
+  MOH_TRY(moh__model_load_config(&config, p->config, err));
   MOH_TRY(moh__arch_model(model, &config, err));
   MOH_TRY(load_weights(*model, p->weights, writable, err));
   moh_status status = moh__model_make_tables(*model, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
   if (tokenizer == NULL) return MOH_OK;
-  return load_tokenizer(tokenizer, p->tokenizer, config.vocab_size, err);
+  return moh__model_load_tokenizer(tokenizer, p->tokenizer,
+                                   config.vocab_size, err);
 }
 
 moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,

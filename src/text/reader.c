@@ -83,7 +83,7 @@ static moh_status open_file(moh__reader *reader, moh_error *err) {
   if (reader->fd < 0) return fail_io(reader, "open", err);
   if (fstat(reader->fd, &info) != 0) return fail_io(reader, "read", err);
   if (!S_ISREG(info.st_mode))
-    return moh__fail(err, MOH_ERR_IO, "'%s' is not a regular file",
+    return moh__fail(err, MOH_ERR_FORMAT, "'%s' is not a regular file",
                      reader->path);
   reader->size = info.st_size;
   reader->window = malloc(FIRST_WINDOW);

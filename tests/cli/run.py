@@ -13,7 +13,7 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ["train", "tune", "eval", "generate", "chat", "inspect",
+COMMANDS = ["train", "tune", "eval", "generate", "chat", "inspect", "verify",
             "tokenize", "data", "bench", "help"]
 
 

@@ -52,7 +52,10 @@ const char *temp_path(void **state, const char *name) {
   return path;
 }
 
+/* A new file each time: some file systems write one that is overwritten to
+ * the disk at once, which makes thousands of changes slow. */
 void temp_write(const char *path, const void *bytes, size_t n) {
+  remove(path);
   FILE *file = fopen(path, "wb");
   assert_non_null(file);
   if (n > 0) assert_int_equal(fwrite(bytes, 1, n, file), n);

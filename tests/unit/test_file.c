@@ -47,9 +47,11 @@ static void what_cannot_be_read_is_refused(void **state) {
   assert_int_equal(moh__map_open(&map, missing, &err), MOH_ERR_IO);
   assert_non_null(strstr(err.message, missing));
   assert_non_null(strstr(err.message, "No such file"));
-  assert_int_equal(moh__map_open(&map, *state, &err), MOH_ERR_IO);
+  assert_int_equal(moh__map_open(&map, *state, &err), MOH_ERR_FORMAT);
+  assert_non_null(strstr(err.message, "a directory, not a file"));
+  assert_int_equal(moh__map_open(&map, "/dev/zero", &err), MOH_ERR_FORMAT);
   assert_non_null(strstr(err.message, "not a regular file"));
-  assert_int_equal(moh__map_open(&map, pipe, &err), MOH_ERR_IO);
+  assert_int_equal(moh__map_open(&map, pipe, &err), MOH_ERR_FORMAT);
   assert_non_null(strstr(err.message, "not a regular file"));
 }
 

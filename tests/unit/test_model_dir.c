@@ -17,64 +17,17 @@
 #include "format/safetensors.h"
 #include "store/model_dir.h"
 #include "support/check.h"
+#include "support/small.h"
 #include "support/temp_dir.h"
 
 static const moh__load_options plain = {false, false};
 static const moh__load_options verified = {true, false};
 static const moh__load_options writable = {true, true};
 
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
-
-static moh__tokenizer *small_tokenizer(void) {
-  moh__tokenizer *tokenizer;
-  moh_error err;
-  const moh__text text = {"User: hi </s>", 13};
-  must(moh__tokenizer_train_words(&tokenizer, &text, 1, &err), &err);
-  return tokenizer;
-}
-
-/* A model with every kind of tensor, small enough to try every byte of it.
- */
-static moh__model *small_model(int64_t vocab_size, uint64_t seed) {
-  moh__config config;
-  moh__model *model;
-  moh_error err;
-  must(moh__config_preset(&config, "seed", &err), &err);
-  config.vocab_size = vocab_size;
-  config.d_model = 4;
-  config.d_ff = 3;
-  config.n_layers = 1;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.d_head = 1;
-  config.cope_positions = 2;
-  must(moh__config_set_heads(&config, "moh:2+1", &err), &err);
-  must(moh__arch_model_init(&model, &config, seed, &err), &err);
-  return model;
-}
-
-static void save(const char *dir, const moh__model *model,
-                 const moh__tokenizer *tokenizer) {
-  moh_error err;
-  const moh__model_note note = {"a test", 17};
-  must(moh__model_save(model, tokenizer, dir, &note, &err), &err);
-}
-
-/* Saves the small model with its tokenizer. */
-static void save_small(const char *dir, uint64_t seed) {
-  moh__tokenizer *tokenizer = small_tokenizer();
-  moh__model *model = small_model(moh__tokenizer_size(tokenizer), seed);
-  save(dir, model, tokenizer);
-  moh__model_free(model);
-  moh__tokenizer_free(tokenizer);
-}
-
 static moh__model *load(const char *dir, moh__load_options options) {
   moh__model *model;
   moh_error err;
-  must(moh__model_load(&model, NULL, dir, options, &err), &err);
+  small_must(moh__model_load(&model, NULL, dir, options, &err), &err);
   return model;
 }
 
@@ -111,9 +64,9 @@ static void the_same_bits_come_back(void **state) {
   moh_error err;
   model->params[0].data[0] = -0.0f;
   model->params[0].data[1] = 1e-42f;
-  save(dir, model, tokenizer);
+  small_save(dir, model, tokenizer);
   assert_int_equal(temp_count(dir), 5);
-  must(moh__model_load(&back, &loaded, dir, verified, &err), &err);
+  small_must(moh__model_load(&back, &loaded, dir, verified, &err), &err);
   assert_same_weights(model, back);
   assert_memory_equal(&back->config, &model->config, sizeof(back->config));
   assert_int_equal(moh__tokenizer_size(loaded),
@@ -130,8 +83,8 @@ static void saving_twice_gives_the_same_bytes(void **state) {
   static const char *const names[] = {
       "config.json", "model.safetensors", "tokenizer.json",
       "tokenizer_config.json", "manifest.json"};
-  save_small(temp_path(state, "a"), 1);
-  save_small(temp_path(state, "b"), 1);
+  small_dir(temp_path(state, "a"), 1);
+  small_dir(temp_path(state, "b"), 1);
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     char path[64];
     size_t n, m;
@@ -148,7 +101,7 @@ static void saving_twice_gives_the_same_bytes(void **state) {
 
 static void a_writable_model_is_a_copy(void **state) {
   const char *dir = temp_path(state, "m");
-  save_small(dir, 1);
+  small_dir(dir, 1);
   moh__model *model = load(dir, plain), *copy = load(dir, writable);
   assert_same_weights(model, copy);
   copy->params[0].data[0] += 1;
@@ -162,9 +115,9 @@ static void a_writable_model_is_a_copy(void **state) {
 /* A model that lies in the mapped file may be saved over that file. */
 static void a_mapped_model_saves_over_itself(void **state) {
   const char *dir = temp_path(state, "m");
-  save_small(dir, 1);
+  small_dir(dir, 1);
   moh__model *model = load(dir, plain), *back;
-  save(dir, model, NULL);
+  small_save(dir, model, NULL);
   back = load(dir, verified);
   assert_same_weights(model, back);
   moh__model_free(back);
@@ -176,9 +129,9 @@ static void a_model_without_tokenizer(void **state) {
   moh__model *model = small_model(9, 1), *back;
   moh__tokenizer *tokenizer = (moh__tokenizer *)model;
   moh_error err;
-  must(moh__model_save(model, NULL, dir, NULL, &err), &err);
+  small_must(moh__model_save(model, NULL, dir, NULL, &err), &err);
   assert_int_equal(temp_count(dir), 3);
-  must(moh__model_load(&back, &tokenizer, dir, verified, &err), &err);
+  small_must(moh__model_load(&back, &tokenizer, dir, verified, &err), &err);
   assert_null(tokenizer);
   moh__model_free(back);
   moh__model_free(model);
@@ -190,8 +143,8 @@ static void fields_for_other_readers(void **state) {
   json_t *json;
   const char *text;
   int64_t value;
-  save_small(dir, 1);
-  must(moh__json_load(&json, temp_path(state, "m/tokenizer_config.json"),
+  small_dir(dir, 1);
+  small_must(moh__json_load(&json, temp_path(state, "m/tokenizer_config.json"),
                       NULL),
        NULL);
   assert_int_equal(moh__json_get_string(json, "chat_template", &text, NULL),
@@ -200,7 +153,7 @@ static void fields_for_other_readers(void **state) {
   moh__json_get_string(json, "eos_token", &text, NULL);
   assert_string_equal(text, "</s>");
   json_decref(json);
-  must(moh__json_load(&json, temp_path(state, "m/config.json"), NULL),
+  small_must(moh__json_load(&json, temp_path(state, "m/config.json"), NULL),
        NULL);
   moh__json_get_int(json, "eos_token_id", 0, 99, &value, NULL);
   assert_int_equal(value, moh__tokenizer_end(tokenizer));
@@ -214,7 +167,7 @@ static void the_manifest_tells_of_the_model(void **state) {
   int64_t value;
   const char *text;
   moh__model *model = small_model(9, 1);
-  save(dir, model, NULL);
+  small_save(dir, model, NULL);
   assert_int_equal(moh__manifest_check(dir, true, &manifest, NULL), MOH_OK);
   moh__json_get_int(manifest, "parameters", 0, 1 << 20, &value, NULL);
   assert_int_equal(value, moh__model_count(model));
@@ -257,7 +210,7 @@ static void try_every_byte(void **state, const char *dir,
 
 static void every_changed_byte_is_refused(void **state) {
   const char *dir = temp_path(state, "m");
-  save_small(dir, 1);
+  small_dir(dir, 1);
   try_every_byte(state, dir, "m/config.json");
   try_every_byte(state, dir, "m/model.safetensors");
   try_every_byte(state, dir, "m/tokenizer.json");
@@ -270,7 +223,7 @@ static void sizes_are_checked_without_hashes(void **state) {
   const char *dir = temp_path(state, "m");
   const char *path = temp_path(state, "m/model.safetensors");
   size_t n;
-  save_small(dir, 1);
+  small_dir(dir, 1);
   unsigned char *bytes = temp_read(path, &n);
   temp_write(path, bytes, n - 1);
   assert_refused(dir, plain, "not fully copied");
@@ -291,7 +244,7 @@ static void forge(void **state, const char *dir, const json_t *extra) {
                                       NULL};
   moh_error err;
   (void)state;
-  must(moh__manifest_write(dir, files, extra, &err), &err);
+  small_must(moh__manifest_write(dir, files, extra, &err), &err);
 }
 
 static void replace_text(const char *path, const char *old,
@@ -311,7 +264,7 @@ static void newer_versions_are_refused(void **state) {
   const char *path = temp_path(state, "m/manifest.json");
   moh__model *model = small_model(9, 1);
   moh_error err = {0};
-  save(dir, model, NULL);
+  small_save(dir, model, NULL);
   replace_text(path, "\"format_version\": 1", "\"format_version\": 2");
   assert_int_equal(moh__manifest_check(dir, false, NULL, &err),
                    MOH_ERR_UNSUPPORTED);
@@ -323,7 +276,7 @@ static void newer_versions_are_refused(void **state) {
 
 static void changed_manifests_are_refused(void **state) {
   const char *dir = temp_path(state, "m");
-  save_small(dir, 1);
+  small_dir(dir, 1);
   replace_text(temp_path(state, "m/manifest.json"), "a test", "A test");
   assert_refused(dir, plain, "was changed since");
 }
@@ -334,13 +287,13 @@ static void names_stay_in_the_directory(void **state) {
                                       ".hidden"};
   const char *dir = temp_path(state, "m");
   moh_error err = {0};
-  must(moh__make_dirs(temp_path(state, "m/sub"), &err), &err);
+  small_must(moh__make_dirs(temp_path(state, "m/sub"), &err), &err);
   temp_write(temp_path(state, "outside"), "x", 1);
   temp_write(temp_path(state, "m/sub/inside"), "x", 1);
   temp_write(temp_path(state, "m/.hidden"), "x", 1);
   for (int i = 0; i < 3; i++) {
     const char *const files[] = {names[i], NULL};
-    must(moh__manifest_write(dir, files, NULL, &err), &err);
+    small_must(moh__manifest_write(dir, files, NULL, &err), &err);
     assert_int_equal(moh__manifest_check(dir, false, NULL, &err),
                      MOH_ERR_FORMAT);
     assert_non_null(strstr(err.message, names[i]));
@@ -351,10 +304,10 @@ static void a_directory_of_something_else(void **state) {
   const char *dir = temp_path(state, "m");
   const char *const files[] = {"x", NULL};
   moh_error err;
-  must(moh__make_dirs(dir, &err), &err);
+  small_must(moh__make_dirs(dir, &err), &err);
   assert_refused(dir, plain, "not a model directory");
   temp_write(temp_path(state, "m/x"), "x", 1);
-  must(moh__manifest_write(dir, files, NULL, &err), &err);
+  small_must(moh__manifest_write(dir, files, NULL, &err), &err);
   assert_refused(dir, plain, "lists no config.json");
 }
 
@@ -367,7 +320,7 @@ enum { MAX_ITEMS = 64 };
 static void write_items(void **state, const moh__st_item *items, size_t n) {
   const char *dir = temp_path(state, "m");
   moh_error err;
-  must(moh__safetensors_write(temp_path(state, "m/model.safetensors"),
+  small_must(moh__safetensors_write(temp_path(state, "m/model.safetensors"),
                               items, n, NULL, &err),
        &err);
   forge(state, dir, NULL);
@@ -388,7 +341,7 @@ static void tensors_that_do_not_fit_are_named(void **state) {
   const char *dir = temp_path(state, "m");
   moh__model *model = small_model(9, 1);
   moh__st_item items[MAX_ITEMS + 1];
-  save(dir, model, NULL);
+  small_save(dir, model, NULL);
   size_t n = items_of(model, items);
   write_items(state, items, n);
   moh__model_free(load(dir, verified));
@@ -412,7 +365,7 @@ static void tensors_are_found_by_name(void **state) {
   const char *dir = temp_path(state, "m");
   moh__model *model = small_model(9, 1), *back;
   moh__st_item items[MAX_ITEMS], first;
-  save(dir, model, NULL);
+  small_save(dir, model, NULL);
   size_t n = items_of(model, items);
   first = items[0];
   items[0] = items[n - 1];
@@ -455,7 +408,7 @@ static void other_element_types_are_converted(void **state) {
   static const float brains[] = {1, -2, 0x1.fep127f, 0x1p-133f, -0.0f};
   static const double wide[36] = {0.1, -3, 1e-50};
   static const float wides[] = {0.1f, -3, 0};
-  save(temp_path(state, "m"), model, NULL);
+  small_save(temp_path(state, "m"), model, NULL);
   assert_converted(state, model, MOH__F16, half, halves, 8);
   assert_converted(state, model, MOH__BF16, brain, brains, 5);
   assert_converted(state, model, MOH__F64, wide, wides, 3);
@@ -466,7 +419,7 @@ static void a_tokenizer_must_fit_the_vocabulary(void **state) {
   const char *dir = temp_path(state, "m");
   moh__tokenizer *tokenizer = small_tokenizer();
   moh__model *model = small_model(moh__tokenizer_size(tokenizer) - 1, 1);
-  save(dir, model, tokenizer);
+  small_save(dir, model, tokenizer);
   assert_refused(dir, plain, "vocab_size");
   moh__model_free(model);
   moh__tokenizer_free(tokenizer);
@@ -479,7 +432,7 @@ static void a_full_disk_costs_nothing(void **state) {
   const char *dir = temp_path(state, "m");
   struct rlimit old, small;
   moh_error err = {0};
-  save_small(dir, 1);
+  small_dir(dir, 1);
   moh__model *first = load(dir, plain), *second = small_model(5, 2), *back;
   assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
   small = old;
@@ -503,7 +456,7 @@ static void a_killed_save_keeps_the_old_model(void **state) {
   const char *dir = temp_path(state, "m");
   const char *path = temp_path(state, "m/model.safetensors");
   moh__writer *writer;
-  save_small(dir, 1);
+  small_dir(dir, 1);
   assert_int_equal(moh__writer_open(&writer, path, NULL), MOH_OK);
   assert_int_equal(moh__writer_put(writer, "half a mod", 10, NULL), MOH_OK);
   moh__model_free(load(dir, verified));
@@ -515,10 +468,10 @@ static void a_killed_save_keeps_the_old_model(void **state) {
 /* What a save that stopped between two files leaves behind. */
 static void a_mixture_is_no_model(void **state) {
   const char *dir = temp_path(state, "m");
-  save_small(dir, 1);
+  small_dir(dir, 1);
   assert_int_equal(unlink(temp_path(state, "m/manifest.json")), 0);
   assert_refused(dir, plain, "never finished");
-  save_small(dir, 2);
+  small_dir(dir, 2);
   moh__model_free(load(dir, verified));
 }
 
@@ -526,7 +479,7 @@ static void a_mixture_is_no_model(void **state) {
 static void weights_that_are_not_finite_stay_out(void **state) {
   const char *dir = temp_path(state, "model");
   moh_error err;
-  save_small(dir, 1);
+  small_dir(dir, 1);
   moh__model *model = load(dir, writable);
   moh__param *w = moh__model_layer_param(model, 0, "mlp.up_proj.weight");
   w->data[1] = NAN;

@@ -1,0 +1,24 @@
+/* The files of a model directory, one by one: for loading and for checking.
+ */
+#ifndef MOH_STORE_MODEL_PARTS_H
+#define MOH_STORE_MODEL_PARTS_H
+
+#include "format/safetensors.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+/* config.json, with its path in messages. */
+moh_status moh__model_load_config(moh__config *config, const char *path,
+                                  moh_error *err);
+
+/* Parameters and tensors are the same set, of the same shapes. */
+moh_status moh__model_check_tensors(const moh__model *model,
+                                    const moh__safetensors *file,
+                                    moh_error *err);
+
+/* A tokenizer whose ids are rows of an embedding. */
+moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
+                                     const char *path, int64_t vocab_size,
+                                     moh_error *err);
+
+#endif
