@@ -51,21 +51,26 @@ static int write_names(FILE *out, const moh__option *option) {
   return n + fprintf(out, "%s", option->metavar);
 }
 
+void moh__help_option_text(const moh__option *option, char *text,
+                           size_t size) {
+  if (option->required)
+    snprintf(text, size, "%s (required)", option->help);
+  else if (option->fallback != NULL)
+    snprintf(text, size, "%s (default: %s)", option->help,
+             option->fallback);
+  else
+    snprintf(text, size, "%s", option->help);
+}
+
 static void write_option(FILE *out, const moh__option *option) {
-  char text[512];
+  char text[MOH__HELP_TEXT_MAX];
   int column = write_names(out, option);
   if (column + 2 > HELP_COLUMN) {
     fputc('\n', out);
     column = 0;
   }
   fprintf(out, "%*s", HELP_COLUMN - column, "");
-  if (option->required)
-    snprintf(text, sizeof text, "%s (required)", option->help);
-  else if (option->fallback != NULL)
-    snprintf(text, sizeof text, "%s (default: %s)", option->help,
-             option->fallback);
-  else
-    snprintf(text, sizeof text, "%s", option->help);
+  moh__help_option_text(option, text, sizeof text);
   write_wrapped(out, text, HELP_COLUMN, HELP_COLUMN);
 }
 
@@ -82,20 +87,35 @@ void moh__help_command(FILE *out, const moh__command *command) {
     fprintf(out, "\nExamples:\n%s", command->examples);
 }
 
+const char *const moh__help_description =
+    "Trains, runs and shows transformer language models with "
+    "Mixture-of-Heads attention, on plain CPUs.";
+
+const moh__exit moh__help_exits[] = {
+    {0, "done"},           {1, "failed"},        {2, "wrong usage"},
+    {3, "bad input file"}, {130, "interrupted"}, {0, NULL},
+};
+
+static void write_exits(FILE *out) {
+  char text[MOH__HELP_TEXT_MAX] = "Exit codes:";
+  size_t n = strlen(text);
+  for (const moh__exit *e = moh__help_exits; e->meaning != NULL; e++)
+    n += (size_t)snprintf(text + n, sizeof text - n, " %d %s%s", e->code,
+                          e->meaning, e[1].meaning != NULL ? "," : ".");
+  write_wrapped(out, text, 0, 0);
+}
+
 void moh__help_overview(FILE *out) {
-  fputs(
-      "Usage: moh COMMAND [OPTION]...\n\n"
-      "Trains, runs and shows transformer language models with\n"
-      "Mixture-of-Heads attention, on plain CPUs.\n\nCommands:\n",
-      out);
+  fputs("Usage: moh COMMAND [OPTION]...\n\n", out);
+  write_wrapped(out, moh__help_description, 0, 0);
+  fputs("\nCommands:\n", out);
   for (int i = 0; moh__commands[i] != NULL; i++)
     fprintf(out, "  %-10s %s\n", moh__commands[i]->name,
             moh__commands[i]->summary);
   fputs(
       "\nOptions:\n"
       "  -h, --help     this text; 'moh help COMMAND' for a command's\n"
-      "      --version  the version\n"
-      "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file,\n"
-      "130 interrupted.\n",
+      "      --version  the version\n\n",
       out);
+  write_exits(out);
 }
