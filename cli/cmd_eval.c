@@ -346,5 +346,6 @@ const moh__command moh__command_eval = {
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1 << 20,
+    .argument = "FILE",
     .run = run_eval,
 };

@@ -15,6 +15,7 @@ const moh__command *const moh__commands[] = {
     &moh__command_tokenize,
     &moh__command_data,
     &moh__command_bench,
+    &moh__command_completion,
     &moh__command_help,
     NULL,
 };

@@ -14,6 +14,7 @@ extern const moh__command moh__command_verify;
 extern const moh__command moh__command_tokenize;
 extern const moh__command moh__command_data;
 extern const moh__command moh__command_bench;
+extern const moh__command moh__command_completion;
 extern const moh__command moh__command_help;
 
 enum { MOH__COMMANDS_MAX = 64 };

@@ -20,7 +20,7 @@ static const char *const gate_scales[] = {"unit", "paper", "one", NULL};
 #define SIZE(most) .min = 1, .max = (most)
 
 const moh__option moh__preset_options[] = {
-    {"preset", 'p', MOH__OPTION_STRING, "NAME",
+    {"preset", 'p', MOH__OPTION_STRING, "PRESET",
      "sizes to start from: seed, seed-train, nano, moh-xs, moh-s, moh-b",
      NULL, FIELD(preset)},
     {"heads", 0, MOH__OPTION_STRING, "STRATEGY",

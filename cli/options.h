@@ -1,8 +1,8 @@
 /*
  * Command-line options from tables. A command is one table of groups of
- * options; the same table makes the parser, --help and the record of a
- * run's options, and knows the field of the command's values that an option
- * fills.
+ * options; the same table makes the parser, --help, man pages, completion
+ * and the record of a run's options, and knows the field of the command's
+ * values that an option fills.
  */
 #ifndef MOH_CLI_OPTIONS_H
 #define MOH_CLI_OPTIONS_H
@@ -40,7 +40,8 @@ typedef struct moh__option {
   const char *name; /* without dashes; NULL ends a table */
   char letter;      /* 0: none */
   moh__option_kind kind;
-  const char *metavar;        /* NULL for flags and choices */
+  const char *metavar;        /* NULL for flags and choices: FILE..., DIR
+                               * and PRESET are known to completion */
   const char *help;           /* without final stop */
   const char *fallback;       /* the default, as shown; NULL: none */
   size_t offset;              /* of the field in the group's values */
@@ -68,6 +69,8 @@ typedef struct moh__command {
   int max_arguments;  /* that are no options */
   const char *argument; /* their metavar, NULL for free text: FILE, DIR,
                          * PATH and COMMAND are known to completion */
+  const char *const *argument_words; /* NULL-terminated: all that one may
+                                      * be; NULL: it may be anything */
   moh_status (*run)(const moh__call *call, moh_error *err);
 } moh__command;
 

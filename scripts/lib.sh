@@ -46,6 +46,7 @@ has_library libedit|libedit-dev
 has_library cmocka|libcmocka-dev'
 # shellcheck disable=SC2034
 TEST_NEEDS='have python3|python3
+have groff|groff-base
 have c++|g++
 have clang|clang
 have clang-tidy|clang-tidy

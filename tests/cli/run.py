@@ -14,7 +14,7 @@ import unittest
 from support import MOH, TINY, Case, main, moh
 
 COMMANDS = ["train", "tune", "eval", "generate", "chat", "inspect", "verify",
-            "tokenize", "data", "bench", "help"]
+            "tokenize", "data", "bench", "completion", "help"]
 
 
 class Help(Case):
