@@ -22,6 +22,14 @@ EXAMPLES = HERE.parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.c"))
 STRICT = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
+# What lies where people and shells look for it, and words of it.
+PAGES = [
+    ("share/man/man1/moh.1", ".SH \"EXIT STATUS\""),
+    ("share/man/man1/moh-train.1", "\\-\\-data"),
+    ("share/bash-completion/completions/moh", "complete -F _moh moh"),
+    ("share/zsh/site-functions/_moh", "#compdef moh"),
+]
+
 # What each example is given, and what its output must show.
 RUNS = [
     ("train_from_c", ["MODEL"], r"step   60 of 60 .*saved in"),
@@ -56,6 +64,16 @@ def find(prefix, name):
     if len(found) != 1:
         raise Failed(f"{name} was installed {len(found)} times")
     return found[0]
+
+
+def check_pages(prefix):
+    for name, words in PAGES:
+        if words not in find(prefix, name).read_text():
+            raise Failed(f"{name} lacks {words}")
+    pages = list(prefix.rglob("man1/*.1"))
+    if min(page.stat().st_size for page in pages) == 0:
+        raise Failed("a man page is empty")
+    print(f"{len(pages)} man pages, completion for bash and zsh")
 
 
 def pkg_config(prefix, *options):
@@ -126,6 +144,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         prefix = install(build, folder)
+        check_pages(prefix)
         for i, (way, make, shared) in enumerate(WAYS):
             out = folder / f"way{i}"
             out.mkdir()
