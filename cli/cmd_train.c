@@ -103,10 +103,11 @@ static moh_status take_tokenizer(const values *v,
                                  moh__tokenizer **tokenizer,
                                  moh_error *err) {
   if (v->tokenizer != NULL || v->extra_vocab.n > 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "%s has a tokenizer; --tokenizer and --extra-vocab are "
-                     "for files of texts",
-                     source->path);
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "%s has a tokenizer; --tokenizer and --extra-vocab are "
+        "for files of texts",
+        source->path);
   return moh__tokenizer_copy(tokenizer, source->tokenizer, err);
 }
 
@@ -191,6 +192,9 @@ static moh_status run_train(const moh__call *call, moh_error *err) {
   corpus c = {.n_parts = 0};
   moh_status status;
   MOH_TRY(moh__training_check(&v->training, &run.max_seconds, err));
+  if (v->tokenizer != NULL)
+    MOH_TRY(moh__run_dir_outside(v->training.out, "tokenizer", v->tokenizer,
+                                 err));
   MOH_TRY_GOTO(status, corpus_load(&c, v, err), done);
   MOH_TRY_GOTO(status, prepare(&run, v, &c, err), done);
   status = moh__run_execute(&run, err);

@@ -90,10 +90,14 @@ static moh_status prepare(moh__run *run, const values *v, const char *mix,
   return moh__run_open_pool(run, err);
 }
 
-static moh_status check(const values *v, moh__run *run, moh_error *err) {
+static moh_status check(const values *v, const char *mix, moh__run *run,
+                        moh_error *err) {
   if (v->model == NULL)
     return moh__fail(err, MOH_ERR_ARGUMENT, "--model DIR is missing");
-  return moh__training_check(&v->training, &run->max_seconds, err);
+  MOH_TRY(moh__training_check(&v->training, &run->max_seconds, err));
+  if (mix != NULL)
+    MOH_TRY(moh__run_dir_outside(v->training.out, "mix", mix, err));
+  return moh__run_dir_outside(v->training.out, "model", v->model, err);
 }
 
 static moh_status run_tune(const moh__call *call, moh_error *err) {
@@ -107,7 +111,7 @@ static moh_status run_tune(const moh__call *call, moh_error *err) {
   if (v->mix != NULL)
     MOH_TRY(
         moh__training_parse_mix(v->mix, &mix, &run.options.mix_share, err));
-  MOH_TRY_GOTO(status, check(v, &run, err), done);
+  MOH_TRY_GOTO(status, check(v, mix, &run, err), done);
   MOH_TRY_GOTO(status, prepare(&run, v, mix, err), done);
   status = moh__run_execute(&run, err);
 done:

@@ -39,6 +39,13 @@ moh_status moh__load(const char *path, moh__load_options options,
   char *dir = moh__load_path(path);
   if (dir == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   moh_status status = moh__model_load(model, tokenizer, dir, options, err);
+  if (status == MOH_OK && tokenizer != NULL && *tokenizer == NULL) {
+    moh__model_free(*model);
+    *model = NULL;
+    status =
+        moh__fail(err, MOH_ERR_FORMAT,
+                  "%s has no tokenizer.json, which is needed here", dir);
+  }
   free(dir);
   return status;
 }

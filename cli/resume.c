@@ -32,6 +32,11 @@ static moh_status fail_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
 }
 
+/* What err says is wrong with run.json, as the fault of that file. */
+static moh_status fail_record(const resume *r, moh_error *err) {
+  return moh__fail_in(err, MOH_ERR_FORMAT, "%s/run.json", r->dir);
+}
+
 /* ---- the first call ---- */
 
 static moh_status load_record(resume *r, const moh__call *now,
@@ -45,7 +50,8 @@ static moh_status load_record(resume *r, const moh__call *now,
           : moh__fail(err, MOH_ERR_ARGUMENT, "%s holds no run", r->dir);
   free(path);
   MOH_TRY(status);
-  MOH_TRY(moh__json_get_string(r->record, "command", &command, err));
+  status = moh__json_get_string(r->record, "command", &command, err);
+  if (status != MOH_OK) return fail_record(r, err);
   if (strcmp(command, now->command->name) == 0) return MOH_OK;
   return moh__fail(err, MOH_ERR_ARGUMENT,
                    "the run in %s was started by moh %.20s: go on with "
@@ -102,13 +108,21 @@ static char *word_of(const char *name, const json_t *value) {
   return n < 0 ? NULL : word;
 }
 
+/* As options are called; --help and --resume are none of a run. */
+static bool is_option_name(const char *name) {
+  return name[0] != '\0' &&
+         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") ==
+             strlen(name) &&
+         strcmp(name, "help") != 0 && strcmp(name, "resume") != 0;
+}
+
 static moh_status add_word(resume *r, const char *name, const json_t *value,
                            moh_error *err) {
   char **words =
       reallocarray(r->words, (size_t)r->n_words + 1, sizeof(char *));
   if (words == NULL) return fail_memory(err);
   r->words = words;
-  words[r->n_words] = word_of(name, value);
+  words[r->n_words] = is_option_name(name) ? word_of(name, value) : NULL;
   if (words[r->n_words++] != NULL) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT,
                    "%s/run.json: \"options\" has no proper value for "
@@ -144,11 +158,12 @@ static moh_status parse_again(resume *r, const moh__call *now,
   r->values = calloc(1, now->command->values_size);
   if (r->values == NULL) return fail_memory(err);
   if (moh__options_parse(now->command, r->n_words, r->words, r->values,
-                         &r->call, err) == MOH_OK)
-    return MOH_OK;
-  moh__fail_in(err, MOH_ERR_FORMAT, "%s/run.json", r->dir);
-  return moh__fail(err, MOH_ERR_FORMAT, "%s",
-                   err == NULL ? "" : err->message);
+                         &r->call, err) != MOH_OK)
+    return fail_record(r, err);
+  const moh__training_values *values = r->values;
+  if (values->data != NULL) return MOH_OK;
+  moh__fail(err, MOH_ERR_FORMAT, "the option \"data\" is missing");
+  return fail_record(r, err);
 }
 
 /* ---- the checkpoint ---- */
@@ -171,12 +186,13 @@ static moh_status open_checkpoint(resume *r, bool *any, moh_error *err) {
                                     err);
   free(dir);
   if (status != MOH_ERR_IO) return status;
-  return moh__fail_in(
-      err, status, "%s cannot go on (start anew with --overwrite)", r->dir);
+  return moh__fail_in(err, *any ? MOH_ERR_FORMAT : status,
+                      "%s cannot go on (start anew with --overwrite)",
+                      r->dir);
 }
 
-/* The run was ended before its first checkpoint. The first call is made once
- * more, from where it was made, and gives what it would have given. */
+/* The run was ended before its first checkpoint. The first call is made
+ * once more, from where it was made, and gives what it would have given. */
 static moh_status begin_anew(resume *r, moh_error *err) {
   moh__training_values *values = r->values;
   const json_t *place = json_object_get(r->record, "directory");
@@ -222,11 +238,25 @@ static moh_status find_mix(resume *r, moh_error *err) {
   const json_t *mix =
       json_object_get(json_object_get(r->record, "options"), "mix");
   if (mix == NULL) return MOH_OK;
-  MOH_TRY(
-      moh__training_parse_mix(json_string_value(mix), &path, &share, err));
+  const char *text = json_is_string(mix) ? json_string_value(mix) : "";
+  if (moh__training_parse_mix(text, &path, &share, err) != MOH_OK)
+    return fail_record(r, err);
   moh_status status = find_path(r, path, &r->mix, err);
   free(path);
   return status;
+}
+
+static moh_status read_share(const resume *r, moh__run *run,
+                             moh_error *err) {
+  double *share = &run->held_out_share;
+  moh_status status =
+      moh__json_get_real(r->checkpoint.extra, "held_out", share, err);
+  if (status == MOH_OK && *share >= 0 && *share < 1) return MOH_OK;
+  if (status == MOH_OK)
+    moh__fail(err, MOH_ERR_FORMAT, "\"held_out\" is %g, not in [0, 1)",
+              *share);
+  return moh__fail_in(err, MOH_ERR_FORMAT, "%s/state.json",
+                      r->checkpoint.dir);
 }
 
 static moh_status reload(resume *r, moh__run *run, moh_error *err) {
@@ -234,9 +264,13 @@ static moh_status reload(resume *r, moh__run *run, moh_error *err) {
   moh__load_options options = {.verify = false, .writable = true};
   MOH_TRY(moh__model_load(&run->model, &run->tokenizer, r->checkpoint.dir,
                           options, err));
-  MOH_TRY(moh__json_get_string(r->record, "origin", &run->origin, err));
-  MOH_TRY(moh__json_get_real(r->checkpoint.extra, "held_out",
-                             &run->held_out_share, err));
+  if (run->tokenizer == NULL)
+    return moh__fail(err, MOH_ERR_FORMAT, "%s has no tokenizer.json",
+                     r->checkpoint.dir);
+  if (moh__json_get_string(r->record, "origin", &run->origin, err) !=
+      MOH_OK)
+    return fail_record(r, err);
+  MOH_TRY(read_share(r, run, err));
   MOH_TRY(find_path(r, values->data, &r->data, err));
   MOH_TRY(find_mix(r, err));
   values->data = r->data;

@@ -170,10 +170,11 @@ static bool wants_stop(void *context) {
 static moh_status fail_interrupted(const moh__run *run, moh_error *err) {
   const char *command = run->call->command->name, *dir = run->dir.path;
   if (is_done(run))
-    return moh__fail(err, MOH_ERR_INTERRUPTED,
-                     "interrupted after the last step; the model is %s/final, "
-                     "and 'moh %s --resume %s' evaluates it",
-                     dir, command, dir);
+    return moh__fail(
+        err, MOH_ERR_INTERRUPTED,
+        "interrupted after the last step; the model is %s/final, "
+        "and 'moh %s --resume %s' evaluates it",
+        dir, command, dir);
   return moh__fail(err, MOH_ERR_INTERRUPTED,
                    "interrupted after step %" PRId64
                    "; nothing is lost: go on with 'moh %s --resume %s'",
@@ -187,8 +188,8 @@ static moh_status after_step(moh__run *run, int64_t step, int64_t n_steps,
                              moh_error *err) {
   int64_t often = n_steps / EVALUATIONS > 0 ? n_steps / EVALUATIONS : 1;
   int64_t eval_every = moh__int_or(run->values->eval_every, often);
-  run->eval_due = run->held_out != NULL &&
-                  (step == n_steps || step % eval_every == 0);
+  run->eval_due =
+      run->held_out != NULL && (step == n_steps || step % eval_every == 0);
   if (run->eval_due) MOH_TRY(evaluate_held_out(run, err));
   return moh__run_save_is_due(run) ? moh__run_save(run, err) : MOH_OK;
 }
@@ -217,8 +218,7 @@ static moh_status train_step(moh__run *run, int64_t n_steps,
 static moh_status train(moh__run *run, moh_error *err) {
   int64_t n_steps = moh__trainer_n_steps(run->trainer);
   moh__progress_start(&run->progress, run->first_step, n_steps);
-  moh_status status =
-      run->eval_due ? evaluate_held_out(run, err) : MOH_OK;
+  moh_status status = run->eval_due ? evaluate_held_out(run, err) : MOH_OK;
   while (status == MOH_OK && !is_done(run) && !wants_stop(run))
     status = train_step(run, n_steps, err);
   moh__progress_end(&run->progress);
@@ -240,9 +240,17 @@ static moh_status open_dir(moh__run *run, moh_error *err) {
   return status;
 }
 
+/* Of a run that goes on, options that cannot be are its file's fault. */
+static moh_status make_trainer(moh__run *run, moh_error *err) {
+  moh_status status =
+      moh__trainer_new(&run->trainer, run->model, run->pool, &run->options,
+                       run->train, run->mix.all, err);
+  if (status != MOH_ERR_ARGUMENT || run->from == NULL) return status;
+  return moh__fail_in(err, MOH_ERR_FORMAT, "%s/state.json", run->from->dir);
+}
+
 static moh_status start(moh__run *run, moh_error *err) {
-  MOH_TRY(moh__trainer_new(&run->trainer, run->model, run->pool,
-                           &run->options, run->train, run->mix.all, err));
+  MOH_TRY(make_trainer(run, err));
   if (run->from != NULL) MOH_TRY(moh__run_restore(run, err));
   run->first_step = moh__trainer_step_number(run->trainer);
   moh__trainer_set_stop(run->trainer, wants_stop, run);

@@ -50,6 +50,25 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
                    path);
 }
 
+/* Whether a path is the directory or lies in it; both are real paths. */
+static bool lies_in(const char *path, const char *dir) {
+  size_t n = strlen(dir);
+  return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+moh_status moh__run_dir_outside(const char *dir, const char *option,
+                                const char *path, moh_error *err) {
+  char *real = realpath(path, NULL), *real_dir = realpath(dir, NULL);
+  bool inside = real != NULL && real_dir != NULL && lies_in(real, real_dir);
+  free(real);
+  free(real_dir);
+  if (!inside) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--%s %s lies in %s, which would be replaced; name "
+                   "another --out",
+                   option, path, dir);
+}
+
 /* ---- removing ---- */
 
 /* "run.json.12-3.tmp", "best.part" and the like. */
@@ -60,7 +79,8 @@ static bool is_leftover(const char *name) {
     if (strncmp(name, moh__run_names[i], front) != 0 || n < front + 5)
       continue;
     if (strcmp(name + front, ".part") == 0) return true;
-    if (name[front] == '.' && strcmp(name + n - 4, ".tmp") == 0) return true;
+    if (name[front] == '.' && strcmp(name + n - 4, ".tmp") == 0)
+      return true;
   }
   return false;
 }
@@ -72,7 +92,8 @@ static moh_status remove_leftovers(const moh__run_dir *dir,
   for (size_t i = 0; status == MOH_OK && i < names.n; i++) {
     if (!is_leftover(names.names[i])) continue;
     char *path = moh__run_dir_path(dir, names.names[i]);
-    status = path == NULL ? out_of_memory(err) : moh__remove_tree(path, err);
+    status =
+        path == NULL ? out_of_memory(err) : moh__remove_tree(path, err);
     free(path);
   }
   moh__names_free(&names);
@@ -119,7 +140,8 @@ static moh_status save_record(const moh__run_dir *dir, const json_t *record,
 
 /* Two processes would write over each other. A file system without locks is
  * trusted. */
-static moh_status lock(moh__run_dir *dir, const char *path, moh_error *err) {
+static moh_status lock(moh__run_dir *dir, const char *path,
+                       moh_error *err) {
   *dir = (moh__run_dir){path, 0, NULL};
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)

@@ -24,6 +24,11 @@ typedef struct moh__run_dir {
 moh_status moh__run_dir_check(const char *path, bool overwrite,
                               moh_error *err);
 
+/* Refuses a path inside the directory, or the directory itself: what an
+ * option names must not be replaced by what is made of it. */
+moh_status moh__run_dir_outside(const char *dir, const char *option,
+                                const char *path, moh_error *err);
+
 /* Makes the directory, without the files of an earlier run, writes run.json
  * and opens the log. Until it is closed no other process can open it. */
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,

@@ -153,6 +153,11 @@ static moh_status check(const moh__tokenizer_train_values *v, kind k,
                      "%s is there already; name another --out, or replace "
                      "it with --overwrite",
                      v->out);
+  for (int i = 0; i < v->files.n; i++)
+    if (moh__same_file(v->files.items[i], v->out))
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "--out %s is one of the texts; name another file",
+                       v->out);
   return MOH_OK;
 }
 

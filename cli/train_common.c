@@ -242,5 +242,6 @@ moh_status moh__training_check(const moh__training_values *values,
   if (values->out == NULL)
     return moh__fail(err, MOH_ERR_ARGUMENT, "--out DIR is missing");
   MOH_TRY(moh__training_max_time(values, max_seconds, err));
-  return moh__run_dir_check(values->out, values->overwrite, err);
+  MOH_TRY(moh__run_dir_check(values->out, values->overwrite, err));
+  return moh__run_dir_outside(values->out, "data", values->data, err);
 }

@@ -209,6 +209,12 @@ moh_status moh__remove_file(const char *path, moh_error *err) {
 
 /* ---- directories and names ---- */
 
+bool moh__same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+         x.st_ino == y.st_ino;
+}
+
 bool moh__is_directory(const char *path) {
   struct stat info;
   return stat(path, &info) == 0 && S_ISDIR(info.st_mode);

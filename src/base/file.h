@@ -57,6 +57,9 @@ moh_status moh__make_dirs(const char *path, moh_error *err);
 /* Whether there is one of that name. */
 bool moh__is_directory(const char *path);
 
+/* Both are there and are one and the same, by whatever names. */
+bool moh__same_file(const char *a, const char *b);
+
 /* dir + "/" + name, allocated; NULL when memory ran out. Freed with free. */
 char *moh__path_join(const char *dir, const char *name);
 

@@ -179,8 +179,44 @@ class GoesOn(Resumed):
         for checkpoint in (run / "checkpoints").iterdir():
             (checkpoint / "state.json").unlink()
         code, _, err = self.resume(run)
-        self.assertEqual(code, 1)
+        self.assertEqual(code, 3)
         self.assertIn("holds no whole checkpoint", err)
+
+    def test_edited_record(self):
+        """Whatever run.json says, the answer names it, with exit code 3."""
+        run, _ = self.stop_at("edited", 60)
+        path = run / "run.json"
+        good = json.loads(path.read_text())
+        options = good["options"]
+        edits = [{"options": {}}, {"options": {"threads": 1}},
+                 {"options": []}, {"options": {"help": True, **options}},
+                 {"options": {**options, "nonsense": True}},
+                 {"options": {**options, "threads": -1}},
+                 {"options": {**options, "": True}},
+                 {"options": {**options, "data=": "x"}},
+                 {"options": {**options, "mix": 5}},
+                 {"options": {**options, "data": []}},
+                 {"origin": 5}, {"command": None}]
+        for edit in edits:
+            path.write_text(json.dumps({**good, **edit}))
+            code, out, err = self.resume(run)
+            self.assertEqual((code, out), (3, ""), (edit, err))
+            self.assertIn("run.json", err)
+        path.write_text(json.dumps(good))
+        self.assertEqual(self.resume(run)[0], 0)
+        self.assert_same(run)
+
+    def test_inside(self):
+        """What is read must not lie where the run would replace it."""
+        run, _ = self.stop_at("inside", 30)
+        mine = run / "best" / "mine.json"
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_bytes(self.data.read_bytes())
+        words = [w if w != self.data else mine for w in self.words("inside")]
+        code, _, err = moh(*words, "--overwrite")
+        self.assertEqual(code, 2)
+        self.assertIn("which would be replaced", err)
+        self.assertTrue(mine.exists())
 
     def test_directory(self):
         """A relative path is from where the run was started."""

@@ -2,6 +2,7 @@
 round trip train -> generate -> chat -> tune -> inspect in a temporary folder.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -410,6 +411,35 @@ class BrokenModels(Case):
             "inspect -m broken", 3, "moh inspect: broken/config.json: "
             "n_shared is 9, it must lie between 0 and num_attention_heads, "
             "2")
+
+
+    def test_without_tokenizer(self):
+        """A whole model of token ids only: commands that need texts say so."""
+        model = self.folder / "no-words"
+        shutil.copytree(self.folder / "run" / "final", model)
+        (model / "tokenizer.json").unlink()
+        path = model / "manifest.json"
+        manifest = json.loads(path.read_text())
+        del manifest["files"]["tokenizer.json"]
+        manifest["manifest_sha256"] = "0" * 64
+        text = json.dumps(manifest, indent=2) + "\n"
+        seal = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(text.replace("0" * 64, seal))
+        self.assertEqual(self.run_in("inspect", "-m", model)[0], 0)
+        for words in (["generate", "-m", model, "x"], ["chat", "-m", model],
+                      ["eval", "-m", model, "facts.json"],
+                      ["tune", "-m", model, "-d", "facts.json", "-o", "t"]):
+            code, out, err = self.run_in(*words)
+            self.assertEqual((code, out), (3, ""), err)
+            self.assertIn("no-words has no tokenizer.json", err)
+
+    def test_tokenizer_over_its_text(self):
+        before = self.facts.read_bytes()
+        code, _, err = self.run_in("tokenize", "--train", "facts.json", "-o",
+                                   "./facts.json", "--overwrite")
+        self.assertEqual(code, 2)
+        self.assertIn("is one of the texts", err)
+        self.assertEqual(self.facts.read_bytes(), before)
 
 
 class Signals(Case):
