@@ -30,11 +30,13 @@ const moh__command moh__command_completion = {
     .usage = "bash|zsh",
     .description =
         "Prints a script for bash or zsh that completes commands, options, "
-        "their words, and names of files. Where moh is installed, new shells "
+        "their words, and names of files. Where moh is installed, new "
+        "shells "
         "find it by themselves; elsewhere they read it at their start, zsh "
         "after compinit.",
     .examples =
-        "  moh completion bash > ~/.local/share/bash-completion/completions/"
+        "  moh completion bash > "
+        "~/.local/share/bash-completion/completions/"
         "moh\n"
         "  source <(moh completion zsh)\n",
     .groups = groups,

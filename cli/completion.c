@@ -1,7 +1,8 @@
 /*
- * Completion for bash and zsh, from the tables of commands and options. What
- * may follow an option is known from its kind and its metavar: the words of
- * a choice, presets, files, directories; nothing is offered for numbers.
+ * Completion for bash and zsh, from the tables of commands and options.
+ * What may follow an option is known from its kind and its metavar: the
+ * words of a choice, presets, files, directories; nothing is offered for
+ * numbers.
  */
 #include "completion.h"
 
@@ -50,7 +51,8 @@ static const char *const *command_names(void) {
 static value argument_of(const moh__command *command) {
   if (command->argument_words != NULL)
     return (value){.kind = WORDS, .words = command->argument_words};
-  if (command->argument != NULL && strcmp(command->argument, "COMMAND") == 0)
+  if (command->argument != NULL &&
+      strcmp(command->argument, "COMMAND") == 0)
     return (value){.kind = WORDS, .words = command_names()};
   return value_named(command->argument);
 }
@@ -90,8 +92,7 @@ static void put_bash_values(FILE *out, const moh__command *command) {
       if (o->kind == MOH__OPTION_FLAG) continue;
       v = value_of(o);
       fprintf(out, "    %s.--%s", command->name, o->name);
-      if (o->letter != 0)
-        fprintf(out, "|%s.-%c", command->name, o->letter);
+      if (o->letter != 0) fprintf(out, "|%s.-%c", command->name, o->letter);
       put_bash_value(out, &v);
     }
   }
@@ -167,7 +168,8 @@ void moh__completion_bash(FILE *out) {
     put_bash_options(out, moh__commands[i]);
   fputs(
       "  esac\n}\n\n"
-      "# What may follow an option, or stand alone, behind the dot; nothing\n"
+      "# What may follow an option, or stand alone, behind the dot; "
+      "nothing\n"
       "# for options without a value.\n"
       "_moh_value() { # COMMAND.OPTION\n  case $1 in\n",
       out);
@@ -209,8 +211,8 @@ static void put_zsh_value(FILE *out, const char *message, const value *v) {
  * '(-d --data)'{-d+,--data=}'[help]:FILE:_files' */
 static void put_zsh_option(FILE *out, const moh__option *option) {
   bool flag = option->kind == MOH__OPTION_FLAG;
-  bool repeats = option->kind == MOH__OPTION_LIST ||
-                 option->kind == MOH__OPTION_TEXTS;
+  bool repeats =
+      option->kind == MOH__OPTION_LIST || option->kind == MOH__OPTION_TEXTS;
   fputs("        ", out);
   if (repeats) fputs("'*'", out);
   if (option->letter != 0) {

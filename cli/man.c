@@ -1,8 +1,8 @@
 /*
  * Man pages: what --help says, as troff with the macros of man(7), and what
  * holds for all commands: exit codes, environment, files. The pages are
- * those of moh(1) and of moh-COMMAND(1); they bear no date, so that they are
- * the same whenever they are built.
+ * those of moh(1) and of moh-COMMAND(1); they bear no date, so that they
+ * are the same whenever they are built.
  */
 #include "man.h"
 
@@ -75,7 +75,8 @@ static void put_item(FILE *out, const char *tag, const char *text) {
 
 /* The title, the name of the page and its line for whatis(1). */
 static void put_head(FILE *out, const char *name, const char *summary) {
-  fprintf(out, ".\\\" Made by 'moh help --man' from the tables of options.\n");
+  fprintf(out,
+          ".\\\" Made by 'moh help --man' from the tables of options.\n");
   fputs(".TH MOH", out);
   if (name != NULL) fputs("\\-", out);
   for (const char *c = name != NULL ? name : ""; *c != '\0'; c++)
@@ -126,8 +127,9 @@ static void put_files(FILE *out) {
   put_item(out, "final/", "the model at the end");
   put_item(out, "result.json", "what came out");
   fputs(".PP\nBesides:\n", out);
-  put_item(out, "~/.local/state/moh/history",
-           "lines typed in moh chat; in $XDG_STATE_HOME, where that is set");
+  put_item(
+      out, "~/.local/state/moh/history",
+      "lines typed in moh chat; in $XDG_STATE_HOME, where that is set");
 }
 
 /* Pages of the commands, but for one of them. */
