@@ -38,6 +38,14 @@ moh_status moh__load(const char *path, moh__load_options options,
                      moh_error *err) {
   char *dir = moh__load_path(path);
   if (dir == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (has_file(dir, "run.json")) {
+    free(dir);
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the run in %s is not finished: go on with it "
+                     "(--resume), or name the model in its best/ or "
+                     "checkpoints/",
+                     path);
+  }
   moh_status status = moh__model_load(model, tokenizer, dir, options, err);
   if (status == MOH_OK && tokenizer != NULL && *tokenizer == NULL) {
     moh__model_free(*model);

@@ -220,6 +220,22 @@ static bool is_finished(const char *dir) {
   return finished;
 }
 
+/* What a finished run said at its end, where --json asks for it. */
+static moh_status print_result(const resume *r, moh_error *err) {
+  json_t *result = NULL;
+  const moh__training_values *values = r->values;
+  if (!values->json) return MOH_OK;
+  char *path = moh__path_join(r->dir, "result.json");
+  moh_status status =
+      path != NULL ? moh__json_load(&result, path, err) : fail_memory(err);
+  free(path);
+  MOH_TRY(status);
+  json_dumpf(result, stdout, JSON_INDENT(2));
+  fputc('\n', stdout);
+  json_decref(result);
+  return MOH_OK;
+}
+
 /* ---- data ---- */
 
 /* A path of the first call, from where that was made. */
@@ -292,7 +308,7 @@ static moh_status go_on(resume *r, const moh__call *now, moh_error *err) {
             "the run in %s is finished: its model is %s/final; 'moh tune' "
             "trains it further\n",
             r->dir, r->dir);
-    return MOH_OK;
+    return print_result(r, err);
   }
   bool any;
   MOH_TRY(open_checkpoint(r, &any, err));

@@ -250,6 +250,7 @@ static moh_status make_trainer(moh__run *run, moh_error *err) {
 }
 
 static moh_status start(moh__run *run, moh_error *err) {
+  MOH_TRY(moh__run_check_memory(run, err));
   MOH_TRY(make_trainer(run, err));
   if (run->from != NULL) MOH_TRY(moh__run_restore(run, err));
   run->first_step = moh__trainer_step_number(run->trainer);

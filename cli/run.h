@@ -86,6 +86,8 @@ moh_status moh__run_restore(moh__run *run, moh_error *err);
 
 /* Data, model, memory, steps and time, on stderr, before the first step. */
 moh_status moh__run_forecast(const moh__run *run, moh_error *err);
+/* Refuses what takes more memory than the machine has. */
+moh_status moh__run_check_memory(const moh__run *run, moh_error *err);
 /* run.json: a new reference, NULL when memory ran out. */
 json_t *moh__run_record(const moh__run *run);
 /* The losses on stdout, as text or JSON; at the end of the run as

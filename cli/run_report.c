@@ -31,6 +31,28 @@ static void forecast_data(const char *label, const moh__run_data *data,
   fputc('\n', stderr);
 }
 
+/* Whether some example ends with the end token, as it must for a model to
+ * learn where to stop. True where that cannot be known. */
+static bool some_end(const moh__run *run, const moh__dataset *d) {
+  int32_t end = moh__tokenizer_end(run->tokenizer), last;
+  if (!d->examples || end < 0) return true;
+  for (int64_t i = 0; i < d->n_sequences; i++) {
+    const moh__sequence *s = &d->sequences[i];
+    if (moh__dataset_read(d, s->first + s->n - 1, 1, &last, NULL) != MOH_OK)
+      return true;
+    if (last == end) return true;
+  }
+  return false;
+}
+
+static void warn_of_ends(const moh__run *run) {
+  if (some_end(run, run->main.all)) return;
+  fprintf(stderr,
+          "%-9s no example ends with </s>: what is learned will not know "
+          "where to stop; put </s> at the end of each, or use --pack\n",
+          "note");
+}
+
 static void forecast_model(const moh__run *run) {
   moh__number count, vocabulary;
   char heads[64];
@@ -45,13 +67,38 @@ static void forecast_model(const moh__run *run) {
           config->n_heads);
 }
 
+static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
+                          size_t *arena, moh_error *err) {
+  *bytes = moh__model_measure(run->model);
+  if (run->options.amsgrad) bytes->moments += bytes->moments / 2;
+  return moh__arch_arena_bytes(run->model, run->options.batch,
+                               run->options.context, true, arena, err);
+}
+
+moh_status moh__run_check_memory(const moh__run *run, moh_error *err) {
+  moh__number need, there;
+  moh__model_bytes bytes;
+  size_t arena;
+  MOH_TRY(measure(run, &bytes, &arena, err));
+  double total = (double)bytes.data + (double)bytes.packed +
+                 (double)bytes.grads + (double)bytes.moments +
+                 (double)arena;
+  double machine =
+      (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  if (machine <= 0 || total <= machine) return MOH_OK;
+  return moh__fail(err, MOH_ERR_MEMORY,
+                   "this training takes %s of memory, and the machine has "
+                   "%s; a smaller --batch with --accumulate, or a smaller "
+                   "--context, takes less",
+                   moh__number_bytes(&need, (int64_t)total),
+                   moh__number_bytes(&there, (int64_t)machine));
+}
+
 static moh_status forecast_memory(const moh__run *run, moh_error *err) {
   moh__number weights, training, activations;
-  moh__model_bytes bytes = moh__model_measure(run->model);
-  if (run->options.amsgrad) bytes.moments += bytes.moments / 2;
+  moh__model_bytes bytes;
   size_t arena;
-  MOH_TRY(moh__arch_arena_bytes(run->model, run->options.batch,
-                                run->options.context, true, &arena, err));
+  MOH_TRY(measure(run, &bytes, &arena, err));
   fprintf(stderr,
           "%-9s %s weights, %s gradients and moments, %s activations\n",
           "memory", moh__number_bytes(&weights, bytes.data + bytes.packed),
@@ -90,6 +137,7 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
   const moh__sequence_values *sequences = &run->values->sequences;
   forecast_data("data", &run->main, sequences);
   if (run->mix.all != NULL) forecast_data("mixed in", &run->mix, sequences);
+  warn_of_ends(run);
   forecast_model(run);
   MOH_TRY(forecast_memory(run, err));
   forecast_steps(run);
@@ -182,10 +230,10 @@ static void tell_skipped(const moh__run *run) {
   moh__number skipped, steps;
   int64_t n = moh__trainer_n_skipped(run->trainer);
   if (n == 0) return;
-  fprintf(stderr, "%s of %s steps skipped as outliers\n",
-          moh__number_grouped(&skipped, n),
-          moh__number_grouped(&steps,
-                              moh__trainer_step_number(run->trainer)));
+  fprintf(
+      stderr, "%s of %s steps skipped as outliers\n",
+      moh__number_grouped(&skipped, n),
+      moh__number_grouped(&steps, moh__trainer_step_number(run->trainer)));
 }
 
 static moh_status save_result(const moh__run *run, const json_t *object,
@@ -202,8 +250,7 @@ moh_status moh__run_report(const moh__run *run,
   json_t *object = result_json(run, result);
   if (object == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status =
-      run->stopped ? MOH_OK : save_result(run, object, err);
+  moh_status status = run->stopped ? MOH_OK : save_result(run, object, err);
   if (status == MOH_OK) {
     tell_skipped(run);
     if (run->values->json)

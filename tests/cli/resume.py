@@ -98,6 +98,9 @@ class GoesOn(Resumed):
             run, code = self.stop_at(f"stopped{number}", 50)
             self.assertEqual(code, 130)
             self.assertFalse((run / "final").exists())
+            code, _, err = moh("generate", "--model", run, "x")
+            self.assertEqual(code, 2)
+            self.assertIn("is not finished: go on with it", err)
             code, out, err = self.resume(run, "--threads", threads)
             self.assertEqual(code, 0, err)
             self.assertRegex(err, r"going on  from step \d+ of 400 ")
@@ -119,6 +122,8 @@ class GoesOn(Resumed):
         code, out, err = self.resume(self.whole)
         self.assertEqual((code, out), (0, ""))
         self.assertIn("is finished", err)
+        code, out, _ = self.resume(self.whole, "--json")
+        self.assertEqual((code, json.loads(out)["finished"]), (0, True))
         self.assertEqual(digest(self.whole / "log.jsonl"), before)
 
     def test_max_time(self):

@@ -433,6 +433,23 @@ class BrokenModels(Case):
             self.assertEqual((code, out), (3, ""), err)
             self.assertIn("no-words has no tokenizer.json", err)
 
+    def test_examples_without_an_end(self):
+        self.write("open.json", json.dumps(["a b c", "b c a"]))
+        for data, warned in (("open.json", True), ("facts.json", False)):
+            code, _, err = self.run_in(
+                "train", "--data", data, "--out", f"ends-{data}", "--steps",
+                1, *TINY)
+            self.assertEqual(code, 0, err)
+            self.assertEqual("no example ends with </s>" in err, warned)
+
+    def test_more_memory_than_there_is(self):
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "vast", "--batch",
+            65536, "--layers", 12, "--context", 80)
+        self.assertEqual(code, 1)
+        self.assertIn("of memory, and the machine has", err)
+        self.assertFalse((self.folder / "vast").exists())
+
     def test_tokenizer_over_its_text(self):
         before = self.facts.read_bytes()
         code, _, err = self.run_in("tokenize", "--train", "facts.json", "-o",
