@@ -174,9 +174,13 @@ static moh_status show(const moh__call *call, moh_error *err) {
   const char *word = call->n_arguments > 0 ? call->arguments[0] : NULL;
   moh__tokenizer *tokenizer;
   moh__input input;
-  if (v->ids + v->count + v->decode > 1 || (v->json && v->decode))
+  if (v->ids + v->count + v->decode > 1)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--ids, --count and --decode exclude each other");
+  if (v->json && v->decode)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--decode writes bytes as they are, which JSON cannot "
+                     "hold: leave out --json");
   MOH_TRY(open_tokenizer(v, &tokenizer, err));
   moh_status status =
       moh__input_open(&input, word, v->file, "text", "TEXT", err);

@@ -4,6 +4,7 @@ Each file of tests is a program: FILE PATH_OF_MOH [--update] [TEST]...;
 --update rewrites expected/*.txt. Needs nothing but the standard library.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -35,6 +36,25 @@ def moh(*words, stdin="", **more):
     done = subprocess.run([MOH, *map(str, words)], input=stdin.encode(),
                           capture_output=True, env=env, timeout=300, **more)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def sealed(files, version=1):
+    """A manifest's text with its own hash in it."""
+    text = ('{\n  "format_version": %s,\n  "files": %s,\n'
+            '  "manifest_sha256": "%s"\n}\n')
+    if not isinstance(files, str):
+        files = json.dumps(files)
+    zeros = (text % (version, files, "0" * 64)).encode()
+    return text % (version, files, hashlib.sha256(zeros).hexdigest())
+
+
+def seal(folder):
+    """A true manifest over what is in a folder now."""
+    files = {path.name: {
+        "size": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
+    (folder / "manifest.json").write_text(sealed(files))
 
 
 class Case(unittest.TestCase):

@@ -8,20 +8,11 @@ import os
 import shutil
 import unittest
 
-from support import TINY, Case, main, moh
+from support import TINY, Case, main, moh, sealed
 
 MODEL = ["manifest.json", "config.json", "model.safetensors",
          "tokenizer.json", "tokenizer_config.json"]
 CHECKPOINT = MODEL + ["optimizer.safetensors", "state.json"]
-
-
-def sealed(files):
-    """A manifest's text with its own hash in it."""
-    text = ('{\n  "format_version": 1,\n  "files": %s,\n'
-            '  "manifest_sha256": "%s"\n}\n')
-    files = json.dumps(files)
-    zeros = (text % (files, "0" * 64)).encode()
-    return text % (files, hashlib.sha256(zeros).hexdigest())
 
 
 class Verify(Case):

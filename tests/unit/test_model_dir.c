@@ -415,6 +415,29 @@ static void other_element_types_are_converted(void **state) {
   moh__model_free(model);
 }
 
+/* A few bytes of config.json could ask for a gigabyte of rotary positions:
+ * such a table must be no larger than the model, or than 64 MiB. */
+static void tables_are_no_larger_than_models(void **state) {
+  const char *dir = temp_path(state, "m");
+  moh__model *model = small_model(9, 1), *rotary;
+  moh__config config = model->config;
+  moh_error err;
+  moh__model_free(model);
+  config.position = MOH__POSITION_ROPE;
+  config.output_projection = true;
+  config.d_head = 256;
+  config.max_seq_len = 1 << 16; /* times 256: 2^24 numbers */
+  small_must(moh__arch_model_init(&rotary, &config, 1, &err), &err);
+  small_save(dir, rotary, NULL);
+  moh__model_free(rotary);
+  moh__model_free(load(dir, verified));
+  replace_text(temp_path(state, "m/config.json"),
+               "\"max_position_embeddings\": 65536",
+               "\"max_position_embeddings\": 65537");
+  forge(state, dir, NULL);
+  assert_refused(dir, verified, "config.json: max_position_embeddings");
+}
+
 static void a_tokenizer_must_fit_the_vocabulary(void **state) {
   const char *dir = temp_path(state, "m");
   moh__tokenizer *tokenizer = small_tokenizer();
@@ -513,6 +536,7 @@ int main(void) {
       WITH_DIR(tensors_that_do_not_fit_are_named),
       WITH_DIR(tensors_are_found_by_name),
       WITH_DIR(other_element_types_are_converted),
+      WITH_DIR(tables_are_no_larger_than_models),
       WITH_DIR(a_tokenizer_must_fit_the_vocabulary),
       WITH_DIR(a_full_disk_costs_nothing),
       WITH_DIR(a_killed_save_keeps_the_old_model),
