@@ -5,11 +5,9 @@
 #include "run_dir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/dir.h"
@@ -138,27 +136,11 @@ static moh_status save_record(const moh__run_dir *dir, const json_t *record,
   return status;
 }
 
-/* Two processes would write over each other. A file system without locks is
- * trusted. */
-static moh_status lock(moh__run_dir *dir, const char *path,
-                       moh_error *err) {
-  *dir = (moh__run_dir){path, 0, NULL};
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
-    return moh__fail(err, MOH_ERR_IO, "%s could not be opened: %s", path,
-                     strerror(errno));
-  dir->lock = fd;
-  if (flock(dir->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-    return MOH_OK;
-  return moh__fail(err, MOH_ERR_IO,
-                   "another process is training in %s; wait for its end",
-                   path);
-}
-
 moh_status moh__run_dir_open(moh__run_dir *dir, const char *path,
                              const json_t *record, moh_error *err) {
+  *dir = (moh__run_dir){path, 0, NULL};
   MOH_TRY(moh__make_dirs(path, err));
-  MOH_TRY(lock(dir, path, err));
+  MOH_TRY(moh__lock_dir(path, &dir->lock, err));
   MOH_TRY(remove_run(dir, err));
   MOH_TRY(save_record(dir, record, err));
   return open_log(dir, "we", err);
@@ -215,7 +197,8 @@ static moh_status cut_log(const char *path, int64_t step, bool eval_due,
 moh_status moh__run_dir_reopen(moh__run_dir *dir, const char *path,
                                int64_t step, bool eval_due,
                                moh_error *err) {
-  MOH_TRY(lock(dir, path, err));
+  *dir = (moh__run_dir){path, 0, NULL};
+  MOH_TRY(moh__lock_dir(path, &dir->lock, err));
   MOH_TRY(remove_leftovers(dir, err));
   char *log = moh__run_dir_path(dir, "log.jsonl");
   if (log == NULL) return out_of_memory(err);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -83,4 +85,22 @@ moh_status moh__list_dir(moh__names *names, const char *path,
   }
   moh__names_free(names);
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+}
+
+/* ---- one process at a time ---- */
+
+moh_status moh__lock_dir(const char *path, int *lock, moh_error *err) {
+  *lock = 0;
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return moh__fail(err, MOH_ERR_IO, "%s could not be opened: %s", path,
+                     strerror(errno));
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+    *lock = fd;
+    return MOH_OK;
+  }
+  close(fd);
+  return moh__fail(err, MOH_ERR_IO,
+                   "another process is working in %s; wait for its end",
+                   path);
 }

@@ -26,4 +26,9 @@ moh_status moh__list_dir(moh__names *names, const char *path,
                          moh_error *err);
 void moh__names_free(moh__names *names);
 
+/* Refuses a directory that is locked already, by whatever process; two would
+ * write over each other. *lock, above 0, holds it until it is closed with
+ * close(). A file system without locks is trusted. */
+moh_status moh__lock_dir(const char *path, int *lock, moh_error *err);
+
 #endif
