@@ -41,12 +41,12 @@ moh_status moh__data_numbers_read(const json_t *object,
     int64_t max;
     int64_t *value;
   } fields[] = {{"shards", MAX_SHARDS, &n->n_shards},
-                {"tokens", INT64_MAX, &n->n_tokens},
-                {"examples", INT64_MAX, &n->n_examples},
-                {"unknown_tokens", INT64_MAX, &n->n_unknown},
-                {"open_examples", INT64_MAX, &n->n_open},
-                {"short_texts", INT64_MAX, &n->n_short},
-                {"text_bytes", INT64_MAX, &n->n_bytes},
+                {"tokens", MOH__DATA_MOST, &n->n_tokens},
+                {"examples", MOH__DATA_MOST, &n->n_examples},
+                {"unknown_tokens", MOH__DATA_MOST, &n->n_unknown},
+                {"open_examples", MOH__DATA_MOST, &n->n_open},
+                {"short_texts", MOH__DATA_MOST, &n->n_short},
+                {"text_bytes", MOH__DATA_MOST, &n->n_bytes},
                 {"vocabulary", MOH__TOKENS_MAX, &vocab}};
   for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
     MOH_TRY(moh__json_get_int(object, fields[i].key, 0, fields[i].max,
@@ -157,7 +157,13 @@ static moh_status open_shard(const char *dir, int64_t number,
   moh__shard_name(name, number);
   char *path = moh__path_join(dir, name);
   if (path == NULL) return no_memory(err);
-  moh_status status = moh__shard_open(segment, &head, path, err);
+  moh_status status =
+      access(path, F_OK) == 0
+          ? moh__shard_open(segment, &head, path, err)
+          : moh__fail(err, MOH_ERR_FORMAT,
+                      "%s is missing: its directory should have %" PRId64
+                      " shards",
+                      path, said->n_shards);
   if (status == MOH_OK &&
       (head.vocab != said->vocab || head.examples != said->examples))
     status = moh__fail(err, MOH_ERR_FORMAT,

@@ -23,6 +23,9 @@ typedef struct moh__data_numbers {
   bool examples;
 } moh__data_numbers;
 
+/* Of what is counted: sums of it stay far below the limits of int64_t. */
+#define MOH__DATA_MOST (INT64_C(1) << 53)
+
 /* "shard-000012.bin" */
 enum { MOH__SHARD_NAME = 32 };
 void moh__shard_name(char name[MOH__SHARD_NAME], int64_t number);
