@@ -29,7 +29,7 @@ typedef struct block {
   int64_t *lines;        /* [n] on which they begin */
   int64_t n, capacity;
   int64_t next_offset; /* behind the block, in all files together */
-  bool lead;    /* the ids begin with the end of the file before */
+  bool lead;           /* the ids begin with the end of the file before */
   moh__ids ids;
   int64_t *starts; /* [n + 1] in ids */
   moh_status status;
@@ -72,17 +72,37 @@ static moh_status look_at_files(moh__prepare *p, moh_error *err) {
     p->bytes_all += moh__reader_size(reader);
     moh__reader_close(reader);
     if (i > 0 && here != examples && !o->pack)
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "%s is %s and %s is %s; prepare them apart, or pack "
-                       "all to one stream",
-                       o->paths[i - 1],
-                       examples ? "a file of examples" : "plain text",
-                       o->paths[i],
-                       here ? "a file of examples" : "plain text");
+      return moh__fail(
+          err, MOH_ERR_ARGUMENT,
+          "%s is %s and %s is %s; prepare them apart, or pack "
+          "all to one stream",
+          o->paths[i - 1], examples ? "a file of examples" : "plain text",
+          o->paths[i], here ? "a file of examples" : "plain text");
     examples = here;
   }
   p->shard.head.examples = examples && !o->pack;
   return MOH_OK;
+}
+
+static moh_status fail_empty(const char *path, moh_error *err) {
+  return moh__fail(err, MOH_ERR_FORMAT, "%s: it is empty, without a text",
+                   path);
+}
+
+/* Finds what is wrong with a file before anything is replaced. */
+static moh_status read_through(const moh__prepare_options *o,
+                               const char *path, moh_error *err) {
+  moh__reader *reader;
+  moh__text text;
+  bool found = true;
+  MOH_TRY(moh__reader_open(&reader, path, &o->format, err));
+  moh_status status = MOH_OK;
+  while (status == MOH_OK && found)
+    status = moh__reader_next(reader, &text, &found, err);
+  bool empty = moh__reader_tell(reader).n_records == 0;
+  moh__reader_close(reader);
+  MOH_TRY(status);
+  return empty ? fail_empty(path, err) : MOH_OK;
 }
 
 static moh_status open_tokenizer(moh__prepare *p, moh_error *err) {
@@ -91,16 +111,12 @@ static moh_status open_tokenizer(moh__prepare *p, moh_error *err) {
   p->encoders = calloc((size_t)n, sizeof(moh__encoder *));
   if (p->encoders == NULL) return no_memory(err);
   for (; p->n_encoders < n; p->n_encoders++)
-    MOH_TRY(moh__encoder_new(&p->encoders[p->n_encoders], p->tokenizer,
-                             err));
+    MOH_TRY(
+        moh__encoder_new(&p->encoders[p->n_encoders], p->tokenizer, err));
   p->shard.head.vocab = moh__tokenizer_size(p->tokenizer);
   p->state.numbers.vocab = p->shard.head.vocab;
   p->state.numbers.examples = p->shard.head.examples;
-  if (!p->options->pack || moh__tokenizer_end(p->tokenizer) >= 0)
-    return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "the tokenizer has no end token </s> to put between "
-                   "packed texts");
+  return MOH_OK;
 }
 
 static moh_status open_all(moh__prepare *p, moh_error *err) {
@@ -110,6 +126,8 @@ static moh_status open_all(moh__prepare *p, moh_error *err) {
   p->passed = moh__prepare_bytes_before(&p->dir, p->file);
   p->bytes_done = p->passed + p->state.mark.place.offset;
   if (p->dir.complete) return MOH_OK;
+  for (int i = 0; i < p->options->n_paths && p->dir.replace; i++)
+    MOH_TRY(read_through(p->options, p->options->paths[i], err));
   bool made = p->dir.tokenizer[0] != '\0';
   MOH_TRY(open_tokenizer(p, err));
   return made ? MOH_OK : moh__prepare_dir_save(&p->dir, &p->state, err);
@@ -142,8 +160,7 @@ static void free_block(block *b) {
 void moh__prepare_free(moh__prepare *p) {
   if (p == NULL) return;
   for (int i = 0; i < MAX_BLOCKS; i++) free_block(&p->blocks[i]);
-  for (int i = 0; i < p->n_encoders; i++)
-    moh__encoder_free(p->encoders[i]);
+  for (int i = 0; i < p->n_encoders; i++) moh__encoder_free(p->encoders[i]);
   free(p->encoders);
   moh__shard_free(&p->shard);
   moh__reader_close(p->reader);
@@ -156,8 +173,7 @@ void moh__prepare_free(moh__prepare *p) {
 
 static moh_status open_reader(moh__prepare *p, moh_error *err) {
   const moh__prepare_options *o = p->options;
-  MOH_TRY(
-      moh__reader_open(&p->reader, o->paths[p->file], &o->format, err));
+  MOH_TRY(moh__reader_open(&p->reader, o->paths[p->file], &o->format, err));
   bool first = !p->started;
   p->started = true;
   return first ? moh__reader_seek(p->reader, p->state.mark, err) : MOH_OK;
@@ -170,8 +186,7 @@ static moh_status close_reader(moh__prepare *p, moh_error *err) {
   p->reader = NULL;
   p->file++;
   if (!empty) return MOH_OK;
-  return moh__fail(err, MOH_ERR_FORMAT, "%s: it is empty, without a text",
-                   p->options->paths[p->file - 1]);
+  return fail_empty(p->options->paths[p->file - 1], err);
 }
 
 static moh_status grow_block(block *b, moh_error *err) {
@@ -250,8 +265,8 @@ static moh_status encode_text(const moh__prepare *p, moh__encoder *encoder,
   size_t start = b->ids.n;
   if (i == 0 && b->lead) MOH_TRY(moh__ids_push(&b->ids, end, err));
   MOH_TRY(moh__encoder_encode(encoder, text, true, &b->ids, err));
-  bool record = moh__text_has_examples(moh__text_format_of(
-      p->options->paths[b->file], &p->options->format));
+  bool record = moh__text_has_examples(
+      moh__text_format_of(p->options->paths[b->file], &p->options->format));
   bool closed = b->ids.n == start || b->ids.ids[b->ids.n - 1] == end;
   if (p->options->pack && record && !closed)
     MOH_TRY(moh__ids_push(&b->ids, end, err));
@@ -377,7 +392,9 @@ static moh_status finish(moh__prepare *p, moh_error *err) {
   if (p->shard.head.n_tokens > 0) MOH_TRY(flush(p, err));
   if (p->state.numbers.n_tokens < 2)
     return moh__fail(err, MOH_ERR_FORMAT,
-                     "no text of 2 tokens or more to learn from");
+                     "%s%s: no text of 2 tokens or more to learn from",
+                     p->options->paths[0],
+                     p->options->n_paths > 1 ? " and the other files" : "");
   return moh__prepare_dir_finish(&p->dir, &p->state, err);
 }
 

@@ -23,13 +23,19 @@ typedef struct moh__prepare_dir {
   json_t *times;     /* of the files' last change */
   char tokenizer[MOH__SHA256_HEX]; /* of tokenizer.json; "": not made yet */
   bool complete;                   /* the manifest is written */
+  bool replace; /* other work is there, which goes when ours can begin */
+  int lock;     /* descriptor of the directory; 0: none */
 } moh__prepare_dir;
 
-/* Refuses what does not fit together; *state is where to go on. */
+/* Refuses what does not fit together; *state is where to go on. Until it is
+ * closed no other process can open the directory. */
 moh_status moh__prepare_dir_open(moh__prepare_dir *dir,
                                  const moh__prepare_options *options,
                                  moh__prepare_state *state, moh_error *err);
 void moh__prepare_dir_close(moh__prepare_dir *dir);
+/* Called when nothing that can be known before stands against the work: now
+ * other work is replaced. */
+moh_status moh__prepare_dir_begin(moh__prepare_dir *dir, moh_error *err);
 /* Of the first n files together. */
 int64_t moh__prepare_bytes_before(const moh__prepare_dir *dir, int64_t n);
 moh_status moh__prepare_dir_save(const moh__prepare_dir *dir,
@@ -47,7 +53,7 @@ bool moh__prepare_is_kind(const char *tokenizer);
 /* SHA-256 of a file. */
 moh_status moh__prepare_hash(const char *path, char hex[MOH__SHA256_HEX],
                              moh_error *err);
-/* Loads the directory's tokenizer, or makes it. */
+/* Loads the directory's tokenizer, or makes it and begins the work. */
 moh_status moh__prepare_tokenizer(moh__prepare_dir *dir,
                                   moh__tokenizer **tokenizer,
                                   moh_error *err);

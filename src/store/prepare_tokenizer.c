@@ -1,6 +1,6 @@
 /*
- * The tokenizer of a preparation: a file's, or one made from a sample of the
- * texts. The sample is spread over all of the files: a record is taken
+ * The tokenizer of a preparation: a file's, or one made from a sample of
+ * the texts. The sample is spread over all of the files: a record is taken
  * whenever less than its share of the bytes so far has been. It ends up in
  * the directory, and is read from there, also by the first run.
  */
@@ -98,7 +98,16 @@ bool moh__prepare_is_kind(const char *tokenizer) {
          strcmp(tokenizer, "chars") == 0 || strcmp(tokenizer, "bpe") == 0;
 }
 
-static moh_status make(const moh__prepare_dir *dir, const char *path,
+static moh_status check_end(const moh__prepare_options *o,
+                            const moh__tokenizer *tokenizer,
+                            moh_error *err) {
+  if (!o->pack || moh__tokenizer_end(tokenizer) >= 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "the tokenizer has no end token </s> to put between "
+                   "packed texts");
+}
+
+static moh_status make(moh__prepare_dir *dir, const char *path,
                        moh_error *err) {
   const moh__prepare_options *o = dir->options;
   sample s = {.options = o};
@@ -108,6 +117,8 @@ static moh_status make(const moh__prepare_dir *dir, const char *path,
       moh__prepare_is_kind(o->tokenizer)
           ? train(&s, n_bytes, &tokenizer, err)
           : moh__tokenizer_load(&tokenizer, o->tokenizer, err);
+  if (status == MOH_OK) status = check_end(o, tokenizer, err);
+  if (status == MOH_OK) status = moh__prepare_dir_begin(dir, err);
   if (status == MOH_OK) status = moh__tokenizer_save(tokenizer, path, err);
   moh__tokenizer_free(tokenizer);
   moh__bpe_trainer_free(s.trainer);
@@ -136,7 +147,8 @@ static moh_status open_made(moh__prepare_dir *dir, const char *path,
                      "start again in another directory",
                      path);
   memcpy(dir->tokenizer, hex, sizeof(hex));
-  return moh__tokenizer_load(tokenizer, path, err);
+  MOH_TRY(moh__tokenizer_load(tokenizer, path, err));
+  return check_end(dir->options, *tokenizer, err);
 }
 
 moh_status moh__prepare_tokenizer(moh__prepare_dir *dir,

@@ -1,9 +1,11 @@
 """Tests of the data side of the program: formats of texts, long examples,
 packing, and token shards."""
 
+import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -210,6 +212,37 @@ class Shards(Case):
         ]:
             self.assert_fails(words, 2, f"moh train: {message} (see 'moh "
                               "train --help')")
+
+    def test_replacing(self):
+        """What cannot be done leaves the directory as it was."""
+        shutil.copytree(self.folder / "shards", self.folder / "kept")
+        before = files_of(self.folder / "kept")
+        self.write("broken.jsonl", '"a b"\n{"text": 3}\n')
+        self.write("short.json", '["a"]')
+        words = ["data", "--out", "kept", "--overwrite", "--tokenizer"]
+        self.assert_fails(
+            [*words, "words", "broken.jsonl"], 3, "moh data: broken.jsonl: "
+            "line 2 has no string in that field; every element must be a "
+            'string, or an object whose field "text" is one')
+        self.assert_fails(
+            [*words, "kept/tokenizer.json", "facts.jsonl"], 2, "moh data: "
+            "kept/tokenizer.json lies in kept, which --overwrite replaces; "
+            "move it or name another directory (see 'moh data --help')")
+        self.assertEqual(files_of(self.folder / "kept"), before)
+        code, _, err = self.run_in("data", "--out", "short", "--tokenizer",
+                                   "words", "short.json")
+        self.assertEqual(code, 3)
+        self.assertIn("moh data: short.json: no text of 2 tokens or more to "
+                      "learn from\n", err)
+
+    def test_lock(self):
+        (self.folder / "locked").mkdir()
+        fd = os.open(self.folder / "locked", os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self.assert_fails(
+            "data --out locked facts.jsonl", 1, "moh data: another process "
+            "is working in locked; wait for its end")
 
     def test_damage(self):
         code, _, err = self.run_in("data", "--out", "bad", "--tokenizer",

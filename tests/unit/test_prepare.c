@@ -1,10 +1,8 @@
 /*
- * Preparing data: shards hold what a dataset made in memory holds; work that
- * is broken off anywhere and taken up again ends in the same bytes, with any
- * number of threads; and what does not fit together is refused.
+ * Preparing data: shards hold what a dataset made in memory holds; work
+ * that is broken off anywhere and taken up again ends in the same bytes,
+ * with any number of threads; and what does not fit together is refused.
  */
-#include "store/prepare.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +10,15 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "store/prepare.h"
 #include "support/check.h"
 #include "support/temp_dir.h"
 #include "text/dataset.h"
 
 static moh_error err;
 
-/* ---- helpers ---------------------------------------------------------- */
+/* ---- helpers ----------------------------------------------------------
+ */
 
 typedef struct setting {
   const char *paths[3];
@@ -37,7 +37,8 @@ static setting setting_of(const char *path, const char *out) {
 }
 
 /* At most so many steps; whether all is done. */
-static moh_status run_steps(setting *s, int threads, int steps, bool *done) {
+static moh_status run_steps(setting *s, int threads, int steps,
+                            bool *done) {
   moh__pool *pool;
   moh__prepare *prepare;
   moh__prepare_report report;
@@ -79,8 +80,8 @@ static const char *joined(void **state, const char *dir, const char *name) {
 
 static void assert_same_files(void **state, const char *a, const char *b) {
   moh__data_numbers numbers;
-  assert_int_equal(
-      moh__data_check(temp_path(state, a), &numbers, &err), MOH_OK);
+  assert_int_equal(moh__data_check(temp_path(state, a), &numbers, &err),
+                   MOH_OK);
   int n = temp_count(temp_path(state, a));
   assert_int_equal(n, numbers.n_shards + 2);
   assert_int_equal(temp_count(temp_path(state, b)), n);
@@ -124,7 +125,8 @@ static const char *write_texts(void **state, const char *name, int n) {
   return path;
 }
 
-/* The directory's sequences are those that the same file gives in memory. */
+/* The directory's sequences are those that the same file gives in memory.
+ */
 static void assert_same_data(const char *path, const char *dir,
                              moh__dataset_options how) {
   moh__texts texts;
@@ -132,13 +134,13 @@ static void assert_same_data(const char *path, const char *dir,
   moh__tokenizer *tokenizer;
   moh__data_numbers numbers;
   moh__dataset *wanted, *got;
-  assert_int_equal(
-      moh__data_load(dir, &tokens, &tokenizer, &numbers, &err), MOH_OK);
+  assert_int_equal(moh__data_load(dir, &tokens, &tokenizer, &numbers, &err),
+                   MOH_OK);
   assert_int_equal(moh__dataset_of_tokens(&got, tokens, how, &err), MOH_OK);
   moh__tokens_free(tokens);
   assert_int_equal(moh__texts_load(&texts, path, NULL, &err), MOH_OK);
-  assert_int_equal(
-      moh__dataset_make(&wanted, &texts, tokenizer, how, &err), MOH_OK);
+  assert_int_equal(moh__dataset_make(&wanted, &texts, tokenizer, how, &err),
+                   MOH_OK);
   assert_int_equal(got->n_sequences, wanted->n_sequences);
   assert_int_equal(got->n_tokens, wanted->n_tokens);
   assert_int_equal(got->examples, wanted->examples);
@@ -161,7 +163,8 @@ static void assert_same_data(const char *path, const char *dir,
   moh__texts_free(&texts);
 }
 
-/* ---- what comes out --------------------------------------------------- */
+/* ---- what comes out ---------------------------------------------------
+ */
 
 static void shards_hold_the_data(void **state) {
   const moh__dataset_options whole = {.max_len = 80};
@@ -201,8 +204,8 @@ static int32_t *stream_of(const char *dir, int64_t *n,
                           moh__tokenizer **tokenizer) {
   moh__tokens *tokens;
   moh__data_numbers numbers;
-  assert_int_equal(
-      moh__data_load(dir, &tokens, tokenizer, &numbers, &err), MOH_OK);
+  assert_int_equal(moh__data_load(dir, &tokens, tokenizer, &numbers, &err),
+                   MOH_OK);
   assert_false(numbers.examples);
   int32_t *ids = malloc((size_t)tokens->n * sizeof(*ids));
   assert_int_equal(moh__tokens_read(tokens, 0, tokens->n, ids, &err),
@@ -217,9 +220,9 @@ static void assert_stream(const char *dir, const char *wanted) {
   char *text;
   moh__tokenizer *tokenizer;
   int32_t *ids = stream_of(dir, &n, &tokenizer);
-  assert_int_equal(moh__tokenizer_decode(tokenizer, ids, (size_t)n, false,
-                                         &text, &err),
-                   MOH_OK);
+  assert_int_equal(
+      moh__tokenizer_decode(tokenizer, ids, (size_t)n, false, &text, &err),
+      MOH_OK);
   assert_string_equal(text, wanted);
   free(text);
   free(ids);
@@ -251,8 +254,7 @@ static void packing_closes_examples(void **state) {
   assert_fails(&s, MOH_ERR_ARGUMENT, "prepare them apart, or pack all");
   s.options.pack = true;
   run_all(&s, 1);
-  assert_stream(s.options.out,
-                "x y </s> y </s> x y </s> x y </s> y </s>");
+  assert_stream(s.options.out, "x y </s> y </s> x y </s> x y </s> y </s>");
   setting chars = setting_of(a, temp_path(state, "chars"));
   chars.options.pack = true;
   chars.options.tokenizer = "chars";
@@ -312,7 +314,8 @@ static void samples_are_spread(void **state) {
   moh__tokenizer_free(tokenizer);
 }
 
-/* ---- going on --------------------------------------------------------- */
+/* ---- going on ---------------------------------------------------------
+ */
 
 /* Cannot write a certain shard, as when the disk is full. */
 static void run_until(setting *s, int threads, const char *shard) {
@@ -335,7 +338,8 @@ static void broken_off_work_ends_the_same(void **state) {
     a.options.shard_tokens = b.options.shard_tokens = 60001;
     a.options.format.field = b.options.format.field = "text";
     run_all(&a, 3);
-    moh__make_dirs(b.options.out, &err);
+    bool done;
+    assert_int_equal(run_steps(&b, 1, 0, &done), MOH_OK);
     int64_t n = temp_count(a.options.out) - 2;
     assert_in_range(n, 6, 10);
     for (int64_t k = 0; k < n; k++) {
@@ -384,7 +388,8 @@ static void other_work_is_refused(void **state) {
   bool done;
   other.options.shard_tokens = 2000;
   run_all(&s, 1);
-  assert_fails(&other, MOH_ERR_ARGUMENT, "shards of other data or argument");
+  assert_fails(&other, MOH_ERR_ARGUMENT,
+               "shards of other data or argument");
   other.options.overwrite = true;
   run_all(&other, 1);
   assert_same_data(path, s.options.out,
@@ -413,6 +418,150 @@ static void other_files_are_safe(void **state) {
   s.options.overwrite = true;
   assert_fails(&s, MOH_ERR_ARGUMENT, "holds other files");
   assert_int_equal(temp_count(dir), 1);
+}
+
+/* Names like ours, in a directory that is not: all of them stay. */
+static void foreign_names_are_safe(void **state) {
+  const char *path = write_texts(state, "t.txt", 100);
+  const char *dir = temp_path(state, "notes");
+  setting s = setting_of(path, dir);
+  s.options.overwrite = true;
+  assert_int_equal(moh__make_dirs(dir, &err), MOH_OK);
+  temp_write(temp_path(state, "notes/shard-7-2.tmp"), "a", 1);
+  temp_write(temp_path(state, "notes/tokenizer.json.1-2.tmp"), "a", 1);
+  assert_fails(&s, MOH_ERR_ARGUMENT, "holds other files");
+  assert_int_equal(temp_count(dir), 2);
+  temp_write(temp_path(state, "notes/tokenizer.json"), "{}", 2);
+  temp_write(temp_path(state, "notes/progress.json"), "{\"at\": 3}", 9);
+  assert_fails(&s, MOH_ERR_FORMAT, "not written by 'moh data'");
+  assert_int_equal(temp_count(dir), 4);
+}
+
+/* In a directory of ours only the exact names are. */
+static void leftovers_go_and_others_stay(void **state) {
+  const char *path = write_texts(state, "t.txt", 1000);
+  setting s = setting_of(path, temp_path(state, "out"));
+  run_all(&s, 1);
+  temp_write(temp_path(state, "out/shard-notes.txt"), "a", 1);
+  temp_write(temp_path(state, "out/tokenizer.json.bak"), "a", 1);
+  temp_write(temp_path(state, "out/shard-000001.bin.12-3.tmp"), "a", 1);
+  temp_write(temp_path(state, "out/manifest.json.12-3.tmp"), "a", 1);
+  int n = temp_count(s.options.out);
+  run_all(&s, 1);
+  assert_int_equal(temp_count(s.options.out), n - 2);
+  assert_false(
+      temp_exists(temp_path(state, "out/shard-000001.bin.12-3.tmp")));
+  s.options.shard_tokens = 100000;
+  s.options.overwrite = true;
+  run_all(&s, 1);
+  assert_true(temp_exists(temp_path(state, "out/shard-notes.txt")));
+  assert_true(temp_exists(temp_path(state, "out/tokenizer.json.bak")));
+  assert_false(temp_exists(temp_path(state, "out/shard-000001.bin")));
+}
+
+/* A shard of work whose replacement was killed early. */
+static void stale_shards_go_at_the_end(void **state) {
+  const char *path = write_texts(state, "t.txt", 1000);
+  setting s = setting_of(path, temp_path(state, "out"));
+  setting same = setting_of(path, temp_path(state, "same"));
+  bool done;
+  assert_int_equal(run_steps(&s, 1, 0, &done), MOH_OK);
+  temp_write(temp_path(state, "out/shard-000700.bin"), "a", 1);
+  run_all(&s, 1);
+  run_all(&same, 1);
+  assert_same_files(state, "same", "out");
+}
+
+/* What cannot be done leaves the work whole that it would replace. */
+static void failures_replace_nothing(void **state) {
+  const char *path = write_texts(state, "t.txt", 1000);
+  setting s = setting_of(path, temp_path(state, "out"));
+  moh__data_numbers numbers;
+  run_all(&s, 1);
+  setting other = setting_of(temp_path(state, "bad.jsonl"), s.options.out);
+  other.options.overwrite = true;
+  temp_write(other.paths[0], "\"a b\"\n{\"text\": 3}\n", 18);
+  assert_fails(&other, MOH_ERR_FORMAT, "bad.jsonl: line 2");
+  temp_write(other.paths[0], "\n", 1);
+  assert_fails(&other, MOH_ERR_FORMAT, "bad.jsonl: it is empty");
+  temp_write(other.paths[0], "\"a b\"\n", 6);
+  other.options.tokenizer = temp_path(state, "bad.json");
+  assert_fails(&other, MOH_ERR_IO, "bad.json");
+  temp_write(other.options.tokenizer, "{}", 2);
+  assert_fails(&other, MOH_ERR_FORMAT, "bad.json");
+  other.options.tokenizer = temp_path(state, "out/tokenizer.json");
+  assert_fails(&other, MOH_ERR_ARGUMENT, "out/tokenizer.json lies in ");
+  other.options.tokenizer = "chars";
+  other.options.pack = true;
+  assert_fails(&other, MOH_ERR_ARGUMENT, "no end token");
+  other.options.pack = false;
+  other.paths[0] = temp_path(state, "out/manifest.json");
+  assert_fails(&other, MOH_ERR_ARGUMENT, "out/manifest.json lies in ");
+  assert_int_equal(moh__data_check(s.options.out, &numbers, &err), MOH_OK);
+  assert_int_equal(temp_count(s.options.out), numbers.n_shards + 2);
+}
+
+static void one_process_works_at_a_time(void **state) {
+  const char *path = write_texts(state, "t.txt", 1000);
+  setting s = setting_of(path, temp_path(state, "out"));
+  moh__pool *pool;
+  moh__prepare *prepare;
+  s.options.paths = s.paths;
+  assert_int_equal(moh__pool_new(&pool, 1, &err), MOH_OK);
+  assert_int_equal(moh__prepare_open(&prepare, &s.options, pool, &err),
+                   MOH_OK);
+  temp_write(temp_path(state, "out/shard-000000.bin.1-2.tmp"), "a", 1);
+  assert_fails(&s, MOH_ERR_IO, "another process is working in ");
+  assert_true(
+      temp_exists(temp_path(state, "out/shard-000000.bin.1-2.tmp")));
+  moh__prepare_free(prepare);
+  moh__pool_free(pool);
+  run_all(&s, 1);
+}
+
+/* Sets a number of progress.json: of its "at", or of that one's "numbers".
+ */
+static void set_number(const char *path, const char *where, const char *key,
+                       int64_t value) {
+  json_t *file = json_load_file(path, 0, NULL);
+  json_t *object = json_object_get(file, "at");
+  if (strcmp(where, "numbers") == 0)
+    object = json_object_get(object, where);
+  assert_non_null(json_object_get(object, key));
+  json_object_set_new(object, key, json_integer(value));
+  assert_int_equal(json_dump_file(file, path, 0), 0);
+  json_decref(file);
+}
+
+static void edited_numbers_are_refused(void **state) {
+  static const char *const keys[][2] = {{"at", "records"},
+                                        {"at", "offset"},
+                                        {"at", "line"},
+                                        {"at", "texts_done"},
+                                        {"at", "tokens_done"},
+                                        {"numbers", "text_bytes"},
+                                        {"numbers", "short_texts"},
+                                        {"numbers", "tokens"}};
+  const char *path = write_texts(state, "t.jsonl", 1000);
+  setting s = setting_of(path, temp_path(state, "out"));
+  const char *progress = temp_path(state, "out/progress.json");
+  bool done;
+  s.options.shard_tokens = 1000;
+  assert_int_equal(run_steps(&s, 1, 1, &done), MOH_OK);
+  size_t n;
+  unsigned char *bytes = temp_read(progress, &n);
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+    set_number(progress, keys[i][0], keys[i][1], INT64_MAX);
+    assert_fails(&s, MOH_ERR_FORMAT, keys[i][1]);
+    assert_non_null(strstr(err.message, "progress.json"));
+    temp_write(progress, bytes, n);
+  }
+  set_number(progress, "numbers", "shards", 9);
+  assert_fails(&s, MOH_ERR_FORMAT,
+               "is missing: its directory should have 9");
+  temp_write(progress, bytes, n);
+  free(bytes);
+  run_all(&s, 1);
 }
 
 static void damage_is_refused(void **state) {
@@ -445,13 +594,14 @@ static void empty_files_are_refused(void **state) {
   assert_fails(&s, MOH_ERR_FORMAT, "e.jsonl: it is empty");
   temp_write(path, "\"a\"\n\"\"\n", 7);
   s.options.out = temp_path(state, "out-2");
-  assert_fails(&s, MOH_ERR_FORMAT, "no text of 2 tokens or more");
+  assert_fails(&s, MOH_ERR_FORMAT, "e.jsonl: no text of 2 tokens");
   temp_write(path, "\"a b\"\n{\"text\": 3}\n", 18);
   s.options.out = temp_path(state, "out-3");
   assert_fails(&s, MOH_ERR_FORMAT, "e.jsonl: line 2 has no string");
 }
 
-/* ---- checking --------------------------------------------------------- */
+/* ---- checking ---------------------------------------------------------
+ */
 
 static void checks_find_what_is_wrong(void **state) {
   const char *path = write_texts(state, "t.jsonl", 1000);
@@ -485,12 +635,13 @@ static void checks_find_what_is_wrong(void **state) {
   free(bytes);
   assert_int_equal(moh__data_check(s.options.out, &numbers, &err), MOH_OK);
   assert_int_equal(numbers.n_examples, 1000);
-  assert_int_equal(moh__data_check(temp_path(state, "none"), &numbers, &err),
-                   MOH_ERR_FORMAT);
+  assert_int_equal(
+      moh__data_check(temp_path(state, "none"), &numbers, &err),
+      MOH_ERR_FORMAT);
   assert_non_null(strstr(err.message, "no manifest.json"));
 }
 
-#define IN_DIR(test)                                                     \
+#define IN_DIR(test) \
   cmocka_unit_test_setup_teardown(test, temp_dir_setup, temp_dir_teardown)
 
 int main(void) {
@@ -506,6 +657,12 @@ int main(void) {
       IN_DIR(done_work_is_left_alone),
       IN_DIR(other_work_is_refused),
       IN_DIR(other_files_are_safe),
+      IN_DIR(foreign_names_are_safe),
+      IN_DIR(leftovers_go_and_others_stay),
+      IN_DIR(stale_shards_go_at_the_end),
+      IN_DIR(failures_replace_nothing),
+      IN_DIR(one_process_works_at_a_time),
+      IN_DIR(edited_numbers_are_refused),
       IN_DIR(damage_is_refused),
       IN_DIR(empty_files_are_refused),
       IN_DIR(checks_find_what_is_wrong),
