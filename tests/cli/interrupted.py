@@ -141,7 +141,7 @@ class Phases(Resumed):
         code, out, err = moh(*self.words("one"), "--overwrite")
         self.assertEqual((code, out), (1, ""))
         self.assertEqual(err.splitlines()[-1], "moh train: another process "
-                         f"is training in {run}; wait for its end")
+                         f"is working in {run}; wait for its end")
         _, err = process.communicate()
         self.assertEqual(process.returncode, 0, err)
         self.assert_same(run)
