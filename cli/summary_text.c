@@ -43,11 +43,20 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   bool learned = !s->rope && !s->cope && s->n_positions > 0;
   bool mha = s->n_kv_heads == s->n_heads;
   if (s->cope) return "custom, with contextual positions";
-  if (pre && !s->layer_norm && s->swiglu && s->rope)
-    return mha ? "LLaMA, LLaMA 2 7B" : "LLaMA 2 70B, LLaMA 3";
-  if (s->layer_norm && !s->swiglu && learned && mha)
+  if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
+    if (mha) return "LLaMA, LLaMA 2 7B";
+    return s->n_kv_heads > 1 ? "LLaMA 2 70B, LLaMA 3"
+                             : "LLaMA, with one KV head";
+  }
+  if (s->layer_norm && !s->swiglu && learned && mha && s->projection)
     return pre ? "GPT-2 (with ReLU)" : "the original Transformer's decoder";
   return "custom";
+}
+
+/* What none of these families has. */
+static const char *difference(const moh__summary *s) {
+  if (s->routed) return ", with Mixture-of-Heads";
+  return s->active < s->n_heads ? ", with heads left out" : "";
 }
 
 /* ---- sections ---- */
@@ -167,7 +176,7 @@ void moh__summary_print(const moh__box *box, const moh__model *model,
   print_positions(box, model, s);
   print_attention(box, s);
   print_heads(box, model, s);
-  moh__box_field(box, "family", "%s", family(model, s));
+  moh__box_field(box, "family", "%s%s", family(model, s), difference(s));
   moh__box_section(box, "layers");
   print_layers(box, model, s);
   moh__box_section(box, "parameters");

@@ -232,11 +232,24 @@ class Inspect(Case):
                          3 * 12 * head - router)
 
     def test_text(self):
-        for name, words in [("seed", "--preset seed"),
-                            ("moh-s", "--preset moh-s"),
-                            ("dense", "--preset moh-s --heads all "
-                             "--kv-heads 4 --position learned --norm layer "
-                             "--ffn relu --norm-placement post --tied")]:
+        start = "--preset moh-s --heads "
+        for name, words in [
+                ("seed", "--preset seed"), ("moh-s", "--preset moh-s"),
+                ("seed-train", "--preset seed-train --vocab 1520"),
+                ("llama", start + "all"),
+                ("gqa", start + "all --kv-heads 4"),
+                ("mqa-routed", start + "moh:0+6 --kv-heads 1"),
+                ("shared", start + "moh:6+0 --gate-scale paper"),
+                ("pruned", start + "static:6"),
+                ("gpt-2", start + "all --position learned --norm layer "
+                 "--ffn relu"),
+                ("original", start + "all --position learned --norm layer "
+                 "--ffn relu --norm-placement post"),
+                ("cope", start + "all --position cope --tied"),
+                ("plain", start + "all --position none --ffn relu "
+                 "--final-norm off --output-projection off"),
+                ("dense", start + "all --kv-heads 4 --position learned "
+                 "--norm layer --ffn relu --norm-placement post --tied")]:
             code, out, err = self.run_in("inspect", *words.split())
             self.assertEqual((code, err), (0, ""))
             self.assertEqual({len(line) for line in out.splitlines()}, {79})

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "model/config.h"
+#include "model/config_fields.h"
 #include "support/check.h"
 
 static moh__config preset(const char *name) {
@@ -203,10 +203,14 @@ static void llama_fields_have_their_names(void **state) {
 
 /* ---- what is refused ---- */
 
+static bool names(const moh_error *err, const char *name) {
+  return strncmp(err->message, name, strlen(name)) == 0;
+}
+
 static void assert_invalid(const moh__config *config, const char *name) {
   moh_error err = {0};
   assert_int_equal(moh__config_check(config, &err), MOH_ERR_CONFIG);
-  if (strncmp(err.message, name, strlen(name)) != 0)
+  if (!names(&err, name))
     fail_msg("'%s' does not name '%s'", err.message, name);
 }
 
@@ -248,6 +252,54 @@ static void sizes_have_limits(void **state) {
   c.n_heads = c.n_kv_heads = 2048; /* 2^11 * 2^20 = 2^31 */
   ASSERT_VALID(c, max_seq_len, (1 << 20) - 1);
   ASSERT_INVALID(c, max_seq_len, 1 << 20, "max_position_embeddings");
+}
+
+/* Each size at its limits and one beyond; at them it may be refused with
+ * another field, but not for itself. */
+static void limits_are_the_stated_ones(void **state) {
+  (void)state;
+  for (int i = 0; i < MOH__N_SIZES; i++) {
+    const moh__int_field *field = &moh__config_sizes[i];
+    const int64_t inside[] = {field->min, field->max};
+    const int64_t outside[] = {field->min - 1, field->max + 1};
+    for (int j = 0; j < 2; j++) {
+      moh__config c = preset("moh-s");
+      moh_error err = {0};
+      c.position = MOH__POSITION_NONE; /* an odd head_dim is fine */
+      c.n_heads = c.n_kv_heads = c.n_shared = 1;
+      c.k = 0;
+      *moh__config_int(&c, field) = inside[j];
+      if (field->offset == offsetof(moh__config, n_heads) ||
+          field->offset == offsetof(moh__config, n_kv_heads))
+        c.n_heads = c.n_kv_heads = inside[j];
+      if (moh__config_check(&c, &err) != MOH_OK)
+        fail_msg("%s at %" PRId64 ": %s", field->name, inside[j],
+                 err.message);
+      *moh__config_int(&c, field) = outside[j];
+      assert_int_equal(moh__config_check(&c, &err), MOH_ERR_CONFIG);
+      assert_true(names(&err, field->name));
+    }
+  }
+}
+
+/* The next double beyond a limit is refused. */
+static void real_limits_are_the_stated_ones(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+#define LIMITS(member, min, max, name)                         \
+  do {                                                         \
+    ASSERT_VALID(c, member, min);                              \
+    ASSERT_VALID(c, member, max);                              \
+    ASSERT_INVALID(c, member, nextafter(min, -1), name);       \
+    ASSERT_INVALID(c, member, nextafter(max, INFINITY), name); \
+  } while (0)
+  LIMITS(norm_eps, 1e-18, 1, "rms_norm_eps");
+  LIMITS(init_std, 1e-9, 1e3, "initializer_range");
+  LIMITS(rope_theta, 1, 1e12, "rope_theta");
+  LIMITS(balance_weight, 0, 1e6, "balance_weight");
+  LIMITS(z_weight, 0, 1e6, "z_weight");
+  LIMITS(router_init_std, 0, 1e3, "router_init_std");
+#undef LIMITS
 }
 
 static void sizes_must_fit_together(void **state) {
@@ -501,6 +553,8 @@ int main(void) {
       cmocka_unit_test(only_a_llama_is_written_as_one),
       cmocka_unit_test(llama_fields_have_their_names),
       cmocka_unit_test(sizes_have_limits),
+      cmocka_unit_test(limits_are_the_stated_ones),
+      cmocka_unit_test(real_limits_are_the_stated_ones),
       cmocka_unit_test(sizes_must_fit_together),
       cmocka_unit_test(numbers_must_be_finite_and_sensible),
       cmocka_unit_test(choices_must_exist),

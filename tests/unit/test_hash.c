@@ -65,9 +65,9 @@ static void parts_are_the_whole(void **state) {
     moh__hasher *hasher;
     assert_int_equal(moh__hasher_new(&hasher, NULL), MOH_OK);
     assert_int_equal(moh__hasher_put(hasher, letters, cut, NULL), MOH_OK);
-    assert_int_equal(moh__hasher_put(hasher, letters + cut,
-                                     sizeof(letters) - cut, NULL),
-                     MOH_OK);
+    assert_int_equal(
+        moh__hasher_put(hasher, letters + cut, sizeof(letters) - cut, NULL),
+        MOH_OK);
     assert_int_equal(moh__hasher_end(hasher, hex, NULL), MOH_OK);
     moh__hasher_free(hasher);
     assert_string_equal(hex,
@@ -77,12 +77,49 @@ static void parts_are_the_whole(void **state) {
   moh__hasher_free(NULL);
 }
 
+typedef struct watched {
+  size_t n;  /* bytes that were told of */
+  int calls; /* left, before it stops */
+} watched;
+
+static bool on_tick(void *context, size_t n_bytes) {
+  watched *w = context;
+  w->n += n_bytes;
+  return w->calls-- > 0;
+}
+
+/* 10 MiB of zeros: the same hash, all bytes told of, and stopped at the
+ * first, second and third call. */
+static void a_watch_sees_all_bytes(void **state) {
+  (void)state;
+  const size_t n = 10 << 20;
+  char plain[MOH__SHA256_HEX], hex[MOH__SHA256_HEX];
+  char *zeros = calloc(1, n);
+  assert_non_null(zeros);
+  assert_int_equal(moh__sha256(zeros, n, plain, NULL), MOH_OK);
+  watched w = {0, 100};
+  moh__watch watch = {on_tick, &w};
+  assert_int_equal(moh__sha256_watched(zeros, n, hex, &watch, NULL),
+                   MOH_OK);
+  assert_string_equal(hex, plain);
+  assert_int_equal(w.n, n);
+  assert_int_equal(w.calls, 100 - 3);
+  for (int calls = 0; calls < 3; calls++) {
+    w = (watched){0, calls};
+    assert_int_equal(moh__sha256_watched(zeros, n, hex, &watch, NULL),
+                     MOH_ERR_INTERRUPTED);
+    assert_string_equal(hex, "");
+  }
+  free(zeros);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fips_180_4),
       cmocka_unit_test(a_million_letters),
       cmocka_unit_test(around_a_block),
       cmocka_unit_test(parts_are_the_whole),
+      cmocka_unit_test(a_watch_sees_all_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,28 @@ static void header_lengths_are_checked(void **state) {
                        "length is 42");
 }
 
+/* 100,000,000 bytes of header are taken, blanks for the most part; one more
+ * is refused before it is read. */
+static void the_header_has_a_limit(void **state) {
+  (void)state;
+  const size_t most = 100 * 1000 * 1000;
+  moh__safetensors *file;
+  bytes large = make_file(most, "{}", most);
+  memset(large.at + 8 + 2, ' ', large.n - 10);
+  large.n = 8 + most;
+  assert_int_equal(
+      moh__safetensors_parse(&file, large.at, large.n, "x", NULL), MOH_OK);
+  moh__safetensors_close(file);
+  large.at[0]++;
+  large.n++;
+  moh_error err = {0};
+  assert_int_equal(
+      moh__safetensors_parse(&file, large.at, large.n, "x", &err),
+      MOH_ERR_FORMAT);
+  assert_non_null(strstr(err.message, "100000000 are the limit"));
+  free(large.at);
+}
+
 static void headers_are_strict_json(void **state) {
   (void)state;
   assert_refused("[]", 0, "begin with '{'");
@@ -345,6 +367,7 @@ int main(void) {
       cmocka_unit_test(scalars_and_empty_files_are_read),
       cmocka_unit_test(element_types),
       cmocka_unit_test(header_lengths_are_checked),
+      cmocka_unit_test(the_header_has_a_limit),
       cmocka_unit_test(headers_are_strict_json),
       cmocka_unit_test(entries_are_strict),
       cmocka_unit_test(shapes_are_checked),
