@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
+#include "infer/session.h"
 #include "store/model_dir.h"
 #include "support/check.h"
 #include "support/small.h"
@@ -77,6 +78,67 @@ static void the_same_bits_come_back(void **state) {
   moh__tokenizer_free(tokenizer);
   moh__model_free(back);
   moh__model_free(model);
+}
+
+/* The logits behind a few tokens, to be freed. */
+static real *logits_of(moh__model *model) {
+  const int32_t tokens[] = {1, 5, 2, 7, 1};
+  const real *logits;
+  moh__pool *pool;
+  moh__session *session;
+  moh_error err;
+  small_must(moh__pool_new(&pool, 1, &err), &err);
+  small_must(moh__model_pack(model, pool, &err), &err);
+  small_must(moh__session_new(&session, model, pool, 0, &err), &err);
+  small_must(moh__session_feed(session, tokens, 5, &logits, &err), &err);
+  size_t n_bytes = (size_t)model->config.vocab_size * sizeof(real);
+  real *copy = malloc(n_bytes);
+  assert_non_null(copy);
+  memcpy(copy, logits, n_bytes);
+  moh__session_free(session);
+  moh__pool_free(pool);
+  return copy;
+}
+
+static void assert_same_logits(void **state, const moh__config *config) {
+  const char *dir = temp_path(state, "m");
+  moh__model *model;
+  moh_error err;
+  small_must(moh__arch_model_init(&model, config, 3, &err), &err);
+  small_save(dir, model, NULL);
+  moh__model *back = load(dir, verified);
+  real *before = logits_of(model), *after = logits_of(back);
+  assert_memory_equal(before, after,
+                      (size_t)config->vocab_size * sizeof(real));
+  free(before);
+  free(after);
+  moh__model_free(back);
+  moh__model_free(model);
+}
+
+/* Every kind of positions with every kind of heads, and the other choices
+ * each way. */
+static void every_option_has_the_same_logits(void **state) {
+  static const char *const heads[] = {"all", "moh:2+1", "static:3"};
+  moh__model *model = small_model(9, 1);
+  moh__config c = model->config;
+  moh_error err;
+  moh__model_free(model);
+  c.d_head = 2;
+  c.max_seq_len = 8;
+  for (int i = 0; i < 12; i++) {
+    c.position = (moh__position_kind)(i / 3);
+    small_must(moh__config_set_heads(&c, heads[i % 3], &err), &err);
+    c.norm = i % 2 == 0 ? MOH__NORM_RMS : MOH__NORM_LAYER;
+    c.ffn = i % 4 < 2 ? MOH__FFN_SWIGLU : MOH__FFN_RELU;
+    c.pre_norm = c.final_norm = i % 8 < 4;
+    c.gate_scale = (moh__gate_scale)(i / 4);
+    c.n_kv_heads = 1 << i % 3;
+    c.tied = i % 5 == 0;
+    c.output_projection = i % 7 != 0;
+    c.d_model = c.output_projection ? 4 : 8;
+    assert_same_logits(state, &c);
+  }
 }
 
 static void saving_twice_gives_the_same_bytes(void **state) {
@@ -144,9 +206,9 @@ static void fields_for_other_readers(void **state) {
   const char *text;
   int64_t value;
   small_dir(dir, 1);
-  small_must(moh__json_load(&json, temp_path(state, "m/tokenizer_config.json"),
-                      NULL),
-       NULL);
+  small_must(moh__json_load(
+                 &json, temp_path(state, "m/tokenizer_config.json"), NULL),
+             NULL);
   assert_int_equal(moh__json_get_string(json, "chat_template", &text, NULL),
                    MOH_OK);
   assert_non_null(strstr(text, "add_generation_prompt"));
@@ -154,7 +216,7 @@ static void fields_for_other_readers(void **state) {
   assert_string_equal(text, "</s>");
   json_decref(json);
   small_must(moh__json_load(&json, temp_path(state, "m/config.json"), NULL),
-       NULL);
+             NULL);
   moh__json_get_int(json, "eos_token_id", 0, 99, &value, NULL);
   assert_int_equal(value, moh__tokenizer_end(tokenizer));
   json_decref(json);
@@ -321,8 +383,8 @@ static void write_items(void **state, const moh__st_item *items, size_t n) {
   const char *dir = temp_path(state, "m");
   moh_error err;
   small_must(moh__safetensors_write(temp_path(state, "m/model.safetensors"),
-                              items, n, NULL, &err),
-       &err);
+                                    items, n, NULL, &err),
+             &err);
   forge(state, dir, NULL);
 }
 
@@ -521,6 +583,7 @@ static void weights_that_are_not_finite_stay_out(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_DIR(the_same_bits_come_back),
+      WITH_DIR(every_option_has_the_same_logits),
       WITH_DIR(saving_twice_gives_the_same_bytes),
       WITH_DIR(a_writable_model_is_a_copy),
       WITH_DIR(a_mapped_model_saves_over_itself),
