@@ -258,8 +258,12 @@ static void sizes_have_limits(void **state) {
  * another field, but not for itself. */
 static void limits_are_the_stated_ones(void **state) {
   (void)state;
+  static const int64_t largest[MOH__N_SIZES] = {
+      1 << 24, 1 << 20, 1 << 22, 1 << 10, 1 << 12, 1 << 12, 256, 1 << 20};
   for (int i = 0; i < MOH__N_SIZES; i++) {
     const moh__int_field *field = &moh__config_sizes[i];
+    assert_int_equal(field->min, 1);
+    assert_int_equal(field->max, largest[i]);
     const int64_t inside[] = {field->min, field->max};
     const int64_t outside[] = {field->min - 1, field->max + 1};
     for (int j = 0; j < 2; j++) {
