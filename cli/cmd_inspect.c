@@ -101,13 +101,18 @@ static int64_t working_bytes(const costs *c) {
 }
 
 static int64_t inference_bytes(const costs *c) {
-  return c->model.data + c->model.packed +
-         (int64_t)c->session.pages + working_bytes(c);
+  return c->model.data + c->model.packed + (int64_t)c->session.pages +
+         working_bytes(c);
+}
+
+/* Packed for both directions. */
+static int64_t training_weights(const costs *c) {
+  return c->model.data + c->model.packed + c->model.packed_back;
 }
 
 static int64_t training_bytes(const costs *c) {
-  return c->model.data + c->model.packed + c->model.grads +
-         c->model.moments + (int64_t)c->arena;
+  return training_weights(c) + c->model.grads + c->model.moments +
+         (int64_t)c->arena;
 }
 
 /* Share of the multiply-adds that skipping heads saves, in %. */
@@ -152,7 +157,7 @@ static void print_memory(const moh__box *box, const costs *c) {
            "memory for training, %" PRId64 " x %" PRId64 " tokens",
            c->batch, c->context);
   moh__box_section(box, title);
-  print_bytes(box, "weights", c->model.data + c->model.packed);
+  print_bytes(box, "weights", training_weights(c));
   print_bytes(box, "gradients", c->model.grads);
   print_bytes(box, "moments", c->model.moments);
   print_bytes(box, "activations", (int64_t)c->arena);

@@ -93,13 +93,14 @@ static bool is_cpu_known(void) {
   if (cpu == NULL || moh__kernel_named(cpu) != NULL) return true;
   fprintf(stderr,
           "moh: MOH_CPU is '%s', which this program or this processor has "
-          "not; use avx512, avx2, base or reference, or unset it\n",
+          "not; use avx512bf16, avx512, avx2, base or reference, or unset "
+          "it\n",
           cpu);
   return false;
 }
 
-/* A closed pipe ends the program quietly, as SIGPIPE does, whatever the parent
- * process has set. */
+/* A closed pipe ends the program quietly, as SIGPIPE does, whatever the
+ * parent process has set. */
 static void end_by_closed_pipes(void) {
   sigset_t pipe;
   signal(SIGPIPE, SIG_DFL);

@@ -105,7 +105,8 @@ static void put_exits(FILE *out) {
 static void put_environment(FILE *out) {
   put_section(out, "ENVIRONMENT");
   put_item(out, "MOH_CPU",
-           "the kernels to compute with: avx512, avx2, base or reference; "
+           "the kernels to compute with: avx512bf16, avx512, avx2, base or "
+           "reference; "
            "without it the best ones that the processor has");
   put_item(out, "NO_COLOR",
            "when it is set and not empty, no colours on a terminal");

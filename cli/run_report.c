@@ -75,14 +75,18 @@ static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
                                run->options.context, true, arena, err);
 }
 
+/* Packed for both directions. */
+static int64_t weights_of(const moh__model_bytes *bytes) {
+  return bytes->data + bytes->packed + bytes->packed_back;
+}
+
 moh_status moh__run_check_memory(const moh__run *run, moh_error *err) {
   moh__number need, there;
   moh__model_bytes bytes;
   size_t arena;
   MOH_TRY(measure(run, &bytes, &arena, err));
-  double total = (double)bytes.data + (double)bytes.packed +
-                 (double)bytes.grads + (double)bytes.moments +
-                 (double)arena;
+  double total = (double)weights_of(&bytes) + (double)bytes.grads +
+                 (double)bytes.moments + (double)arena;
   double machine =
       (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
   if (machine <= 0 || total <= machine) return MOH_OK;
@@ -101,7 +105,7 @@ static moh_status forecast_memory(const moh__run *run, moh_error *err) {
   MOH_TRY(measure(run, &bytes, &arena, err));
   fprintf(stderr,
           "%-9s %s weights, %s gradients and moments, %s activations\n",
-          "memory", moh__number_bytes(&weights, bytes.data + bytes.packed),
+          "memory", moh__number_bytes(&weights, weights_of(&bytes)),
           moh__number_bytes(&training, bytes.grads + bytes.moments),
           moh__number_bytes(&activations, (int64_t)arena));
   return MOH_OK;

@@ -86,7 +86,7 @@ build_and_test() {
 test_cpus() {
   local cpu
   heading "instruction sets"
-  for cpu in reference base avx2 avx512; do
+  for cpu in reference base avx2 avx512 avx512bf16; do
     if MOH_CPU=$cpu build/release/moh --version >/dev/null 2>&1; then
       MOH_CPU=$cpu check "training and generation with $cpu" ctest --preset release \
         -R '^(trainer|transformer|cli_generate)$' || true

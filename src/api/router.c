@@ -1,12 +1,13 @@
 /*
- * The head router of moh.h: the op that models use, on a tape of its own with
- * the caller's arrays as parameters and input.
+ * The head router of moh.h: the op that models use, on a tape of its own
+ * with the caller's arrays as parameters and input.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/handles.h"
 #include "api/sized.h"
+#include "base/checked.h"
 #include "op/op.h"
 
 enum {
@@ -91,8 +92,8 @@ static void set_shape(moh_router *router, const moh_router_options *o) {
                              o->n_shared, o->d_model),
       .w_routed = set_matrix(router, 1, moh__router_has_routed(&shape),
                              o->n_routed, o->d_model),
-      .w_mix = set_matrix(router, 2, moh__router_has_mix(&shape), 2,
-                          o->d_model),
+      .w_mix =
+          set_matrix(router, 2, moh__router_has_mix(&shape), 2, o->d_model),
       .balance_weight = o->balance_weight,
       .z_weight = o->z_weight};
   router->x.cols = o->d_model;
@@ -105,8 +106,8 @@ static moh_status open_router(moh_router *router,
   for (int i = 0; i < N_MATRICES; i++) {
     moh__param *w = &router->matrices[i];
     if (w->n == 0) continue;
-    size_t n = (size_t)moh__param_packed_size(w);
-    w->packed = aligned_alloc(MOH__ALIGN, n * sizeof(real));
+    int64_t n = moh__round_up(moh__param_packed_bytes(w), MOH__ALIGN);
+    w->packed = aligned_alloc(MOH__ALIGN, (size_t)n);
     if (w->packed == NULL)
       return moh__fail(err, MOH_ERR_MEMORY, "no memory for a router");
   }
@@ -119,8 +120,8 @@ moh_status moh_router_new(moh_router **router,
   MOH__NEED(router, err);
   *router = NULL;
   moh_router_options o = defaults;
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_router_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_router_options", err));
   MOH_TRY(check_options(&o, err));
   moh_router *made = calloc(1, sizeof(*made));
   if (made == NULL)
@@ -189,8 +190,8 @@ static void set_weights(moh_router *router,
 static moh_status copy_plan(moh_plan **out, const moh__plan *plan,
                             const real *gates, moh_error *err) {
   int32_t n = moh__plan_entries(plan);
-  MOH_TRY(moh__plan_handle_new(out, plan->n_rows, plan->n_candidates, n,
-                               err));
+  MOH_TRY(
+      moh__plan_handle_new(out, plan->n_rows, plan->n_candidates, n, err));
   moh__plan *copy = &(*out)->inner;
   size_t bytes = (size_t)n * sizeof(int32_t);
   memcpy(copy->start, plan->start,

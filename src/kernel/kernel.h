@@ -1,16 +1,16 @@
 /*
  * Compute kernels: work on arrays of `real`, know rows, never a plan.
  *
- * One table of functions, chosen once at start: the plain reference (complete,
- * readable, the only one built in double), or one source per kernel compiled
- * for baseline x86-64, AVX2 + FMA, AVX-512, or NEON. MOH_CPU=reference, base,
- * avx2 or avx512 overrides the choice.
+ * One table of functions, chosen once at start: the plain reference
+ * (complete, readable, the only one built in double), or one source per
+ * kernel compiled for baseline x86-64, AVX2 + FMA, AVX-512, or NEON.
+ * MOH_CPU=reference, base, avx2, avx512 or avx512bf16 overrides the choice.
  *
  * The rule of bits. Every element of a matrix product starts from the value
  * that C holds and adds its terms with k ascending, one multiply-add at a
- * time, whatever the shape of a tile, the row lists, the operand's layout or
- * the number of threads. Adding 0 x w then changes nothing: skipping a row
- * gives the same bits as computing it with a zero factor.
+ * time, whatever the shape of a tile, the row lists, the operand's layout
+ * or the number of threads. Adding 0 x w then changes nothing: skipping a
+ * row gives the same bits as computing it with a zero factor.
  */
 #ifndef MOH_KERNEL_KERNEL_H
 #define MOH_KERNEL_KERNEL_H
@@ -23,8 +23,9 @@
 #include "base/status.h"
 
 enum {
-  MOH__PANEL = 64,    /* outputs in a weight panel; keys in a page */
-  MOH__MAX_HEAD = 256 /* largest d_head: attention scratch is sized for it */
+  MOH__PANEL = 64, /* outputs in a weight panel; keys in a page */
+  MOH__MAX_HEAD =
+      256 /* largest d_head: attention scratch is sized for it */
 };
 
 /* Width of panel p of n outputs: 64, the last one rounded up to 16. */
@@ -38,16 +39,30 @@ static inline int64_t moh__packed_size(int64_t k, int64_t n) {
   return k * ((n + 15) / 16 * 16);
 }
 
+/* The upper half of an IEEE 754 binary32: 8 bits of exponent, 7 of the
+ * significand. */
+typedef uint16_t moh__bf16;
+
+/* The same in bf16, where k is rounded up to even. */
+static inline int64_t moh__packed_size_bf16(int64_t k, int64_t n) {
+  return moh__packed_size((k + 1) / 2 * 2, n);
+}
+
 /*
  * C[cr(i)][j] (+)= sum over k ascending of A(i, k) B(k, j),
  * i < m, j < n. Rows are a base plus 32-bit indices; NULL means i itself.
  *
  * gemm:    A(i, k) = a[ar(i) * lda + k]; cr(i) may scatter.
- * gemm_at: A(i, k) = a[ak(k) * lda + i] (A transposed), B rows by bk(k):
- *          weight gradients. c_rows must be NULL.
- * B is packed in panels, (k, j) at b + 64 p k_total + k * width(p) + j - 64 p
- * with p = j / 64, or plain with rows ldb apart (ldb > 0). Rows of C that
- * c_rows names must be distinct.
+ * gemm_at: A(i, k) = a[ak(k) * lda + i] (A transposed), B plain with rows
+ * by bk(k): weight gradients. c_rows must be NULL. B is packed in panels,
+ * (k, j) at b + 64 p k_total + k * width(p) + j - 64 p with p = j / 64, or
+ * plain with rows ldb apart (ldb > 0). Rows of C that c_rows names must be
+ * distinct.
+ *
+ * bf16: both operands are rounded to bf16 (to nearest, ties to even) and
+ * products added up in f32, by pairs of k. gemm's B is then packed, in b16:
+ * (k, j) at b16 + 64 p k_even + (k / 2 * width(p) + j - 64 p) * 2 + k % 2,
+ * with k_even the depth rounded up to even and 0 where it exceeds k.
  */
 typedef struct moh__gemm {
   int64_t m, n, k;
@@ -55,18 +70,21 @@ typedef struct moh__gemm {
   int64_t lda;
   const int32_t *a_rows; /* gemm: [m] or NULL; gemm_at: [k] or NULL */
   const real *b;
-  int64_t ldb;           /* 0: packed panels */
+  int64_t ldb; /* 0: packed panels */
+  const moh__bf16 *b16;
   const int32_t *b_rows; /* gemm_at: [k] or NULL */
   real *c;
   int64_t ldc;
   const int32_t *c_rows; /* gemm: [m] or NULL */
   bool accumulate;       /* start from C; otherwise from 0 */
+  bool bf16;
 } moh__gemm;
 
 /*
- * Keys and values of one KV head of one sequence, in pages of 64 keys: page p
- * is at pages + page_ids[p] * page_stride and holds K transposed, [d_head][64],
- * then V, [64][d_head]. What lies behind the last key is never used.
+ * Keys and values of one KV head of one sequence, in pages of 64 keys: page
+ * p is at pages + page_ids[p] * page_stride and holds K transposed,
+ * [d_head][64], then V, [64][d_head]. What lies behind the last key is
+ * never used.
  */
 typedef struct moh__keys {
   const real *pages;
@@ -75,10 +93,10 @@ typedef struct moh__keys {
 } moh__keys;
 
 /*
- * Causal softmax attention of one head's list of queries of one sequence over
- * the keys that each may see: key j for a query at position pos[i] when
- * j <= pos[i]. Never forms a T x T matrix.
- *   S_ij = scale q_i . k_j,  P = softmax_j(S),  o_i = sum_j P_ij v_j
+ * Causal softmax attention of one head's list of queries of one sequence
+ * over the keys that each may see: key j for a query at position pos[i]
+ * when j <= pos[i]. Never forms a T x T matrix. S_ij = scale q_i . k_j,  P
+ * = softmax_j(S),  o_i = sum_j P_ij v_j
  */
 typedef struct moh__attention {
   int64_t n;          /* queries */
@@ -107,10 +125,11 @@ typedef struct moh__attention_grad {
 } moh__attention_grad;
 
 /*
- * One step of Adam (Kingma and Ba, arXiv 1412.6980) with weight decay: apart
- * from the gradient (`decay`, AdamW: Loshchilov and Hutter, arXiv 1711.05101,
- * algorithm 2) or in it (`l2`: g += l2 w). With v_max, AMSGrad: the largest v
- * so far takes v's place in the step (Reddi et al., ICLR 2018).
+ * One step of Adam (Kingma and Ba, arXiv 1412.6980) with weight decay:
+ * apart from the gradient (`decay`, AdamW: Loshchilov and Hutter, arXiv
+ * 1711.05101, algorithm 2) or in it (`l2`: g += l2 w). With v_max, AMSGrad:
+ * the largest v so far takes v's place in the step (Reddi et al., ICLR
+ * 2018).
  */
 typedef struct moh__adamw {
   real lr, beta1, beta2, eps, decay, l2;
@@ -129,8 +148,8 @@ typedef struct moh__kernels {
   real (*dot)(const real *x, const real *y, int64_t n);
   real (*sum)(const real *x, int64_t n);
   real (*max)(const real *x, int64_t n); /* n > 0; NaN is passed on */
-  void (*add)(real *y, const real *x, int64_t n);          /* y += x */
-  void (*axpy)(real *y, real a, const real *x, int64_t n); /* y += a x */
+  void (*add)(real *y, const real *x, int64_t n);           /* y += x */
+  void (*axpy)(real *y, real a, const real *x, int64_t n);  /* y += a x */
   void (*scale)(real *y, real a, const real *x, int64_t n); /* y = a x */
   /* y = (x - shift) * a * gain; gain may be NULL (all ones) */
   void (*scale_gain)(real *y, const real *x, real shift, real a,
@@ -154,28 +173,47 @@ extern const moh__kernels moh__kernels_reference;
 /* The table in use. The first call chooses; thread safe. */
 const moh__kernels *moh__kernel(void);
 
-/* A table by name ("reference", "base", "avx2", "avx512"), NULL when this
+/* A table by name ("reference", "base", "avx2", ...), NULL when this
  * build or this processor has none such. For tests and benchmarks. */
 const moh__kernels *moh__kernel_named(const char *name);
 
 /* Replaces the table in use; for tests and benchmarks, between jobs. */
 void moh__kernel_use(const moh__kernels *table);
 
-/* gemm and gemm_at over a pool: the rows and columns of C are cut into fixed
+/* gemm and gemm_at over a pool: the rows and columns of C are cut into
  * pieces, so the result does not depend on the number of threads. */
 void moh__gemm_run(moh__pool *pool, const moh__gemm *g);
 void moh__gemm_at_run(moh__pool *pool, const moh__gemm *g);
 
-/* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`. */
+/* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`.
+ */
 typedef void moh__range_fn(void *context, int64_t begin, int64_t end,
                            void *scratch);
 void moh__range_run(moh__pool *pool, int64_t n, int64_t grain,
                     moh__range_fn *fn, void *context);
 
-/* Packs B(k, j) = src[j * ld + k] (a weight as files hold it: one row of k
- * inputs for each of n outputs) into panels; see moh__packed_size. */
+/* Packs B into panels, see moh__packed_size: transposed, B(k, j) = src[j *
+ * ld + k] (a weight as files hold it: one row of k inputs for each of n
+ * outputs), or by rows, B(k, j) = src[k * ld + j] (the same weight in
+ * backward). */
 void moh__pack_transposed(real *dst, const real *src, int64_t ld, int64_t k,
                           int64_t n);
+void moh__pack_rows(real *dst, const real *src, int64_t ld, int64_t k,
+                    int64_t n);
+void moh__pack_transposed_bf16(moh__bf16 *dst, const real *src, int64_t ld,
+                               int64_t k, int64_t n);
+void moh__pack_rows_bf16(moh__bf16 *dst, const real *src, int64_t ld,
+                         int64_t k, int64_t n);
+
+/* Rounds to nearest, ties to even; NaN stays NaN. */
+moh__bf16 moh__bf16_of(real x);
+static inline real moh__bf16_value(moh__bf16 x) {
+  union {
+    uint32_t u;
+    float f;
+  } bits = {(uint32_t)x << 16};
+  return (real)bits.f;
+}
 
 /* Writes key row k[d] and value row v[d] as key number `slot` of a page. */
 void moh__page_write(real *page, int64_t d, int64_t slot, const real *k,

@@ -1,13 +1,13 @@
 /*
- * Work over a thread pool. What is cut, and where, depends on the shape
- * alone; each piece writes its own part of the output.
+ * Work over a thread pool: each piece writes its own part of the output,
+ * and no element depends on the cut.
  */
 #include "base/checked.h"
 #include "kernel/kernel.h"
 
 enum {
-  PIECE_ROWS = 96,            /* rows of C in a piece: a multiple of 6 */
-  PIECE_COLUMNS = 4 * MOH__PANEL,
+  PIECES = 3,             /* of a thread: the last to end is waited for */
+  LEAST_ROWS = 48,        /* of a piece: B is read once for each piece */
   SMALL_PRODUCT = 1 << 15 /* multiply-adds below which one thread does it */
 };
 
@@ -31,9 +31,19 @@ static moh__gemm piece_of(const gemm_job *job, int64_t i, int64_t j) {
   else
     g.c_rows += i;
   g.n = g.n - j < job->columns ? g.n - j : job->columns;
-  g.b += g.ldb == 0 ? j * g.k : j; /* j is a multiple of a panel */
+  if (g.b16 != NULL)
+    g.b16 += j * ((g.k + 1) / 2 * 2);
+  else
+    g.b += g.ldb == 0 ? j * g.k : j; /* j is a multiple of a panel */
   g.c += j;
   return g;
+}
+
+static void run_product(const moh__gemm *g, bool at, void *scratch) {
+  if (at)
+    moh__kernel()->gemm_at(g, scratch);
+  else
+    moh__kernel()->gemm(g, scratch);
 }
 
 static void run_piece(void *context, int64_t task, void *scratch) {
@@ -41,26 +51,47 @@ static void run_piece(void *context, int64_t task, void *scratch) {
   int64_t i = task / job->n_across * job->rows;
   int64_t j = task % job->n_across * job->columns;
   moh__gemm g = piece_of(job, i, j);
-  if (job->at)
-    moh__kernel()->gemm_at(&g, scratch);
-  else
-    moh__kernel()->gemm(&g, scratch);
+  run_product(&g, job->at, scratch);
+}
+
+static void run_whole(void *context, int64_t task, void *scratch) {
+  (void)task;
+  const gemm_job *job = context;
+  run_product(job->g, job->at, scratch);
+}
+
+static int64_t divide_up(int64_t n, int64_t by) {
+  return (n + by - 1) / by;
+}
+
+/*
+ * Cuts C into equal pieces, a few for each thread: along the columns by
+ * panels, and along the rows where panels are too few. Every element is one
+ * chain whatever the cut, so the number of threads may decide it.
+ */
+static void cut(gemm_job *job, int64_t n_threads) {
+  const moh__gemm *g = job->g;
+  int64_t wanted = n_threads * PIECES;
+  int64_t panels = divide_up(g->n, MOH__PANEL);
+  int64_t across = panels < wanted ? panels : wanted;
+  job->columns = divide_up(panels, across) * MOH__PANEL;
+  job->n_across = divide_up(g->n, job->columns);
+  int64_t down = divide_up(wanted, job->n_across);
+  int64_t most = divide_up(g->m, LEAST_ROWS);
+  if (down > most) down = most;
+  job->rows = moh__round_up(divide_up(g->m, down), 6);
 }
 
 static void run(moh__pool *pool, const moh__gemm *g, bool at) {
   if (g->m == 0 || g->n == 0) return;
-  gemm_job job = {.g = g,
-                  .at = at,
-                  .rows = PIECE_ROWS,
-                  .columns = PIECE_COLUMNS};
-  if (g->m * g->n * g->k <= SMALL_PRODUCT) {
-    job.rows = g->m;
-    job.columns = moh__round_up(g->n, MOH__PANEL);
-  } else if (g->m <= PIECE_ROWS) {
-    job.columns = MOH__PANEL;
+  gemm_job job = {.g = g, .at = at};
+  int n_threads = moh__pool_threads(pool);
+  if (n_threads == 1 || g->m * g->n * g->k <= SMALL_PRODUCT) {
+    moh__pool_run(pool, 1, run_whole, &job);
+    return;
   }
-  job.n_across = (g->n + job.columns - 1) / job.columns;
-  int64_t n_down = (g->m + job.rows - 1) / job.rows;
+  cut(&job, n_threads);
+  int64_t n_down = divide_up(g->m, job.rows);
   moh__pool_run(pool, n_down * job.n_across, run_piece, &job);
 }
 

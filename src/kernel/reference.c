@@ -11,8 +11,18 @@ static int64_t row_at(const int32_t *index, int64_t i) {
   return index == NULL ? i : index[i];
 }
 
+static real rounded(const moh__gemm *g, real x) {
+  return g->bf16 ? moh__bf16_value(moh__bf16_of(x)) : x;
+}
+
 /* B(k, j) of a packed or plain operand; b_rows only with plain ones. */
 static real b_at(const moh__gemm *g, int64_t k, int64_t j) {
+  if (g->b16 != NULL) {
+    int64_t p = j / MOH__PANEL;
+    int64_t depth = (g->k + 1) / 2 * 2;
+    int64_t at = k / 2 * moh__panel_width(g->n, p) + j % MOH__PANEL;
+    return moh__bf16_value(g->b16[p * MOH__PANEL * depth + at * 2 + k % 2]);
+  }
   if (g->ldb > 0) return g->b[row_at(g->b_rows, k) * g->ldb + j];
   int64_t p = j / MOH__PANEL;
   return g->b[p * MOH__PANEL * g->k + k * moh__panel_width(g->n, p) +
@@ -26,7 +36,8 @@ static void reference_gemm(const moh__gemm *g, void *scratch) {
     real *c = g->c + row_at(g->c_rows, i) * g->ldc;
     for (int64_t j = 0; j < g->n; j++) {
       real sum = g->accumulate ? c[j] : 0;
-      for (int64_t k = 0; k < g->k; k++) sum += a[k] * b_at(g, k, j);
+      for (int64_t k = 0; k < g->k; k++)
+        sum += rounded(g, a[k]) * b_at(g, k, j);
       c[j] = sum;
     }
   }
@@ -40,7 +51,8 @@ static void reference_gemm_at(const moh__gemm *g, void *scratch) {
       real *c = g->c + i * g->ldc + j;
       real sum = g->accumulate ? *c : 0;
       for (int64_t k = 0; k < g->k; k++)
-        sum += g->a[row_at(g->a_rows, k) * g->lda + i] * b_at(g, k, j);
+        sum += rounded(g, g->a[row_at(g->a_rows, k) * g->lda + i]) *
+               rounded(g, b_at(g, k, j));
       *c = sum;
     }
   }

@@ -1,8 +1,8 @@
 /*
  * Vectors of MOH_SIMD_LANES floats by the compiler's vector extensions: one
  * source for SSE2, AVX2, AVX-512 and NEON. Included by the simd_*.c files
- * only, each compiled once per instruction set; SIMD(x) gives every build its
- * own names.
+ * only, each compiled once per instruction set; SIMD(x) gives every build
+ * its own names.
  */
 #ifndef MOH_KERNEL_SIMD_H
 #define MOH_KERNEL_SIMD_H
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-
 #include "kernel/kernel.h"
 
 #define VL MOH_SIMD_LANES
@@ -58,6 +57,50 @@ INLINE void store_up_to(float *p, vf v, int64_t left) {
     store_part(p, v, left);
 }
 
+/* A tile's sums, mr rows of nv vectors (constants), from C and back to it.
+ * c NULL: from zero. */
+INLINE void load_tile(vf *sum, const int width, float *const *c,
+                      const int mr, const int nv) {
+  UNROLL
+  for (int i = 0; i < mr; i++) {
+    UNROLL
+    for (int j = 0; j < nv; j++)
+      sum[i * width + j] = c == NULL ? (vf){0} : load(c[i] + j * VL);
+  }
+}
+INLINE void store_tile(const vf *sum, const int width, float *const *c,
+                       const int mr, const int nv) {
+  UNROLL
+  for (int i = 0; i < mr; i++) {
+    UNROLL
+    for (int j = 0; j < nv; j++) store(c[i] + j * VL, sum[i * width + j]);
+  }
+}
+
+/* Stands in for rows of C whose last vector is not whole: n rows of
+ * `columns` floats are copied here and back. */
+typedef struct edge {
+  float rows[8][4 * VL];
+  float *c[8];
+} edge;
+
+INLINE void edge_enter(edge *e, float **c, int n, int64_t columns) {
+  for (int r = 0; r < n; r++) {
+    memset(e->rows[r], 0, sizeof(e->rows[r]));
+    memcpy(e->rows[r], c[r], (size_t)columns * sizeof(float));
+    e->c[r] = c[r];
+    c[r] = e->rows[r];
+  }
+}
+INLINE void edge_leave(const edge *e, int n, int64_t columns) {
+  for (int r = 0; r < n; r++)
+    memcpy(e->c[r], e->rows[r], (size_t)columns * sizeof(float));
+}
+
+INLINE int64_t row_at(const int32_t *index, int64_t i) {
+  return index == NULL ? i : index[i];
+}
+
 INLINE vf choose(vi mask, vf yes, vf no) {
   return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
@@ -76,8 +119,9 @@ INLINE float lanes_sum(vf v) {
 /*
  * exp(x) with a relative error under 2e-7: x = n ln 2 + r, |r| <= ln 2 / 2,
  * a polynomial of degree 7 for exp(r) (Taylor with the coefficients of
- * Cephes' expf), then n is added to the exponent. exp(0) is exactly 1; below
- * -87.3 the result is exactly 0, above 88.7 it is infinite; NaN stays NaN.
+ * Cephes' expf), then n is added to the exponent. exp(0) is exactly 1;
+ * below -87.3 the result is exactly 0, above 88.7 it is infinite; NaN stays
+ * NaN.
  */
 INLINE vf vexp(vf x) {
   vf clamped = choose((vi)(x < -87.3f), splat(-87.3f), x);
@@ -103,6 +147,8 @@ INLINE vf vexp(vf x) {
 /* Between the simd_*.c files of one instruction set. */
 void SIMD(gemm)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
+void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch);
+void SIMD(gemm_at_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(attention)(const moh__attention *a, void *scratch);
 void SIMD(attention_grad)(const moh__attention_grad *b, void *scratch);
 

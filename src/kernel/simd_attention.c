@@ -1,18 +1,18 @@
 /*
- * Tiled causal attention of one head's list of queries, forward and backward
- * (the tiling of FlashAttention, arXiv 2205.14135 and 2307.08691): blocks of
- * queries against pages of keys, a running maximum and sum per query, never a
- * T x T matrix.
+ * Tiled causal attention of one head's list of queries, forward and
+ * backward (the tiling of FlashAttention, arXiv 2205.14135 and 2307.08691):
+ * blocks of queries against pages of keys, a running maximum and sum per
+ * query, never a T x T matrix.
  *
  * A query's result does not depend on its neighbours in the list: keys are
  * taken in the same steps for all, a masked score has weight exactly 0, and
  * a step in which a query sees nothing leaves it as it was.
  */
-#include "kernel/simd.h"
+#include "kernel/simd_tile.h"
 
 enum {
-  BQ = 48,             /* queries of a block */
-  BK = 4 * MOH__PANEL, /* keys of a forward step */
+  BQ = 48,                              /* queries of a block */
+  BK = 4 * MOH__PANEL,                  /* keys of a forward step */
   GEMM_SCRATCH = MOH__SCRATCH_BYTES / 2 /* second half: for gemm */
 };
 
@@ -111,8 +111,8 @@ static void weighted_values(const moh__attention *a, int64_t i0,
   }
 }
 
-/* One query's step: the scores s of keys from key0 on become weights, and its
- * running maximum and sum (and o, so far) move along. */
+/* One query's step: the scores s of keys from key0 on become weights, and
+ * its running maximum and sum (and o, so far) move along. */
 static void softmax_step(const moh__attention *a, int64_t i, int64_t key0,
                          int64_t n_keys, float *s, float *max, float *sum) {
   int64_t visible = at_most(a->pos[i] + 1 - key0, n_keys);
@@ -166,14 +166,15 @@ void SIMD(attention)(const moh__attention *a, void *scratch) {
     forward_block(a, i, at_most(a->n - i, BQ), s, scratch);
 }
 
-/* ---- backward: a page of keys against all queries that see some of it ---- */
+/* ---- backward: a page of keys against all queries that see some of it
+ * ---- */
 
 /* Scratch of backward, for one page. */
 typedef struct page_work {
-  float *p;      /* [BQ][64] weights P */
-  float *ds;     /* [BQ][64] dP, then dS */
-  float *k;      /* [64][d] keys by rows */
-  float *vt;     /* [d][64] values transposed */
+  float *p;  /* [BQ][64] weights P */
+  float *ds; /* [BQ][64] dP, then dS */
+  float *k;  /* [64][d] keys by rows */
+  float *vt; /* [d][64] values transposed */
   int64_t key0;
   int64_t n_keys;
   void *scratch;
@@ -182,7 +183,8 @@ typedef struct page_work {
 static void transpose(float *dst, const float *src, int64_t rows,
                       int64_t cols) {
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < cols; c++) dst[c * rows + r] = src[r * cols + c];
+    for (int64_t c = 0; c < cols; c++)
+      dst[c * rows + r] = src[r * cols + c];
 }
 
 /* (rows x d) times a [d][64] panel -> out [rows][64] */
@@ -212,8 +214,8 @@ static void row_weights(const moh__attention_grad *b, int64_t i,
   const float *d_o = b->d_o + i * a->d;
   const float *o = a->o + i * a->d;
   for (int64_t c = 0; c < a->d; c += VL)
-    total += load_up_to(d_o + c, a->d - c, 0) *
-             load_up_to(o + c, a->d - c, 0);
+    total +=
+        load_up_to(d_o + c, a->d - c, 0) * load_up_to(o + c, a->d - c, 0);
   float row_d = lanes_sum(total);
   int64_t j = 0;
   for (; j < visible; j++) ds[j] = a->scale * p[j] * (ds[j] - row_d);
@@ -222,8 +224,8 @@ static void row_weights(const moh__attention_grad *b, int64_t i,
 
 /* dst (keys x d) += w^T x over the block's queries */
 static void add_key_grad(const page_work *w, const float *weights,
-                         const float *x, int64_t rows, int64_t d, float *dst,
-                         int64_t ld) {
+                         const float *x, int64_t rows, int64_t d,
+                         float *dst, int64_t ld) {
   moh__gemm g = {.m = w->n_keys,
                  .n = d,
                  .k = rows,

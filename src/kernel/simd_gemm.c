@@ -1,207 +1,92 @@
 /*
- * Matrix products over row lists, on one thread. A tile of up to 6 rows by
- * NRV vectors of C stays in registers while k runs; it starts from C, so every
- * element is one chain of multiply-adds with k ascending (kernel.h, the rule
- * of bits). Rows of A are read where they are, through row indices: gathering
- * costs nothing.
+ * Products of f32 matrices on one thread: which parts of A and B are copied
+ * together (packed) before the tiles run over them, and in what order.
  */
-#include "kernel/simd.h"
+#include "kernel/simd_tile.h"
 
-#if VL == 16 || (VL == 4 && defined(__aarch64__))
-enum { MR = 6, NRV = 4 }; /* 32 registers: 24 sums */
-#else
-enum { MR = 6, NRV = 2 }; /* 16 registers: 12 sums */
-#endif
 enum {
-  NR = NRV * VL,
-  KC = 512 /* depth of a block: 64 columns of it stay in the L2 cache */
+  KC = 512,    /* depth of a block of gemm: 64 columns of B stay in L2 */
+  MC = 96,     /* rows of A at a time, where B is packed: they stay in L2 */
+  KC_AT = 384, /* the same of gemm_at, */
+  NC_AT = 256, /* its columns of B packed at a time */
+  MC_AT = 192, /* and its rows of A: a multiple of MR */
+  FEW_ROWS = 24 /* of A, for which B is not worth packing */
 };
 
-/* One tile's work. Either a_row (A by rows) or at (A transposed) is used. */
-typedef struct tile {
-  int64_t k;
-  const float *a_row[MR];
-  const float *at;
-  int64_t lda;
-  const int32_t *a_index; /* of k, for at */
-  const float *b;
-  int64_t ldb;
-  const int32_t *b_index; /* of k */
-  float *c[MR];
-  int64_t columns; /* that exist, <= NR */
-  bool from_c;
-} tile;
-
-INLINE int64_t row_at(const int32_t *index, int64_t k) {
-  return index == NULL ? k : index[k];
-}
-
-INLINE void load_sums(const tile *t, const int mr, const int nv,
-                      vf sum[MR][NRV]) {
-  UNROLL
-  for (int i = 0; i < mr; i++) {
-    UNROLL
-    for (int j = 0; j < nv; j++) {
-      if (!t->from_c)
-        sum[i][j] = (vf){0};
-      else
-        sum[i][j] = load_up_to(t->c[i] + j * VL, t->columns - j * VL, 0);
-    }
-  }
-}
-
-INLINE void store_sums(const tile *t, const int mr, const int nv,
-                       vf sum[MR][NRV]) {
-  UNROLL
-  for (int i = 0; i < mr; i++) {
-    UNROLL
-    for (int j = 0; j < nv; j++)
-      store_up_to(t->c[i] + j * VL, sum[i][j], t->columns - j * VL);
-  }
-}
-
-/* at, mr and nv are constants wherever this is expanded. */
-INLINE void run_tile(const tile *t, const bool at, const int mr,
-                     const int nv) {
-  vf sum[MR][NRV];
-  load_sums(t, mr, nv, sum);
-  const float *a[MR];
-  UNROLL
-  for (int i = 0; i < mr; i++) a[i] = t->a_row[i];
-  for (int64_t k = 0; k < t->k; k++) {
-    const float *b = t->b + (at ? row_at(t->b_index, k) : k) * t->ldb;
-    const float *ak = at ? t->at + row_at(t->a_index, k) * t->lda : NULL;
-    vf bv[NRV];
-    UNROLL
-    for (int j = 0; j < nv; j++) bv[j] = load(b + j * VL);
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-      vf x = splat(at ? ak[i] : a[i][k]);
-      UNROLL
-      for (int j = 0; j < nv; j++) sum[i][j] += x * bv[j];
-    }
-  }
-  store_sums(t, mr, nv, sum);
-}
-
-#define TILE(at, mr, nv)                                                  \
-  static __attribute__((noinline)) void tile_##at##_##mr##_##nv(          \
-      const tile *t) {                                                    \
-    run_tile(t, at, mr, nv);                                              \
-  }
-#define TILES_OF(at, nv) \
-  TILE(at, 1, nv) TILE(at, 2, nv) TILE(at, 4, nv) TILE(at, 6, nv)
-#define ROW_OF(at, nv)                                      \
-  {                                                         \
-    tile_##at##_1_##nv, tile_##at##_2_##nv, tile_##at##_4_##nv, \
-        tile_##at##_6_##nv                                  \
-  }
-#if VL == 16 || (VL == 4 && defined(__aarch64__))
-#define TILES(at) \
-  TILES_OF(at, 1) TILES_OF(at, 2) TILES_OF(at, 3) TILES_OF(at, 4)
-#define TABLE(at) \
-  { ROW_OF(at, 1), ROW_OF(at, 2), ROW_OF(at, 3), ROW_OF(at, 4) }
-#else
-#define TILES(at) TILES_OF(at, 1) TILES_OF(at, 2)
-#define TABLE(at) \
-  { ROW_OF(at, 1), ROW_OF(at, 2) }
-#endif
-
-TILES(0)
-TILES(1)
-
-typedef void tile_fn(const tile *t);
-/* [A transposed][vectors - 1][rows: 1, 2, 4, 6] */
-static tile_fn *const tiles[2][NRV][4] = {TABLE(0), TABLE(1)};
-
-/* The largest tile that fits into the rows that are left. */
-INLINE int tile_size(int64_t rows_left, int *rows) {
-  static const int sizes[4] = {1, 2, 4, 6};
-  int which = 3;
-  while (sizes[which] > rows_left) which--;
-  *rows = sizes[which];
-  return which;
-}
+/* ---- C = A B, A by rows ---- */
 
 /* A block of depth kc from k0 of one panel of columns. */
 typedef struct block {
   const moh__gemm *g;
-  bool at;
   int64_t k0, kc;
+  int64_t i0, rows;
   int64_t j0, columns;
-  const float *b; /* at (k0, j0) */
+  const float *b; /* at (k0, j0), readable in whole vectors */
   int64_t ldb;
-  const int32_t *b_index;
 } block;
-
-static void set_rows(const block *s, int64_t i0, int rows, tile *t) {
-  const moh__gemm *g = s->g;
-  for (int i = 0; i < rows; i++) {
-    int64_t ci = row_at(g->c_rows, i0 + i);
-    t->c[i] = g->c + ci * g->ldc + s->j0;
-    if (!s->at)
-      t->a_row[i] = g->a + row_at(g->a_rows, i0 + i) * g->lda + s->k0;
-  }
-  if (!s->at) return;
-  t->a_index = g->a_rows == NULL ? NULL : g->a_rows + s->k0;
-  t->at = g->a + i0 + (g->a_rows == NULL ? s->k0 * g->lda : 0);
-}
 
 static void run_block(const block *s) {
   const moh__gemm *g = s->g;
   tile t = {.k = s->kc,
-            .lda = g->lda,
             .b = s->b,
             .ldb = s->ldb,
-            .b_index = s->b_index,
-            .columns = s->columns,
             .from_c = g->accumulate || s->k0 > 0};
-  int nv = (int)((s->columns + VL - 1) / VL);
+  tile_fn *const *row = SIMD(tiles)[0][(s->columns + VL - 1) / VL - 1];
   int rows = 0;
-  for (int64_t i = 0; i < g->m; i += rows) {
-    int which = tile_size(g->m - i, &rows);
-    set_rows(s, i, rows, &t);
-    tiles[s->at][nv - 1][which](&t);
+  for (int64_t i = s->i0; i < s->i0 + s->rows; i += rows) {
+    int which = tile_size(s->i0 + s->rows - i, &rows);
+    for (int r = 0; r < rows; r++) {
+      t.a_row[r] = g->a + row_at(g->a_rows, i + r) * g->lda + s->k0;
+      t.c[r] = g->c + row_at(g->c_rows, i + r) * g->ldc + s->j0;
+    }
+    run_columns(row[which], &t, rows, s->columns);
   }
 }
 
-/* Copies the last columns of a plain B, which do not fill whole vectors, into
- * scratch with zeros behind them. */
-static void pad_columns(block *s, float *scratch) {
-  int64_t width = (s->columns + VL - 1) / VL * VL;
-  for (int64_t k = 0; k < s->kc; k++) {
-    float *row = scratch + k * width;
-    memset(row, 0, (size_t)width * sizeof(float));
-    memcpy(row, s->b + row_at(s->b_index, k) * s->ldb,
-           (size_t)s->columns * sizeof(float));
+/* Rows of plain B, `columns` of them behind each other up to whole vectors,
+ * zeros behind the last column. b_rows NULL: rows from k0 on. */
+static void pack_rows(float *dst, const float *b, int64_t ldb,
+                      const int32_t *b_rows, int64_t k0, int64_t kc,
+                      int64_t columns) {
+  int64_t width = moh__round_up(columns, VL);
+  for (int64_t k = 0; k < kc; k++, dst += width) {
+    const float *src = b + row_at(b_rows, k0 + k) * ldb;
+    int64_t j = 0;
+    for (; j + VL <= columns; j += VL) store(dst + j, load(src + j));
+    if (j < columns) store(dst + j, load_part(src + j, columns - j, 0));
   }
-  s->b = scratch;
-  s->ldb = width;
-  s->b_index = NULL;
 }
 
 static void run_plain(block *s, float *scratch) {
   const moh__gemm *g = s->g;
+  bool in_place = g->m <= FEW_ROWS || g->ldb <= MOH__PANEL;
   for (s->j0 = 0; s->j0 < g->n; s->j0 += NR) {
     s->columns = g->n - s->j0 < NR ? g->n - s->j0 : NR;
     s->ldb = g->ldb;
-    s->b_index = g->b_rows == NULL ? NULL : g->b_rows + s->k0;
-    s->b = g->b + s->j0 + (s->b_index == NULL ? s->k0 * g->ldb : 0);
-    if (s->columns % VL != 0) pad_columns(s, scratch);
+    s->b = g->b + s->k0 * g->ldb + s->j0;
+    if (!in_place || s->columns % VL != 0) {
+      pack_rows(scratch, g->b + s->j0, g->ldb, NULL, s->k0, s->kc,
+                s->columns);
+      s->b = scratch;
+      s->ldb = moh__round_up(s->columns, VL);
+    }
     run_block(s);
   }
 }
 
 static void run_packed(block *s) {
   const moh__gemm *g = s->g;
-  for (s->j0 = 0; s->j0 < g->n; s->j0 += NR) {
-    int64_t p = s->j0 / MOH__PANEL;
-    int64_t width = moh__panel_width(g->n, p);
-    s->columns = g->n - s->j0 < NR ? g->n - s->j0 : NR;
-    s->ldb = width;
-    s->b_index = NULL;
-    s->b = g->b + p * MOH__PANEL * g->k + s->k0 * width + s->j0 % MOH__PANEL;
-    run_block(s);
+  for (s->i0 = 0; s->i0 < g->m; s->i0 += MC) {
+    s->rows = g->m - s->i0 < MC ? g->m - s->i0 : MC;
+    for (s->j0 = 0; s->j0 < g->n; s->j0 += NR) {
+      int64_t p = s->j0 / MOH__PANEL;
+      int64_t width = moh__panel_width(g->n, p);
+      s->columns = g->n - s->j0 < NR ? g->n - s->j0 : NR;
+      s->ldb = width;
+      s->b =
+          g->b + p * MOH__PANEL * g->k + s->k0 * width + s->j0 % MOH__PANEL;
+      run_block(s);
+    }
   }
 }
 
@@ -211,11 +96,18 @@ static void clear_c(const moh__gemm *g) {
            (size_t)g->n * sizeof(float));
 }
 
-static void run_gemm(const moh__gemm *g, bool at, float *scratch) {
+/* Equal blocks of at most `most`. */
+INLINE int64_t block_depth(int64_t k, int64_t most) {
+  int64_t n = (k + most - 1) / most;
+  return n == 0 ? 0 : (k + n - 1) / n;
+}
+
+void SIMD(gemm)(const moh__gemm *g, void *scratch) {
   if (g->k == 0 && !g->accumulate) clear_c(g);
-  for (int64_t k0 = 0; k0 < g->k; k0 += KC) {
-    block s = {.g = g, .at = at, .k0 = k0};
-    s.kc = g->k - k0 < KC ? g->k - k0 : KC;
+  int64_t depth = block_depth(g->k, KC);
+  for (int64_t k0 = 0; k0 < g->k; k0 += depth) {
+    block s = {.g = g, .k0 = k0, .rows = g->m};
+    s.kc = g->k - k0 < depth ? g->k - k0 : depth;
     if (g->ldb == 0)
       run_packed(&s);
     else
@@ -223,10 +115,94 @@ static void run_gemm(const moh__gemm *g, bool at, float *scratch) {
   }
 }
 
-void SIMD(gemm)(const moh__gemm *g, void *scratch) {
-  run_gemm(g, false, scratch);
+/* ---- C = A^T B ---- */
+
+/* From one tile of packed A to the next: a cache line more than a tile, as
+ * all of them are written in turns and powers of two share a cache set. */
+INLINE int64_t tile_stride(int64_t kc) { return kc * MR + 16; }
+
+/* Columns i0.. of A as tiles, [kc][MR] each. */
+static void pack_columns(float *dst, const moh__gemm *g, int64_t i0,
+                         int64_t rows, int64_t k0, int64_t kc) {
+  int64_t stride = tile_stride(kc);
+  int64_t whole = rows / MR;
+  size_t rest = (size_t)(rows % MR) * sizeof(float);
+  for (int64_t k = 0; k < kc; k++) {
+    const float *src = g->a + row_at(g->a_rows, k0 + k) * g->lda + i0;
+    float *to = dst + k * MR;
+    for (int64_t i = 0; i < whole; i++, to += stride, src += MR)
+      memcpy(to, src, MR * sizeof(float));
+    memcpy(to, src, rest);
+  }
+}
+
+/* A block of gemm_at: depth kc from k0, its packed B. */
+typedef struct at_block {
+  const moh__gemm *g;
+  int64_t k0, kc;
+  int64_t j0, columns; /* of the packed B, panels of NR */
+  const float *b;
+  float *a; /* scratch for packed A; NULL: A is read in place */
+} at_block;
+
+static void run_at_panel(const at_block *s, int64_t i0, int64_t rows,
+                         int64_t j, int64_t columns) {
+  const moh__gemm *g = s->g;
+  tile t = {.k = s->kc,
+            .b = s->b + j * s->kc,
+            .ldb = moh__round_up(columns, VL),
+            .from_c = g->accumulate || s->k0 > 0};
+  tile_fn *const *row = SIMD(tiles)[1][(columns + VL - 1) / VL - 1];
+  int n = 0;
+  for (int64_t i = i0; i < i0 + rows; i += n) {
+    int which = tile_size(i0 + rows - i, &n);
+    for (int r = 0; r < n; r++)
+      t.c[r] = g->c + (i + r) * g->ldc + s->j0 + j;
+    if (s->a != NULL) {
+      t.at = s->a + (i - i0) / MR * tile_stride(s->kc) + (i - i0) % MR;
+      t.at_step = MR;
+    } else {
+      t.at_step = g->lda;
+      t.a_index = g->a_rows == NULL ? NULL : g->a_rows + s->k0;
+      t.at = g->a + i + (g->a_rows == NULL ? s->k0 * g->lda : 0);
+    }
+    run_columns(row[which], &t, n, columns);
+  }
+}
+
+static void run_at_block(const at_block *s) {
+  const moh__gemm *g = s->g;
+  for (int64_t i0 = 0; i0 < g->m; i0 += MC_AT) {
+    int64_t rows = g->m - i0 < MC_AT ? g->m - i0 : MC_AT;
+    if (s->a != NULL) pack_columns(s->a, g, i0, rows, s->k0, s->kc);
+    for (int64_t j = 0; j < s->columns; j += NR)
+      run_at_panel(s, i0, rows, j,
+                   s->columns - j < NR ? s->columns - j : NR);
+  }
+}
+
+/* All columns j0.. of B, in panels of NR. */
+static void pack_b(float *dst, const at_block *s) {
+  const moh__gemm *g = s->g;
+  for (int64_t j = 0; j < s->columns; j += NR) {
+    int64_t columns = s->columns - j < NR ? s->columns - j : NR;
+    pack_rows(dst + j * s->kc, g->b + s->j0 + j, g->ldb, g->b_rows, s->k0,
+              s->kc, columns);
+  }
 }
 
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch) {
-  run_gemm(g, true, scratch);
+  float *b = scratch;
+  float *a = b + KC_AT * NC_AT;
+  if (g->k == 0 && !g->accumulate) clear_c(g);
+  int64_t depth = block_depth(g->k, KC_AT);
+  for (int64_t j0 = 0; j0 < g->n; j0 += NC_AT)
+    for (int64_t k0 = 0; k0 < g->k; k0 += depth) {
+      at_block s = {.g = g, .k0 = k0, .j0 = j0, .b = b};
+      s.kc = g->k - k0 < depth ? g->k - k0 : depth;
+      s.columns = g->n - j0 < NC_AT ? g->n - j0 : NC_AT;
+      s.a = s.columns > NR ? a : NULL;
+      pack_b(b, &s);
+      run_at_block(&s);
+    }
 }

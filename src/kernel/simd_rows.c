@@ -147,11 +147,27 @@ static void rows_adamw(const moh__adamw *a, float *w, const float *g,
   }
 }
 
+/* ---- the table ---- */
+
+static void rows_gemm(const moh__gemm *g, void *scratch) {
+  if (g->bf16)
+    SIMD(gemm_bf16)(g, scratch);
+  else
+    SIMD(gemm)(g, scratch);
+}
+
+static void rows_gemm_at(const moh__gemm *g, void *scratch) {
+  if (g->bf16)
+    SIMD(gemm_at_bf16)(g, scratch);
+  else
+    SIMD(gemm_at)(g, scratch);
+}
+
 const moh__kernels SIMD(kernels);
 const moh__kernels SIMD(kernels) = {
     .name = SIMD_TEXT(MOH_SIMD_NAME),
-    .gemm = SIMD(gemm),
-    .gemm_at = SIMD(gemm_at),
+    .gemm = rows_gemm,
+    .gemm_at = rows_gemm_at,
     .attention = SIMD(attention),
     .attention_grad = SIMD(attention_grad),
     .dot = rows_dot,

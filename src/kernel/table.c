@@ -16,6 +16,7 @@ extern const moh__kernels moh__kernels_base;
 #if defined(MOH_HAVE_X86_KERNELS)
 extern const moh__kernels moh__kernels_avx2;
 extern const moh__kernels moh__kernels_avx512;
+extern const moh__kernels moh__kernels_avx512bf16;
 
 static bool has_avx2(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -25,6 +26,9 @@ static bool has_avx512(void) {
          __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");
+}
+static bool has_avx512bf16(void) {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 
@@ -38,6 +42,7 @@ typedef struct entry {
 /* Best first. */
 static const entry entries[] = {
 #if defined(MOH_HAVE_X86_KERNELS)
+    {&moh__kernels_avx512bf16, has_avx512bf16},
     {&moh__kernels_avx512, has_avx512},
     {&moh__kernels_avx2, has_avx2},
 #endif

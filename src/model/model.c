@@ -191,22 +191,60 @@ void moh__model_zero_grads(moh__model *model, moh__pool *pool) {
                  model->grads);
 }
 
+static int64_t aligned_bytes(int64_t bytes) {
+  return moh__round_up(bytes, MOH__ALIGN);
+}
+
+/* Bytes of packed weights, for backward too when there are gradients. */
+static int64_t packed_bytes(const moh__model *model) {
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    n += aligned_bytes(moh__param_packed_bytes(w));
+    if (model->grads != NULL)
+      n += aligned_bytes(moh__param_packed_back_bytes(w));
+  }
+  return n;
+}
+
 static moh_status alloc_packed(moh__model *model, moh_error *err) {
-  int64_t n = block_size(model, moh__param_packed_size);
-  model->packed = alloc_block(n);
-  if (model->packed == NULL) return no_memory(err, "packed weights", n);
-  real *next = model->packed;
+  int64_t n = packed_bytes(model);
+  char *next = aligned_alloc(MOH__ALIGN, (size_t)n + MOH__ALIGN);
+  model->packed = next;
+  if (next == NULL) return no_memory(err, "packed weights", n);
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
-    int64_t size = moh__param_packed_size(w);
-    if (size > 0) w->packed = next;
-    next += moh__round_up(size, ALIGN_ELEMENTS);
+    if (w->grouping == MOH__PACK_NONE) continue;
+    w->packed = next;
+    next += aligned_bytes(moh__param_packed_bytes(w));
+    if (model->grads == NULL) continue;
+    w->packed_back = next;
+    next += aligned_bytes(moh__param_packed_back_bytes(w));
   }
+  model->packed_for_backward = model->grads != NULL;
   return MOH_OK;
+}
+
+static void free_packed(moh__model *model) {
+  free(model->packed);
+  model->packed = NULL;
+  for (int i = 0; i < model->n_params; i++)
+    model->params[i].packed = model->params[i].packed_back = NULL;
+}
+
+void moh__model_set_precision(moh__model *model, moh__precision precision) {
+  if (model->precision == precision) return;
+  free_packed(model);
+  model->precision = precision;
+  for (int i = 0; i < model->n_params; i++)
+    if ((model->params[i].flags & MOH__PARAM_ROUTER) == 0)
+      model->params[i].precision = precision;
 }
 
 moh_status moh__model_pack(moh__model *model, moh__pool *pool,
                            moh_error *err) {
+  if (model->grads != NULL && !model->packed_for_backward)
+    free_packed(model);
   if (model->packed == NULL) MOH_TRY(alloc_packed(model, err));
   for (int i = 0; i < model->n_params; i++)
     moh__param_pack(&model->params[i], pool);
@@ -243,10 +281,13 @@ int64_t moh__model_count_routers(const moh__model *model) {
 moh__model_bytes moh__model_measure(const moh__model *model) {
   int64_t size = sizeof(real);
   int64_t grads = block_size(model, trained_size) * size;
-  moh__model_bytes bytes = {
-      .data = block_size(model, plain_size) * size,
-      .grads = grads,
-      .moments = 2 * grads,
-      .packed = block_size(model, moh__param_packed_size) * size};
+  moh__model_bytes bytes = {.data = block_size(model, plain_size) * size,
+                            .grads = grads,
+                            .moments = 2 * grads};
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    bytes.packed += aligned_bytes(moh__param_packed_bytes(w));
+    bytes.packed_back += aligned_bytes(moh__param_packed_back_bytes(w));
+  }
   return bytes;
 }

@@ -1,6 +1,7 @@
 /*
- * A model: its configuration, its parameters by name, and the tables derived
- * from them. Read-only once loaded, so any number of sessions may share it.
+ * A model: its configuration, its parameters by name, and the tables
+ * derived from them. Read-only once loaded, so any number of sessions may
+ * share it.
  */
 #ifndef MOH_MODEL_MODEL_H
 #define MOH_MODEL_MODEL_H
@@ -19,8 +20,10 @@ typedef struct moh__model {
   void *layout;      /* the architecture's pointers into params */
   void *owner;       /* what the data lies in, and how to free it */
   void (*owner_free)(void *owner);
-  real *grads;  /* one block for all */
-  real *packed; /* one block for all */
+  real *grads;              /* one block for all */
+  moh__precision precision; /* of all matrices but routers */
+  void *packed;             /* one block for all */
+  bool packed_for_backward;
 } moh__model;
 
 /* An empty model of a checked configuration: no parameters yet. */
@@ -29,14 +32,15 @@ moh_status moh__model_new(moh__model **out, const moh__config *config,
 void moh__model_free(moh__model *model);
 
 /* Declares a parameter (n_dims of shape), without memory. For src/arch. The
- * pointers that it and moh__model_param return hold until the next declare. */
-moh_status moh__model_declare(moh__model *model, const char *name, int n_dims,
-                              const int64_t *shape, unsigned flags,
-                              moh__grouping grouping, int64_t n_groups,
-                              moh_error *err);
+ * pointers that it and moh__model_param return hold until the next declare.
+ */
+moh_status moh__model_declare(moh__model *model, const char *name,
+                              int n_dims, const int64_t *shape,
+                              unsigned flags, moh__grouping grouping,
+                              int64_t n_groups, moh_error *err);
 
-/* Makes the tables that running needs. Not before the parameters are known to
- * be there: the tables of a configuration alone may be large. */
+/* Makes the tables that running needs. Not before the parameters are known
+ * to be there: the tables of a configuration alone may be large. */
 moh_status moh__model_make_tables(moh__model *model, moh_error *err);
 
 /* By name; NULL when there is none. */
@@ -51,20 +55,28 @@ moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
 moh_status moh__model_alloc_grads(moh__model *model, moh_error *err);
 void moh__model_zero_grads(moh__model *model, moh__pool *pool);
 
-/* Allocates what is missing of the packed weights and renews all of them. */
+/* What the next moh__model_pack makes of the weights: f32 until this is
+ * called. Routers stay f32, as do norms, tables that are looked up, and
+ * `data`. */
+void moh__model_set_precision(moh__model *model, moh__precision precision);
+
+/* Renews the packed weights: for forward, and, once there are gradients,
+ * for backward; allocates what is missing of them. */
 moh_status moh__model_pack(moh__model *model, moh__pool *pool,
                            moh_error *err);
 
-/* A weight that is not finite is MOH_ERR_DIVERGED with the tensor's name. */
+/* A weight that is not finite is MOH_ERR_DIVERGED with the tensor's name.
+ */
 moh_status moh__model_check_finite(const moh__model *model, moh_error *err);
 
 /* Numbers counted from the tensors, buffers left out. */
 int64_t moh__model_count(const moh__model *model);
 int64_t moh__model_count_routers(const moh__model *model);
 
-/* Bytes of data, of gradients and moments when training, of packed weights. */
+/* Bytes of data, of gradients and moments when training, of packed weights,
+ * and of those for backward. */
 typedef struct moh__model_bytes {
-  int64_t data, grads, moments, packed;
+  int64_t data, grads, moments, packed, packed_back;
 } moh__model_bytes;
 moh__model_bytes moh__model_measure(const moh__model *model);
 

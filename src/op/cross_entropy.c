@@ -1,8 +1,8 @@
 /*
  * Output projection and cross entropy in one, by chunks of rows: a chunk's
- * logits are computed, turned into the loss and into their own gradient, and
- * passed on to x and W before the next chunk. With p = softmax(z), z = W x:
- *   loss = ln sum exp(z) - z_target,   dz = weight (p - onehot(target))
+ * logits are computed, turned into the loss and into their own gradient,
+ * and passed on to x and W before the next chunk. With p = softmax(z), z =
+ * W x: loss = ln sum exp(z) - z_target,   dz = weight (p - onehot(target))
  */
 #include <string.h>
 
@@ -53,17 +53,28 @@ static void finish_rows(void *context, int64_t begin, int64_t end,
 static void pass_back(const chunk_job *job, int64_t rows) {
   int64_t d = job->x->cols;
   int64_t n = job->w->shape[0];
-  moh__gemm dx = {.m = rows, .n = d, .k = n,
-                  .a = job->logits, .lda = n,
-                  .b = job->w->data, .ldb = d,
-                  .c = job->x->g + job->first * d, .ldc = d,
+  moh__gemm dx = {.m = rows,
+                  .n = d,
+                  .k = n,
+                  .a = job->logits,
+                  .lda = n,
+                  .c = job->x->g + job->first * d,
+                  .ldc = d,
                   .accumulate = true};
+  moh__param_operand(job->w, 0, true, &dx);
   moh__gemm_run(job->tape->pool, &dx);
   if (!moh__param_is_trained(job->w)) return;
-  moh__gemm dw = {.m = n, .n = d, .k = rows,
-                  .a = job->logits, .lda = n,
-                  .b = job->x->v + job->first * d, .ldb = d,
-                  .c = job->w->grad, .ldc = d, .accumulate = true};
+  moh__gemm dw = {.m = n,
+                  .n = d,
+                  .k = rows,
+                  .a = job->logits,
+                  .lda = n,
+                  .b = job->x->v + job->first * d,
+                  .ldb = d,
+                  .c = job->w->grad,
+                  .ldc = d,
+                  .accumulate = true,
+                  .bf16 = job->w->precision == MOH__PRECISION_BF16};
   moh__gemm_at_run(job->tape->pool, &dw);
 }
 
@@ -71,10 +82,14 @@ static void run_chunk(chunk_job *job) {
   int64_t d = job->x->cols;
   int64_t left = job->x->rows - job->first;
   int64_t rows = left < CHUNK ? left : CHUNK;
-  moh__gemm z = {.m = rows, .n = job->w->shape[0], .k = d,
-                 .a = job->x->v + job->first * d, .lda = d,
-                 .b = moh__param_panels(job->w, 0),
-                 .c = job->logits, .ldc = job->w->shape[0]};
+  moh__gemm z = {.m = rows,
+                 .n = job->w->shape[0],
+                 .k = d,
+                 .a = job->x->v + job->first * d,
+                 .lda = d,
+                 .c = job->logits,
+                 .ldc = job->w->shape[0]};
+  moh__param_operand(job->w, 0, false, &z);
   moh__gemm_run(job->tape->pool, &z);
   moh__range_run(job->tape->pool, rows, 8, finish_rows, job);
   if (job->tape->recording) pass_back(job, rows);
@@ -83,8 +98,12 @@ static void run_chunk(chunk_job *job) {
 void moh__op_cross_entropy(moh__tape *tape, moh__tensor *x, moh__param *w,
                            const int32_t *targets, const real *weights,
                            real *loss) {
-  chunk_job job = {.tape = tape, .x = x, .w = w, .targets = targets,
-                   .weights = weights, .loss = loss};
+  chunk_job job = {.tape = tape,
+                   .x = x,
+                   .w = w,
+                   .targets = targets,
+                   .weights = weights,
+                   .loss = loss};
   size_t mark = moh__tape_mark(tape);
   int64_t rows = x->rows < CHUNK ? x->rows : CHUNK;
   job.logits = moh__tape_reals(tape, rows * w->shape[0]);

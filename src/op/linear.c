@@ -16,16 +16,28 @@ static void linear_backward(moh__tape *tape, void *context) {
   int64_t n = s->x->rows;
   int64_t in = s->x->cols;
   int64_t out = s->y->cols;
-  moh__gemm dx = {.m = n, .n = in, .k = out,
-                  .a = s->y->g, .lda = out,
-                  .b = s->w->data, .ldb = in,
-                  .c = s->x->g, .ldc = in, .accumulate = true};
+  moh__gemm dx = {.m = n,
+                  .n = in,
+                  .k = out,
+                  .a = s->y->g,
+                  .lda = out,
+                  .c = s->x->g,
+                  .ldc = in,
+                  .accumulate = true};
+  moh__param_operand(s->w, 0, true, &dx);
   moh__gemm_run(tape->pool, &dx);
   if (!moh__param_is_trained(s->w)) return;
-  moh__gemm dw = {.m = out, .n = in, .k = n,
-                  .a = s->y->g, .lda = out,
-                  .b = s->x->v, .ldb = in,
-                  .c = s->w->grad, .ldc = in, .accumulate = true};
+  moh__gemm dw = {.m = out,
+                  .n = in,
+                  .k = n,
+                  .a = s->y->g,
+                  .lda = out,
+                  .b = s->x->v,
+                  .ldb = in,
+                  .c = s->w->grad,
+                  .ldc = in,
+                  .accumulate = true,
+                  .bf16 = s->w->precision == MOH__PRECISION_BF16};
   moh__gemm_at_run(tape->pool, &dw);
 }
 
@@ -41,10 +53,14 @@ moh__tensor *moh__op_linear(moh__tape *tape, moh__tensor *x,
     s->w = w;
   }
   if (moh__tape_counting(tape)) return y;
-  moh__gemm g = {.m = x->rows, .n = out, .k = in,
-                 .a = x->v, .lda = in,
-                 .b = moh__param_panels(w, 0),
-                 .c = y->v, .ldc = out};
+  moh__gemm g = {.m = x->rows,
+                 .n = out,
+                 .k = in,
+                 .a = x->v,
+                 .lda = in,
+                 .c = y->v,
+                 .ldc = out};
+  moh__param_operand(w, 0, false, &g);
   moh__gemm_run(tape->pool, &g);
   return y;
 }

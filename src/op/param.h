@@ -1,7 +1,8 @@
 /*
  * A parameter: a trained (or stored) tensor, and the weight handle that
- * kernels read. `data` has the layout of the file; `packed` is derived from it
- * and head-major: one panel block per group (a head, an expert).
+ * kernels read. `data` has the layout of the file and is f32; `packed` and
+ * `packed_back` are derived from it, in the parameter's precision, and
+ * head-major: one panel block per group (a head, an expert).
  */
 #ifndef MOH_OP_PARAM_H
 #define MOH_OP_PARAM_H
@@ -11,6 +12,7 @@
 
 #include "base/pool.h"
 #include "base/real.h"
+#include "kernel/kernel.h"
 
 enum {
   MOH__PARAM_DECAY = 1 << 0,  /* weight decay applies */
@@ -23,10 +25,18 @@ enum {
 
 /* How a matrix is cut into groups for packing. */
 typedef enum moh__grouping {
-  MOH__PACK_NONE,    /* looked up or used element by element: never packed */
-  MOH__PACK_OUTPUTS, /* groups of rows (outputs): W_Q by head; 1 group: all */
+  MOH__PACK_NONE, /* looked up or used element by element: never packed */
+  MOH__PACK_OUTPUTS, /* groups of rows (outputs): W_Q by head; 1 group: all
+                      */
   MOH__PACK_INPUTS   /* groups of columns (inputs): W_O by head */
 } moh__grouping;
+
+/* What products with a weight compute in; the numbers are moh_precision's.
+ */
+typedef enum moh__precision {
+  MOH__PRECISION_F32,
+  MOH__PRECISION_BF16
+} moh__precision;
 
 enum { MOH__NAME_MAX = 96, MOH__DIMS_MAX = 3 };
 
@@ -39,11 +49,14 @@ typedef struct moh__param {
   moh__grouping grouping;
   int64_t n_groups;
   real *data;
-  real *grad;   /* NULL unless training */
-  real *packed; /* NULL when never packed */
+  real *grad; /* NULL unless training */
+  moh__precision precision;
+  void *packed;      /* for W x; NULL when never packed */
+  void *packed_back; /* for W^T dy; NULL unless training */
 } moh__param;
 
-/* Whether updates change it. Its gradient need not be computed otherwise. */
+/* Whether updates change it. Its gradient need not be computed otherwise.
+ */
 static inline bool moh__param_is_trained(const moh__param *w) {
   return w->grad != NULL && (w->flags & MOH__PARAM_FROZEN) == 0;
 }
@@ -58,13 +71,17 @@ static inline int64_t moh__param_group_out(const moh__param *w) {
                                           : w->shape[0];
 }
 
-/* Elements that `packed` needs, 0 when never packed. */
-int64_t moh__param_packed_size(const moh__param *w);
+/* Bytes that `packed` and `packed_back` need, 0 when never packed. */
+int64_t moh__param_packed_bytes(const moh__param *w);
+int64_t moh__param_packed_back_bytes(const moh__param *w);
 
-/* Packed panels of group g. */
-const real *moh__param_panels(const moh__param *w, int64_t g);
+/* Sets the B operand of a product with group g: W_g^T, or W_g when backward
+ * (from `data`, in f32, where there is no packed_back). */
+void moh__param_operand(const moh__param *w, int64_t g, bool backward,
+                        moh__gemm *product);
 
-/* Renews `packed` from `data`: after loading and after every update. */
+/* Renews `packed` and `packed_back` from `data`: after loading and after
+ * every update. */
 void moh__param_pack(moh__param *w, moh__pool *pool);
 
 #endif

@@ -25,38 +25,27 @@ typedef struct plan_job {
   const real *from; /* row- or entry-major input */
   real *to;
   int64_t in, out; /* of a group */
-  bool backward;   /* multiply by W_c^T: plain rows of the file's layout */
+  bool backward;   /* multiply by W_c^T */
 } plan_job;
-
-/* B of group c, and its row stride (0: packed). `in` x `out` as seen by the
- * product: forward in -> out, backward out -> in. */
-static void set_weights(const plan_job *job, int32_t c, moh__gemm *g) {
-  const moh__param *w = job->w;
-  if (!job->backward) {
-    g->b = moh__param_panels(w, c);
-    g->ldb = 0;
-    return;
-  }
-  g->ldb = w->shape[1];
-  g->b = w->grouping == MOH__PACK_OUTPUTS
-             ? w->data + c * moh__param_group_out(w) * w->shape[1]
-             : w->data + c * moh__param_group_in(w);
-}
 
 /* ---- rows in: task t is (candidate, block of its entries) ---- */
 
 static void gather_block(const plan_job *job, int32_t c, int32_t first,
                          int32_t count, void *scratch) {
   const moh__plan *plan = job->plan;
-  moh__gemm g = {.m = count, .n = job->out, .k = job->in,
-                 .a = job->from, .lda = job->in,
+  moh__gemm g = {.m = count,
+                 .n = job->out,
+                 .k = job->in,
+                 .a = job->from,
+                 .lda = job->in,
                  .c = job->to + (int64_t)first * job->out,
-                 .ldc = job->out, .accumulate = job->backward};
+                 .ldc = job->out,
+                 .accumulate = job->backward};
   if (plan->rows == NULL)
     g.a += (first - plan->start[c]) * job->in;
   else
     g.a_rows = plan->rows + first;
-  set_weights(job, c, &g);
+  moh__param_operand(job->w, c, job->backward, &g);
   moh__kernel()->gemm(&g, scratch);
 }
 
@@ -64,8 +53,7 @@ static void gather_task(void *context, int64_t task, void *scratch) {
   const plan_job *job = context;
   int32_t n = job->plan->n_candidates;
   int32_t c = (int32_t)(task % n);
-  int32_t first =
-      job->plan->start[c] + (int32_t)(task / n) * ENTRY_BLOCK;
+  int32_t first = job->plan->start[c] + (int32_t)(task / n) * ENTRY_BLOCK;
   int32_t left = job->plan->start[c + 1] - first;
   if (left <= 0) return;
   gather_block(job, c, first, left < ENTRY_BLOCK ? left : ENTRY_BLOCK,
@@ -78,7 +66,8 @@ static void gather(moh__tape *tape, plan_job *job) {
                 job);
 }
 
-/* ---- rows out: a task is a block of tokens, all candidates in order ---- */
+/* ---- rows out: a task is a block of tokens, all candidates in order ----
+ */
 
 static void scatter_candidate(const plan_job *job, int32_t c, int32_t t0,
                               int32_t t1, void *scratch) {
@@ -86,15 +75,19 @@ static void scatter_candidate(const plan_job *job, int32_t c, int32_t t0,
   int32_t first = moh__plan_lower_bound(plan, c, t0);
   int32_t last = moh__plan_lower_bound(plan, c, t1);
   if (first == last) return;
-  moh__gemm g = {.m = last - first, .n = job->out, .k = job->in,
+  moh__gemm g = {.m = last - first,
+                 .n = job->out,
+                 .k = job->in,
                  .a = job->from + (int64_t)first * job->in,
                  .lda = job->in,
-                 .c = job->to, .ldc = job->out, .accumulate = true};
+                 .c = job->to,
+                 .ldc = job->out,
+                 .accumulate = true};
   if (plan->rows == NULL)
     g.c += (first - plan->start[c]) * job->out;
   else
     g.c_rows = plan->rows + first;
-  set_weights(job, c, &g);
+  moh__param_operand(job->w, c, job->backward, &g);
   moh__kernel()->gemm(&g, scratch);
 }
 
@@ -133,8 +126,8 @@ static void save_node(plan_node *s, moh__tensor *x, moh__tensor *y,
   s->plan = plan;
 }
 
-/* dW_c: a product over the candidate's entries. rows_in says which operand is
- * indexed by token rows: x (gathered) or dy (scattered). */
+/* dW_c: a product over the candidate's entries. rows_in says which operand
+ * is indexed by token rows: x (gathered) or dy (scattered). */
 typedef struct weight_job {
   const plan_node *s;
   bool gathered;
@@ -148,11 +141,16 @@ static void weight_task(void *context, int64_t task, void *scratch) {
   int64_t first = s->plan->start[c];
   int64_t in = moh__param_group_in(s->w);
   int64_t out = moh__param_group_out(s->w);
-  moh__gemm g = {.m = out, .n = in,
+  moh__gemm g = {.m = out,
+                 .n = in,
                  .k = moh__plan_count(s->plan, c),
-                 .a = s->y->g, .lda = out,
-                 .b = s->x->v, .ldb = in,
-                 .ldc = s->w->shape[1], .accumulate = true};
+                 .a = s->y->g,
+                 .lda = out,
+                 .b = s->x->v,
+                 .ldb = in,
+                 .ldc = s->w->shape[1],
+                 .accumulate = true,
+                 .bf16 = s->w->precision == MOH__PRECISION_BF16};
   if (job->gathered) {
     g.a += first * out;
     g.b_rows = rows;
@@ -174,32 +172,43 @@ static void weight_grads(moh__tape *tape, const plan_node *s,
 
 static void gathered_backward(moh__tape *tape, void *context) {
   plan_node *s = context;
-  plan_job dx = {.plan = s->plan, .w = s->w,
-                 .from = s->y->g, .to = s->x->g,
-                 .in = s->y->cols, .out = s->x->cols, .backward = true};
+  plan_job dx = {.plan = s->plan,
+                 .w = s->w,
+                 .from = s->y->g,
+                 .to = s->x->g,
+                 .in = s->y->cols,
+                 .out = s->x->cols,
+                 .backward = true};
   scatter(tape, &dx);
   weight_grads(tape, s, true);
 }
 
 moh__tensor *moh__op_gathered_linear(moh__tape *tape, moh__tensor *x,
-                                     moh__param *w,
-                                     const moh__plan *plan) {
+                                     moh__param *w, const moh__plan *plan) {
   moh__tensor *y = moh__tape_tensor(tape, moh__plan_entries(plan),
                                     moh__param_group_out(w));
   save_node(moh__tape_push(tape, sizeof(plan_node), gathered_backward), x,
             y, w, plan);
   if (moh__tape_counting(tape)) return y;
-  plan_job job = {.plan = plan, .w = w, .from = x->v, .to = y->v,
-                  .in = x->cols, .out = y->cols};
+  plan_job job = {.plan = plan,
+                  .w = w,
+                  .from = x->v,
+                  .to = y->v,
+                  .in = x->cols,
+                  .out = y->cols};
   gather(tape, &job);
   return y;
 }
 
 static void scattered_backward(moh__tape *tape, void *context) {
   plan_node *s = context;
-  plan_job dx = {.plan = s->plan, .w = s->w,
-                 .from = s->y->g, .to = s->x->g,
-                 .in = s->y->cols, .out = s->x->cols, .backward = true};
+  plan_job dx = {.plan = s->plan,
+                 .w = s->w,
+                 .from = s->y->g,
+                 .to = s->x->g,
+                 .in = s->y->cols,
+                 .out = s->x->cols,
+                 .backward = true};
   gather(tape, &dx);
   weight_grads(tape, s, false);
 }
@@ -212,8 +221,12 @@ moh__tensor *moh__op_scattered_linear(moh__tape *tape, moh__tensor *x,
   save_node(moh__tape_push(tape, sizeof(plan_node), scattered_backward), x,
             y, w, plan);
   if (moh__tape_counting(tape)) return y;
-  plan_job job = {.plan = plan, .w = w, .from = x->v, .to = y->v,
-                  .in = x->cols, .out = y->cols};
+  plan_job job = {.plan = plan,
+                  .w = w,
+                  .from = x->v,
+                  .to = y->v,
+                  .in = x->cols,
+                  .out = y->cols};
   scatter(tape, &job);
   return y;
 }

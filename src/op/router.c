@@ -2,8 +2,8 @@
  * The head router as an op: logits from x, selection, plan and gates. In
  * backward, dL/dgates, the balance loss and the z-loss meet in the logits:
  *   dx += dlogits W,  dW += dlogits^T x    for W_s, W_r, W_h.
- * Logits come from the same product whatever the batch, in the same order of
- * additions: a token chooses the same heads alone and in company.
+ * Logits come from the same product whatever the batch, in the same order
+ * of additions: a token chooses the same heads alone and in company.
  */
 #include <string.h>
 
@@ -44,10 +44,14 @@ static moh__router_logits alloc_logits(moh__tape *tape,
 static void score(moh__tape *tape, const moh__tensor *x,
                   const moh__param *w, real *logits) {
   if (w == NULL) return;
-  moh__gemm g = {.m = x->rows, .n = w->shape[0], .k = w->shape[1],
-                 .a = x->v, .lda = x->cols,
-                 .b = moh__param_panels(w, 0),
-                 .c = logits, .ldc = w->shape[0]};
+  moh__gemm g = {.m = x->rows,
+                 .n = w->shape[0],
+                 .k = w->shape[1],
+                 .a = x->v,
+                 .lda = x->cols,
+                 .c = logits,
+                 .ldc = w->shape[0]};
+  moh__param_operand(w, 0, false, &g);
   moh__gemm_run(tape->pool, &g);
 }
 
@@ -56,16 +60,27 @@ static void score_back(moh__tape *tape, moh__tensor *x, moh__param *w,
   if (w == NULL) return;
   int64_t out = w->shape[0];
   int64_t in = w->shape[1];
-  moh__gemm dx = {.m = x->rows, .n = in, .k = out,
-                  .a = d_logits, .lda = out,
-                  .b = w->data, .ldb = in,
-                  .c = x->g, .ldc = in, .accumulate = true};
+  moh__gemm dx = {.m = x->rows,
+                  .n = in,
+                  .k = out,
+                  .a = d_logits,
+                  .lda = out,
+                  .c = x->g,
+                  .ldc = in,
+                  .accumulate = true};
+  moh__param_operand(w, 0, true, &dx);
   moh__gemm_run(tape->pool, &dx);
   if (!moh__param_is_trained(w)) return;
-  moh__gemm dw = {.m = out, .n = in, .k = x->rows,
-                  .a = d_logits, .lda = out,
-                  .b = x->v, .ldb = in,
-                  .c = w->grad, .ldc = in, .accumulate = true};
+  moh__gemm dw = {.m = out,
+                  .n = in,
+                  .k = x->rows,
+                  .a = d_logits,
+                  .lda = out,
+                  .b = x->v,
+                  .ldb = in,
+                  .c = w->grad,
+                  .ldc = in,
+                  .accumulate = true};
   moh__gemm_at_run(tape->pool, &dw);
 }
 
@@ -132,8 +147,8 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->balance = moh__balance_loss(
       s->logits.routed, s->used + shape->n_shared, heads_of(shape),
       (int32_t)s->x->rows, shape->n_routed, mean_p, s->load);
-  use->z = moh__z_loss(s->logits.routed, (int32_t)s->x->rows,
-                       shape->n_routed);
+  use->z =
+      moh__z_loss(s->logits.routed, (int32_t)s->x->rows, shape->n_routed);
 }
 
 static void select_heads(moh__tape *tape, router_node *s) {
@@ -154,14 +169,14 @@ static void alloc_node(moh__tape *tape, router_node *s) {
   int32_t active = shape->n_shared + shape->k;
   s->logits = alloc_logits(tape, shape, n);
   if (tape->recording) s->grads = alloc_logits(tape, shape, n);
-  s->used = moh__arena_alloc(tape->arena, (size_t)n * (size_t)heads_of(shape));
+  s->used =
+      moh__arena_alloc(tape->arena, (size_t)n * (size_t)heads_of(shape));
   moh__plan_new(&s->plan, tape->arena, n, heads_of(shape), n * active);
   s->gates = moh__tape_tensor(tape, (int64_t)n * active, 1);
   if (!tape->masked) return;
   moh__plan_first(&s->all, tape->arena, n, heads_of(shape),
                   heads_of(shape));
-  s->all_gates =
-      moh__tape_tensor(tape, (int64_t)n * heads_of(shape), 1);
+  s->all_gates = moh__tape_tensor(tape, (int64_t)n * heads_of(shape), 1);
 }
 
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,

@@ -12,8 +12,9 @@
 /* Calls check for every table here but the reference. */
 static inline void for_each_table(
     void (*check)(const moh__kernels *table)) {
-  static const char *const names[] = {"base", "avx2", "avx512"};
-  for (int i = 0; i < 3; i++) {
+  static const char *const names[] = {"base", "avx2", "avx512",
+                                      "avx512bf16"};
+  for (int i = 0; i < 4; i++) {
     const moh__kernels *table = moh__kernel_named(names[i]);
     if (table != NULL)
       check(table);

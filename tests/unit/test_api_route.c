@@ -1,7 +1,7 @@
 /*
- * Routing by itself through moh.h: the seed's examples, formulas written out,
- * the router against the op of the models bit for bit, its gradients against
- * differences along a direction, and wrong arguments.
+ * Routing by itself through moh.h: the seed's examples, formulas written
+ * out, the router against the op of the models bit for bit, its gradients
+ * against differences along a direction, and wrong arguments.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -58,8 +58,8 @@ static void softmax_and_its_gradient(void **state) {
     for (int i = 3 * row; i < 3 * row + 3; i++) {
       double expected = 10;
       for (int j = 3 * row; j < 3 * row + 3; j++)
-        expected += (double)d_p[j] * (double)p[j] *
-                    ((i == j) - (double)p[i]);
+        expected +=
+            (double)d_p[j] * (double)p[j] * ((i == j) - (double)p[i]);
       assert_true(fabs((double)d[i] - expected) < 1e-5);
     }
   must(moh_softmax(logits, 2, 3, logits, &err), &err); /* in place */
@@ -132,7 +132,8 @@ static void auxiliary_gradients(void **state) {
     for (int i = 3 * row; i < 3 * row + 3; i++) {
       double expected = .75 * (double)p[i] * ((double)load[i % 3] - dot);
       assert_true(fabs((double)d[i] - expected) < 1e-6);
-      assert_true(fabs((double)dz[i] - .5 * log(sum) * (double)p[i]) < 1e-6);
+      assert_true(fabs((double)dz[i] - .5 * log(sum) * (double)p[i]) <
+                  1e-6);
     }
   }
   assert_true(fabs((double)z - mean_square) < 1e-6);
@@ -259,7 +260,8 @@ static void the_router_is_the_models(void **state) {
   moh_error err;
   bench_open(&b, MOH_GATE_UNIT, 2);
   moh_plan *plan = forward(&b);
-  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err), &err);
+  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err),
+       &err);
 
   moh__pool *pool;
   moh__arena arena;
@@ -268,24 +270,32 @@ static void the_router_is_the_models(void **state) {
   must(moh__arena_init(&arena, 1 << 20, &err), &err);
   must(moh__tape_init(&tape, &arena, pool, &err), &err);
   moh__tape_reset(&tape, true);
-  float grads[N_ROUTED * D] = {0}, other[2 * 2 * D] = {0}, d_x[ROWS * D] = {0};
-  moh__param w[3] = {{.n_dims = 2, .shape = {N_SHARED, D}, .data = b.shared,
+  float grads[N_ROUTED * D] = {0}, other[2 * 2 * D] = {0},
+                         d_x[ROWS * D] = {0};
+  moh__param w[3] = {{.n_dims = 2,
+                      .shape = {N_SHARED, D},
+                      .data = b.shared,
                       .grad = other},
-                     {.n_dims = 2, .shape = {N_ROUTED, D}, .data = b.routed,
+                     {.n_dims = 2,
+                      .shape = {N_ROUTED, D},
+                      .data = b.routed,
                       .grad = grads},
-                     {.n_dims = 2, .shape = {2, D}, .data = b.mix,
+                     {.n_dims = 2,
+                      .shape = {2, D},
+                      .data = b.mix,
                       .grad = other + N_SHARED * D}};
   for (int i = 0; i < 3; i++) {
     w[i].grouping = MOH__PACK_OUTPUTS;
     w[i].n_groups = 1;
-    w[i].packed = calloc((size_t)moh__param_packed_size(&w[i]), 4);
+    w[i].packed = calloc((size_t)moh__param_packed_bytes(&w[i]), 1);
     moh__param_pack(&w[i], pool);
   }
-  moh__router_args args = {
-      .shape = {N_SHARED, N_ROUTED, K, MOH__GATE_UNIT},
-      .w_shared = &w[0], .w_routed = &w[1], .w_mix = &w[2],
-      .balance_weight = b.options.balance_weight,
-      .z_weight = b.options.z_weight};
+  moh__router_args args = {.shape = {N_SHARED, N_ROUTED, K, MOH__GATE_UNIT},
+                           .w_shared = &w[0],
+                           .w_routed = &w[1],
+                           .w_mix = &w[2],
+                           .balance_weight = b.options.balance_weight,
+                           .z_weight = b.options.z_weight};
   moh__tensor x = {.v = b.x, .g = d_x, .rows = ROWS, .cols = D};
   const moh__plan *inner;
   moh__tensor *gates = moh__op_head_router(&tape, &x, &args, &inner);
@@ -361,10 +371,12 @@ static void batches_may_grow(void **state) {
   for (int e = 0; e < N_ENTRIES; e++)
     assert_true(moh_plan_gates(plan)[e] == 1);
   moh_plan_free(plan);
-  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err), &err);
+  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err),
+       &err);
   float once[N_ROUTED * D];
   memcpy(once, b.d_routed, sizeof(once));
-  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err), &err);
+  must(moh_router_backward(b.router, b.upstream, &b.d_w, b.d_x, &err),
+       &err);
   for (int i = 0; i < N_ROUTED * D; i++)
     assert_true(fabsf(b.d_routed[i] - 2 * once[i]) <= 1e-5F);
   moh_router_free(b.router);

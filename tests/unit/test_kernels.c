@@ -84,7 +84,7 @@ static void make_operands(product *p, moh__rng *rng, int64_t m, int64_t n,
 static product make_product(moh__rng *rng, bool at, int options, int64_t m,
                             int64_t n, int64_t k) {
   product p = {.at = at, .options = options};
-  if (at && (options & LIST)) p.options &= ~PACKED; /* lists: plain B */
+  if (at) p.options &= ~PACKED; /* always plain */
   make_operands(&p, rng, m, n, k);
   p.g = (moh__gemm){.m = m,
                     .n = n,

@@ -1,7 +1,7 @@
 /*
- * Each operation alone against central differences, in double, at input scales
- * 0.05, 1 and 20, with random gradients from above. Plans have an empty list,
- * a full one and gathered ones.
+ * Each operation alone against central differences, in double, at input
+ * scales 0.05, 1 and 20, with random gradients from above. Plans have an
+ * empty list, a full one and gathered ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +44,8 @@ static real upstream(int64_t i) { return tiny_noise(50, (uint64_t)i); }
 static void make_plan(subject *s) {
   unsigned char used[N * HEADS] = {0};
   for (int t = 0; t < N; t++) {
-    used[t * HEADS] = 1;           /* head 0: all */
-    used[t * HEADS + 2] = t != 3;  /* head 1: none */
+    used[t * HEADS] = 1;          /* head 0: all */
+    used[t * HEADS + 2] = t != 3; /* head 1: none */
     used[t * HEADS + 3] = t % 2;
   }
   moh__plan_new(&s->plan, s->tape.arena, N, HEADS, N * HEADS);
@@ -96,8 +96,8 @@ static void add_param(moh__param *w, int n_dims, const int64_t *shape,
   w->n_groups = n_groups;
   w->data = calloc((size_t)w->n, sizeof(real));
   w->grad = calloc((size_t)w->n, sizeof(real));
-  w->packed =
-      calloc((size_t)moh__param_packed_size(w) + 1, sizeof(real));
+  w->packed = calloc((size_t)moh__param_packed_bytes(w) + 1, 1);
+  w->packed_back = calloc((size_t)moh__param_packed_back_bytes(w) + 1, 1);
   for (int64_t k = 0; k < w->n; k++)
     w->data[k] = 0.7 * tiny_noise(30, (uint64_t)k) + (n_dims == 1);
 }
@@ -116,6 +116,7 @@ static void free_param(moh__param *w) {
   free(w->data);
   free(w->grad);
   free(w->packed);
+  free(w->packed_back);
 }
 
 /* Checks, then frees everything. */
@@ -277,8 +278,10 @@ static void norms(void **state) {
 
 static moh__attention_args args_of(subject *s) {
   int32_t n_kv = (int32_t)(s->cols[1] / D);
-  moh__attention_args args = {.plan = &s->plan, .batch = &batch,
-                              .n_heads = HEADS, .n_kv_heads = n_kv,
+  moh__attention_args args = {.plan = &s->plan,
+                              .batch = &batch,
+                              .n_heads = HEADS,
+                              .n_kv_heads = n_kv,
                               .d_head = D};
   return args;
 }
@@ -318,8 +321,10 @@ static void attention(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(linear),          cmocka_unit_test(linear_over_a_plan),
-      cmocka_unit_test(element_by_element), cmocka_unit_test(norms),
+      cmocka_unit_test(linear),
+      cmocka_unit_test(linear_over_a_plan),
+      cmocka_unit_test(element_by_element),
+      cmocka_unit_test(norms),
       cmocka_unit_test(attention),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
