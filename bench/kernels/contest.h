@@ -42,7 +42,7 @@ double contest_ratio(const contest *c, int i, int j);
 /* Work of contender i in a second, in units of 1e9. */
 double contest_rate(const contest *c, int i);
 
-/* Multiply-adds that this thread can do, GFLOP/s: the best of several. */
+/* Multiply-adds that this thread can do, GFLOP/s: a median. */
 double peak_rate(bool bf16);
 
 /* n floats in [-1, 1), 64-byte aligned, never given back. */

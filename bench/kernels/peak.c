@@ -28,8 +28,7 @@ __attribute__((target("avx512f,avx512bf16"))) static void run_bf16(void) {
   for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
   for (int k = 0; k < STEPS; k++) {
 #pragma GCC unroll 24
-    for (int i = 0; i < CHAINS; i++)
-      sum[i] = _mm512_dpbf16_ps(sum[i], a, a);
+    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_dpbf16_ps(sum[i], a, a);
   }
   for (int i = 1; i < CHAINS; i++) sum[0] = _mm512_add_ps(sum[0], sum[i]);
   sink = _mm512_reduce_add_ps(sum[0]);
@@ -49,26 +48,32 @@ __attribute__((target("avx2,fma"))) static void run_avx2(void) {
   sink = out[0];
 }
 
-static double best_rate(void (*run)(void), double flops) {
-  double best = 0;
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a;
+  double y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median_rate(void (*run)(void), double flops) {
+  double rates[TRIES];
   for (int i = 0; i < TRIES; i++) {
     double start = moh__thread_seconds();
     run();
-    double rate = flops / (moh__thread_seconds() - start) * 1e-9;
-    if (rate > best) best = rate;
+    rates[i] = flops / (moh__thread_seconds() - start) * 1e-9;
   }
-  return best;
+  qsort(rates, TRIES, sizeof(double), compare);
+  return rates[TRIES / 2];
 }
 
 double peak_rate(bool bf16) {
   if (bf16)
     return __builtin_cpu_supports("avx512bf16")
-               ? best_rate(run_bf16, 64.0 * CHAINS * STEPS)
+               ? median_rate(run_bf16, 64.0 * CHAINS * STEPS)
                : 0;
   if (__builtin_cpu_supports("avx512f"))
-    return best_rate(run_avx512, 32.0 * CHAINS * STEPS);
+    return median_rate(run_avx512, 32.0 * CHAINS * STEPS);
   if (__builtin_cpu_supports("avx2"))
-    return best_rate(run_avx2, 16.0 * 12 * STEPS);
+    return median_rate(run_avx2, 16.0 * 12 * STEPS);
   return 0;
 }
 #else

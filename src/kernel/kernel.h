@@ -23,9 +23,8 @@
 #include "base/status.h"
 
 enum {
-  MOH__PANEL = 64, /* outputs in a weight panel; keys in a page */
-  MOH__MAX_HEAD =
-      256 /* largest d_head: attention scratch is sized for it */
+  MOH__PANEL = 64,    /* outputs in a weight panel; keys in a page */
+  MOH__MAX_HEAD = 256 /* largest d_head: attention scratch is sized for it */
 };
 
 /* Width of panel p of n outputs: 64, the last one rounded up to 16. */
@@ -54,10 +53,10 @@ static inline int64_t moh__packed_size_bf16(int64_t k, int64_t n) {
  *
  * gemm:    A(i, k) = a[ar(i) * lda + k]; cr(i) may scatter.
  * gemm_at: A(i, k) = a[ak(k) * lda + i] (A transposed), B plain with rows
- * by bk(k): weight gradients. c_rows must be NULL. B is packed in panels,
- * (k, j) at b + 64 p k_total + k * width(p) + j - 64 p with p = j / 64, or
- * plain with rows ldb apart (ldb > 0). Rows of C that c_rows names must be
- * distinct.
+ *          by bk(k): weight gradients. c_rows must be NULL.
+ * B is packed in panels, (k, j) at b + 64 p k_total + k * width(p) + j - 64 p
+ * with p = j / 64, or plain with rows ldb apart (ldb > 0). Rows of C that
+ * c_rows names must be distinct.
  *
  * bf16: both operands are rounded to bf16 (to nearest, ties to even) and
  * products added up in f32, by pairs of k. gemm's B is then packed, in b16:
@@ -93,30 +92,35 @@ typedef struct moh__keys {
 } moh__keys;
 
 /*
- * Causal softmax attention of one head's list of queries of one sequence
- * over the keys that each may see: key j for a query at position pos[i]
- * when j <= pos[i]. Never forms a T x T matrix. S_ij = scale q_i . k_j,  P
- * = softmax_j(S),  o_i = sum_j P_ij v_j
+ * Causal softmax attention of a list of queries of one sequence over the keys
+ * that each may see: key j for a query at position pos[i] when j <= pos[i].
+ * The queries are those of one head, or of all heads that share these keys,
+ * so that a tile of keys is read once for all of them. Never forms a T x T
+ * matrix.
+ *   S_ij = scale q_i . k_j,  P = softmax_j(S),  o_i = sum_j P_ij v_j
  */
 typedef struct moh__attention {
   int64_t n;          /* queries */
   int64_t d;          /* d_head */
-  const real *q;      /* [n][d] */
-  const int32_t *pos; /* [n] ascending */
+  const real *q;      /* [entries][d] */
+  const int32_t *pos; /* [entries], ascending along the list */
+  /* The list: query i is entry entries[i] of q, pos, o and lse; NULL: i. */
+  const int32_t *entries;
   moh__keys keys;
   real scale;
-  real *o;   /* [n][d] */
-  real *lse; /* [n] log sum_j exp(S_ij) */
+  bool newest_first; /* tiles of keys are taken from the last to the first */
+  real *o;           /* [entries][d] */
+  real *lse;         /* [entries] log sum_j exp(S_ij) */
 } moh__attention;
 
 /*
- * Backward of the above. With D_i = do_i . o_i:
+ * Backward of the above for one head. With D_i = do_i . o_i:
  *   dS_ij = P_ij (do_i . v_j - D_i),  dq_i += scale sum_j dS_ij k_j,
  *   dk_j += scale sum_i dS_ij q_i,    dv_j += sum_i P_ij do_i
  * dk, dv: key j at dk + j * ldk. All three accumulate.
  */
 typedef struct moh__attention_grad {
-  moh__attention forward; /* q, o, lse as forward left them */
+  moh__attention forward; /* q, o, lse as forward left them; no list */
   const real *d_o;        /* [n][d] */
   real *dq;               /* [n][d] */
   real *dk;
@@ -143,7 +147,10 @@ typedef struct moh__kernels {
   void (*gemm)(const moh__gemm *g, void *scratch);
   void (*gemm_at)(const moh__gemm *g, void *scratch);
   void (*attention)(const moh__attention *a, void *scratch);
-  void (*attention_grad)(const moh__attention_grad *a, void *scratch);
+  /* of n heads that share keys, dk and dv: a tile of keys is read, and its
+   * gradients are written, once for all heads */
+  void (*attention_grad)(const moh__attention_grad *a, int64_t n,
+                         void *scratch);
   /* rows: n elements each */
   real (*dot)(const real *x, const real *y, int64_t n);
   real (*sum)(const real *x, int64_t n);
@@ -163,8 +170,8 @@ typedef struct moh__kernels {
                       const real *gate, const real *up, int64_t n);
   double (*sum_squares)(const real *x, int64_t n); /* added up in double */
   /* v_max may be NULL */
-  void (*adamw)(const moh__adamw *a, real *w, const real *g, real *m,
-                real *v, real *v_max, int64_t n);
+  void (*adamw)(const moh__adamw *a, real *w, const real *g, real *m, real *v,
+                real *v_max, int64_t n);
 } moh__kernels;
 
 /* Plain loops in `real`: what every other table is compared with. */
@@ -185,8 +192,7 @@ void moh__kernel_use(const moh__kernels *table);
 void moh__gemm_run(moh__pool *pool, const moh__gemm *g);
 void moh__gemm_at_run(moh__pool *pool, const moh__gemm *g);
 
-/* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`.
- */
+/* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`. */
 typedef void moh__range_fn(void *context, int64_t begin, int64_t end,
                            void *scratch);
 void moh__range_run(moh__pool *pool, int64_t n, int64_t grain,
@@ -215,8 +221,9 @@ static inline real moh__bf16_value(moh__bf16 x) {
   return (real)bits.f;
 }
 
-/* Writes key row k[d] and value row v[d] as key number `slot` of a page. */
-void moh__page_write(real *page, int64_t d, int64_t slot, const real *k,
-                     const real *v);
+/* Writes n rows of keys and of values, d wide and ld apart, as keys number
+ * slot, slot + 1, ... of a page; slot + n <= 64. */
+void moh__page_write(real *page, int64_t d, int64_t slot, int64_t n,
+                     const real *k, const real *v, int64_t ld);
 
 #endif

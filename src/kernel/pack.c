@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "kernel/kernel.h"
+#include "kernel/turn.h"
 
 moh__bf16 moh__bf16_of(real x) {
   float f = (float)x;
@@ -31,9 +32,8 @@ static real element(const source *s, int64_t k, int64_t j) {
 
 /* ---- word by word: edges, and everything in double ---- */
 
-static void fill_f32(real *panel, int64_t width, const source *s,
-                     int64_t k0, int64_t n_k, int64_t j0, int64_t n_j,
-                     int64_t j_panel) {
+static void fill_f32(real *panel, int64_t width, const source *s, int64_t k0,
+                     int64_t n_k, int64_t j0, int64_t n_j, int64_t j_panel) {
   for (int64_t k = k0; k < k0 + n_k; k++)
     for (int64_t j = j0; j < j0 + n_j; j++)
       panel[k * width + j] = element(s, k, j_panel + j);
@@ -60,30 +60,14 @@ static filled fill_f32_fast(real *panel, int64_t width, const source *s,
   (void)panel, (void)width, (void)s, (void)j_panel;
   return (filled){0, 0};
 }
-static filled fill_bf16_fast(moh__bf16 *panel, int64_t width,
-                             const source *s, int64_t j_panel) {
+static filled fill_bf16_fast(moh__bf16 *panel, int64_t width, const source *s,
+                             int64_t j_panel) {
   (void)panel, (void)width, (void)s, (void)j_panel;
   return (filled){0, 0};
 }
 #else
 typedef float v4 __attribute__((vector_size(16)));
-typedef int32_t i4 __attribute__((vector_size(16)));
-typedef int32_t i4_any
-    __attribute__((vector_size(16), aligned(4), may_alias));
-
-static inline i4 load4(const void *p) { return *(const i4_any *)p; }
-static inline void store4(void *p, i4 v) { *(i4_any *)p = v; }
-
-static inline void turn(i4 r[4]) {
-  i4 a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-  i4 b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-  i4 c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-  i4 d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-  r[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-  r[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-  r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-  r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
+typedef moh__words i4;
 
 /* As moh__bf16_of; the result is in the low half. */
 static inline i4 round4(i4 u) {
@@ -110,11 +94,12 @@ static filled fill_f32_fast(real *panel, int64_t width, const source *s,
     for (int64_t j = 0; j < done.j; j += 4) {
       i4 r[4];
       for (int q = 0; q < 4; q++)
-        r[q] =
-            load4(s->transposed ? s->src + (j_panel + j + q) * s->ld + k
-                                : s->src + (k + q) * s->ld + j_panel + j);
-      if (s->transposed) turn(r);
-      for (int q = 0; q < 4; q++) store4(panel + (k + q) * width + j, r[q]);
+        r[q] = moh__words_load(s->transposed
+                                   ? s->src + (j_panel + j + q) * s->ld + k
+                                   : s->src + (k + q) * s->ld + j_panel + j);
+      if (s->transposed) moh__words_turn(r);
+      for (int q = 0; q < 4; q++)
+        moh__words_store(panel + (k + q) * width + j, r[q]);
     }
   return done;
 }
@@ -122,14 +107,14 @@ static filled fill_f32_fast(real *panel, int64_t width, const source *s,
 /* Four pairs of the row of column j, from k on. */
 static inline i4 row_pairs(const source *s, int64_t k, int64_t j) {
   const float *src = s->src + j * s->ld + k;
-  i4 a = load4(src);
-  i4 b = load4(src + 4);
+  i4 a = moh__words_load(src);
+  i4 b = moh__words_load(src + 4);
   return pair_up(__builtin_shufflevector(a, b, 0, 2, 4, 6),
                  __builtin_shufflevector(a, b, 1, 3, 5, 7));
 }
 
-static filled fill_bf16_fast(moh__bf16 *panel, int64_t width,
-                             const source *s, int64_t j_panel) {
+static filled fill_bf16_fast(moh__bf16 *panel, int64_t width, const source *s,
+                             int64_t j_panel) {
   filled done = {s->k / 8 * 8, whole_columns(s, width, j_panel)};
   for (int64_t k = 0; k < done.k; k += 8)
     for (int64_t j = 0; j < done.j; j += 4) {
@@ -138,12 +123,13 @@ static filled fill_bf16_fast(moh__bf16 *panel, int64_t width,
         r[q] =
             s->transposed
                 ? row_pairs(s, k, j_panel + j + q)
-                : pair_up(load4(s->src + (k + 2 * q) * s->ld + j_panel + j),
-                          load4(s->src + (k + 2 * q + 1) * s->ld + j_panel +
-                                j));
-      if (s->transposed) turn(r);
+                : pair_up(moh__words_load(s->src + (k + 2 * q) * s->ld +
+                                          j_panel + j),
+                          moh__words_load(s->src + (k + 2 * q + 1) * s->ld +
+                                          j_panel + j));
+      if (s->transposed) moh__words_turn(r);
       for (int q = 0; q < 4; q++)
-        store4(panel + ((k / 2 + q) * width + j) * 2, r[q]);
+        moh__words_store(panel + ((k / 2 + q) * width + j) * 2, r[q]);
     }
   return done;
 }
@@ -196,11 +182,16 @@ void moh__pack_rows_bf16(moh__bf16 *dst, const real *src, int64_t ld,
 
 /* ---- pages ---- */
 
-void moh__page_write(real *page, int64_t d, int64_t slot, const real *k,
-                     const real *v) {
+void moh__page_write(real *page, int64_t d, int64_t slot, int64_t n,
+                     const real *k, const real *v, int64_t ld) {
   real *value = page + d * MOH__PANEL + slot * d;
-  for (int64_t c = 0; c < d; c++) {
-    page[c * MOH__PANEL + slot] = k[c];
-    value[c] = v[c];
-  }
+  for (int64_t i = 0; i < n; i++)
+    memcpy(value + i * d, v + i * ld, (size_t)d * sizeof(real));
+#ifdef MOH_REAL_DOUBLE
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t c = 0; c < d; c++)
+      page[c * MOH__PANEL + slot + i] = k[i * ld + c];
+#else
+  moh__turn_floats(page + slot, MOH__PANEL, k, ld, n, d);
+#endif
 }

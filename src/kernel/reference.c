@@ -92,7 +92,8 @@ static real max_score(const moh__attention *a, int64_t i) {
 
 static void reference_attention(const moh__attention *a, void *scratch) {
   (void)scratch;
-  for (int64_t i = 0; i < a->n; i++) {
+  for (int64_t n = 0; n < a->n; n++) {
+    int64_t i = row_at(a->entries, n);
     const real *q = a->q + i * a->d;
     real *o = a->o + i * a->d;
     real max = max_score(a, i);
@@ -135,14 +136,18 @@ static void pair_grad(const moh__attention_grad *b, int64_t i, int64_t j,
   }
 }
 
-static void reference_attention_grad(const moh__attention_grad *b,
-                                     void *scratch) {
-  (void)scratch;
+static void head_grad(const moh__attention_grad *b) {
   const moh__attention *a = &b->forward;
   for (int64_t i = 0; i < a->n; i++) {
     real row_d = plain_dot(b->d_o + i * a->d, a->o + i * a->d, a->d);
     for (int64_t j = 0; j <= a->pos[i]; j++) pair_grad(b, i, j, row_d);
   }
+}
+
+static void reference_attention_grad(const moh__attention_grad *b, int64_t n,
+                                     void *scratch) {
+  (void)scratch;
+  for (int64_t h = 0; h < n; h++) head_grad(&b[h]);
 }
 
 /* ---- rows ---- */

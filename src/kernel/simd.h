@@ -59,8 +59,8 @@ INLINE void store_up_to(float *p, vf v, int64_t left) {
 
 /* A tile's sums, mr rows of nv vectors (constants), from C and back to it.
  * c NULL: from zero. */
-INLINE void load_tile(vf *sum, const int width, float *const *c,
-                      const int mr, const int nv) {
+INLINE void load_tile(vf *sum, const int width, float *const *c, const int mr,
+                      const int nv) {
   UNROLL
   for (int i = 0; i < mr; i++) {
     UNROLL
@@ -107,28 +107,61 @@ INLINE vf choose(vi mask, vf yes, vf no) {
 /* NaN in either operand of a > b gives b. */
 INLINE vf larger(vf a, vf b) { return choose((vi)(a > b), a, b); }
 
+/* v with its lanes turned by a half, a quarter, ... of their number. */
+#if VL == 16
+#define TURN_LANES(v, n)                                                    \
+  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4,    \
+                          (n) + 5, (n) + 6, (n) + 7, (n) + 8, (n) + 9,      \
+                          (n) + 10, (n) + 11, (n) + 12, (n) + 13, (n) + 14, \
+                          (n) + 15)
+#elif VL == 8
+#define TURN_LANES(v, n)                                                 \
+  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, \
+                          (n) + 5, (n) + 6, (n) + 7)
+#else
+#define TURN_LANES(v, n) \
+  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3)
+#endif
+
 /* Adds up lanes by halves: a fixed tree. */
 INLINE float lanes_sum(vf v) {
-  float t[VL];
-  store(t, v);
-  for (int half = VL / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) t[i] += t[i + half];
-  return t[0];
+#if VL == 16
+  v += TURN_LANES(v, 8);
+#endif
+#if VL >= 8
+  v += TURN_LANES(v, 4);
+#endif
+  v += TURN_LANES(v, 2);
+  v += TURN_LANES(v, 1);
+  return v[0];
+}
+
+/* The largest lane; none may be NaN. */
+INLINE float lanes_max(vf v) {
+#if VL == 16
+  v = larger(v, TURN_LANES(v, 8));
+#endif
+#if VL >= 8
+  v = larger(v, TURN_LANES(v, 4));
+#endif
+  v = larger(v, TURN_LANES(v, 2));
+  v = larger(v, TURN_LANES(v, 1));
+  return v[0];
 }
 
 /*
  * exp(x) with a relative error under 2e-7: x = n ln 2 + r, |r| <= ln 2 / 2,
  * a polynomial of degree 7 for exp(r) (Taylor with the coefficients of
- * Cephes' expf), then n is added to the exponent. exp(0) is exactly 1;
- * below -87.3 the result is exactly 0, above 88.7 it is infinite; NaN stays
+ * Cephes' expf), times 2^n. exp(0) is exactly 1; below -87.3 the result is
+ * exactly 0, above 88.7 (vexp_below: not asked for) it is infinite; NaN stays
  * NaN.
  */
-INLINE vf vexp(vf x) {
-  vf clamped = choose((vi)(x < -87.3f), splat(-87.3f), x);
-  clamped = choose((vi)(clamped > 88.7f), splat(88.7f), clamped);
+INLINE vf vexp_below(vf x) {
+  vi low = (vi)(x < -87.3f);
+  vf clamped = choose(low, splat(-87.3f), x);
   vf shifted = clamped * 1.44269504088896341f + 12582912.0f;
   vf n = shifted - 12582912.0f; /* rounded to a whole number */
-  vi exponent = ((vi)shifted) << 23;
+  vf power = (vf)((((vi)shifted) << 23) + 0x3f800000); /* 2^n */
   vf r = clamped - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
   vf p = splat(1.9875691500e-4f);
@@ -138,10 +171,12 @@ INLINE vf vexp(vf x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  vf y = (vf)((vi)p + exponent);
-  y = choose((vi)(x < -87.3f), splat(0.0f), y);
-  y = choose((vi)(x > 88.7f), splat(__builtin_inff()), y);
-  return choose((vi)(x != x), x, y);
+  return choose(low, splat(0.0f), p * power);
+}
+INLINE vf vexp(vf x) {
+  vi high = (vi)(x > 88.7f);
+  vf y = vexp_below(choose(high, splat(0.0f), x));
+  return choose(high, splat(__builtin_inff()), y);
 }
 
 /* Between the simd_*.c files of one instruction set. */
@@ -150,6 +185,7 @@ void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(attention)(const moh__attention *a, void *scratch);
-void SIMD(attention_grad)(const moh__attention_grad *b, void *scratch);
+void SIMD(attention_grad)(const moh__attention_grad *b, int64_t n,
+                          void *scratch);
 
 #endif

@@ -25,19 +25,23 @@ typedef struct write_job {
   int32_t seq;
 } write_job;
 
-static void write_row(const write_job *job, int64_t r) {
+/* Rows from r on that lie in one page, at most `left`; gives how many. */
+static int64_t write_rows(const write_job *job, int64_t r, int64_t left) {
   const moh__key_pages *pages = job->pages;
   int64_t d = pages->d;
   int32_t position = job->args->batch->positions[r];
+  int64_t slot = position % MOH__PANEL;
+  int64_t n = left < MOH__PANEL - slot ? left : MOH__PANEL - slot;
   for (int32_t g = 0; g < job->args->n_kv_heads; g++) {
     moh__keys keys = moh__key_pages_of(pages, job->seq, g);
     int64_t id = keys.page_ids[position / MOH__PANEL];
-    real *page = pages->pages + id * pages->page_size +
-                 g * 2 * d * MOH__PANEL;
+    real *page =
+        pages->pages + id * pages->page_size + g * 2 * d * MOH__PANEL;
     int64_t at = r * job->k->cols + g * d;
-    moh__page_write(page, d, position % MOH__PANEL, job->k->v + at,
-                    job->v->v + at);
+    moh__page_write(page, d, slot, n, job->k->v + at, job->v->v + at,
+                    job->k->cols);
   }
+  return n;
 }
 
 static void write_seq(void *context, int64_t seq, void *scratch) {
@@ -45,8 +49,8 @@ static void write_seq(void *context, int64_t seq, void *scratch) {
   write_job job = *(const write_job *)context;
   const int32_t *start = job.args->batch->seq_start;
   job.seq = (int32_t)seq;
-  for (int32_t r = start[seq]; r < start[seq + 1]; r++)
-    write_row(&job, r);
+  for (int64_t r = start[seq]; r < start[seq + 1];)
+    r += write_rows(&job, r, start[seq + 1] - r);
 }
 
 void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
@@ -79,8 +83,7 @@ moh__keys moh__key_pages_of(const moh__key_pages *pages, int32_t seq,
   return keys;
 }
 
-const int32_t *moh__plan_entry_rows(moh__tape *tape,
-                                    const moh__plan *plan) {
+const int32_t *moh__plan_entry_rows(moh__tape *tape, const moh__plan *plan) {
   if (!moh__tape_counting(tape) && plan->rows != NULL) return plan->rows;
   int32_t *rows = moh__tape_ints(tape, moh__plan_entries(plan));
   if (rows == NULL) return NULL;
@@ -90,14 +93,32 @@ const int32_t *moh__plan_entry_rows(moh__tape *tape,
   return rows;
 }
 
+/* Entries of a group of heads by token, then by head. */
+static void merge_group(void *context, int64_t g, void *scratch) {
+  const moh__attention_node *node = context;
+  const moh__plan *plan = node->args.plan;
+  int32_t group = node->args.n_heads / node->args.n_kv_heads;
+  int32_t first = (int32_t)g * group;
+  int32_t *next = scratch; /* of each head */
+  int32_t *out = node->merged + plan->start[first];
+  for (int32_t h = 0; h < group; h++) next[h] = plan->start[first + h];
+  for (int32_t r = 0; r < plan->n_rows; r++)
+    for (int32_t h = 0; h < group; h++) {
+      int32_t e = next[h];
+      if (e == plan->start[first + h + 1]) continue;
+      if (plan->rows != NULL && plan->rows[e] != r) continue;
+      *out++ = e;
+      next[h]++;
+    }
+}
+
 static void fill_positions(moh__attention_node *node) {
   const moh__plan *plan = node->args.plan;
   const int32_t *positions = node->args.batch->positions;
   for (int32_t c = 0; c < plan->n_candidates; c++) {
     const int32_t *rows = moh__plan_rows(plan, c);
     for (int32_t i = 0; i < moh__plan_count(plan, c); i++)
-      node->pos[plan->start[c] + i] =
-          positions[rows == NULL ? i : rows[i]];
+      node->pos[plan->start[c] + i] = positions[rows == NULL ? i : rows[i]];
   }
 }
 
@@ -113,16 +134,32 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
   node->pos = moh__tape_ints(tape, q->rows);
   node->lse = moh__tape_reals(tape, q->rows);
   node->scale = 1 / moh__sqrt((real)args->d_head);
+  if (args->n_heads > args->n_kv_heads)
+    node->merged = moh__tape_ints(tape, q->rows);
   moh__key_pages_write(tape, args, k, v, &node->pages);
-  moh__attention_node *saved =
-      moh__tape_push(tape, sizeof(*saved), backward);
+  moh__attention_node *saved = moh__tape_push(tape, sizeof(*saved), backward);
   if (moh__tape_counting(tape)) return false;
   fill_positions(node);
+  if (node->merged != NULL)
+    moh__pool_run(tape->pool, args->n_kv_heads, merge_group, node);
   if (saved != NULL) {
     node->node = saved->node;
     *saved = *node;
   }
   return true;
+}
+
+moh__entry_range moh__attention_group_range(const moh__attention_node *node,
+                                            int32_t g, int32_t s) {
+  int32_t group = node->args.n_heads / node->args.n_kv_heads;
+  int32_t start = node->args.plan->start[g * group];
+  moh__entry_range range = {start, start};
+  for (int32_t h = g * group; h < (g + 1) * group; h++) {
+    moh__entry_range one = moh__attention_range(node, h, s);
+    range.first += one.first - node->args.plan->start[h];
+    range.last += one.last - node->args.plan->start[h];
+  }
+  return range;
 }
 
 moh__entry_range moh__attention_range(const moh__attention_node *node,

@@ -13,7 +13,7 @@ typedef struct moh__key_pages {
   int64_t page_size; /* elements: all KV heads */
   int64_t d;         /* d_head */
   const int32_t *page_ids;
-  int32_t pages_per_seq; /* 0: first_page says where a sequence starts */
+  int32_t pages_per_seq;     /* 0: first_page says where a sequence starts */
   const int32_t *first_page; /* [n_seq] */
 } moh__key_pages;
 
@@ -33,7 +33,10 @@ typedef struct moh__attention_node {
   moh__attention_args args;
   moh__tensor *q, *k, *v, *o;
   moh__key_pages pages;
-  int32_t *pos;      /* [entries] position of each query */
+  int32_t *pos; /* [entries] position of each query */
+  /* Entries of each KV head's query heads by token, where they are more than
+   * one: those of group g at plan->start[its first head]. */
+  int32_t *merged;
   real *lse;         /* [entries], softmax attention */
   moh__param *table; /* CoPE */
   real scale;
@@ -52,5 +55,8 @@ typedef struct moh__entry_range {
 } moh__entry_range;
 moh__entry_range moh__attention_range(const moh__attention_node *node,
                                       int32_t h, int32_t s);
+/* Places in `merged` of all heads of KV head g in sequence s. */
+moh__entry_range moh__attention_group_range(const moh__attention_node *node,
+                                            int32_t g, int32_t s);
 
 #endif

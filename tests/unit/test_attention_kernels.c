@@ -8,8 +8,7 @@
 
 #include "support/tables.h"
 
-static unsigned char scratch[MOH__SCRATCH_BYTES]
-    __attribute__((aligned(64)));
+static unsigned char scratch[MOH__SCRATCH_BYTES] __attribute__((aligned(64)));
 
 /* One head's queries and keys; o, lse and the gradients twice: by the table
  * and by the reference. */
@@ -44,10 +43,9 @@ static void make_pages(subject *s, moh__rng *rng) {
     s->page_ids[p] = (int32_t)(2 * (n_pages - 1 - p));
   real *kv = malloc(2 * (size_t)s->d * sizeof(real));
   for (int64_t j = 0; j < s->n_keys; j++) {
-    for (int64_t c = 0; c < 2 * s->d; c++)
-      kv[c] = (real)moh__rng_normal(rng);
+    for (int64_t c = 0; c < 2 * s->d; c++) kv[c] = (real)moh__rng_normal(rng);
     moh__page_write(s->pages + s->page_ids[j / MOH__PANEL] * stride, s->d,
-                    j % MOH__PANEL, kv, kv + s->d);
+                    j % MOH__PANEL, 1, kv, kv + s->d, s->d);
   }
   free(kv);
 }
@@ -87,8 +85,8 @@ static void free_subject(subject *s) {
   }
 }
 
-static void run(const moh__kernels *table, subject *s, int i) {
-  moh__attention a = {
+static moh__attention attention_of(const subject *s, int i) {
+  return (moh__attention){
       .n = s->n,
       .d = s->d,
       .q = s->q,
@@ -97,22 +95,42 @@ static void run(const moh__kernels *table, subject *s, int i) {
       .scale = (real)(1 / sqrt((double)s->d)),
       .o = s->o[i],
       .lse = s->lse[i]};
+}
+
+/* Backward in two parts, as if the later half were another head's. */
+static void run_backward(const moh__kernels *table, subject *s, int i) {
+  moh__attention_grad b[2];
+  int64_t half = s->n / 2;
+  for (int h = 0; h < 2; h++) {
+    int64_t first = h * half;
+    b[h] = (moh__attention_grad){.forward = attention_of(s, i),
+                                 .d_o = s->d_o + first * s->d,
+                                 .dq = s->dq[i] + first * s->d,
+                                 .dk = s->dk[i],
+                                 .dv = s->dv[i],
+                                 .ldk = s->d + 3};
+    moh__attention *a = &b[h].forward;
+    a->n = h == 0 ? half : s->n - half;
+    a->q += first * s->d;
+    a->o += first * s->d;
+    a->pos += first;
+    a->lse += first;
+  }
+  table->attention_grad(b, 2, scratch);
+}
+
+static void run(const moh__kernels *table, subject *s, int i) {
+  moh__attention a = attention_of(s, i);
   table->attention(&a, scratch);
-  moh__attention_grad b = {.forward = a,
-                           .d_o = s->d_o,
-                           .dq = s->dq[i],
-                           .dk = s->dk[i],
-                           .dv = s->dv[i],
-                           .ldk = s->d + 3};
-  table->attention_grad(&b, scratch);
+  run_backward(table, s, i);
 }
 
 static void assert_near(real *const x[2], int64_t n, const char *what,
                         const char *table, const subject *s) {
   real off = largest_difference(x[0], x[1], n);
   if (!(off <= 2e-5f * (1 + largest_of(x[1], n))))
-    fail_msg("%s of %s, %d queries of %d keys, d %d: off by %g", what,
-             table, (int)s->n, (int)s->n_keys, (int)s->d, (double)off);
+    fail_msg("%s of %s, %d queries of %d keys, d %d: off by %g", what, table,
+             (int)s->n, (int)s->n_keys, (int)s->d, (double)off);
 }
 
 static void check_one(const moh__kernels *table, int64_t n, int64_t first,
@@ -130,7 +148,7 @@ static void check_one(const moh__kernels *table, int64_t n, int64_t first,
 
 static void check_shapes(const moh__kernels *table) {
   static const int64_t queries[] = {1, 2, 5, 31, 32, 33, 48, 49, 65, 130};
-  static const int64_t firsts[] = {0, 1, 62, 63, 64, 200};
+  static const int64_t firsts[] = {0, 1, 62, 63, 64, 600};
   static const int64_t widths[] = {1, 6, 15, 16, 17, 32, 64, 100};
   for (int i = 0; i < 10; i++)
     for (int j = 0; j < 6; j++)
@@ -144,9 +162,69 @@ static void attention_is_the_references(void **state) {
   for_each_table(check_shapes);
 }
 
+/* Queries that lie in any order, listed by position: the same bits. */
+static void check_list(const moh__kernels *table, int64_t n, int64_t d) {
+  subject s = make_subject(n, 70, d);
+  subject turned = make_subject(n, 70, d);
+  int32_t *entries = malloc((size_t)n * sizeof(int32_t));
+  for (int64_t i = 0; i < n; i++) {
+    int64_t e = n - 1 - i;
+    entries[i] = (int32_t)e;
+    turned.pos[e] = s.pos[i];
+    memcpy(turned.q + e * d, s.q + i * d, (size_t)d * sizeof(real));
+  }
+  moh__attention a = attention_of(&s, 0);
+  moh__attention b = attention_of(&turned, 0);
+  b.entries = entries;
+  table->attention(&a, scratch);
+  table->attention(&b, scratch);
+  for (int64_t i = 0; i < n; i++) {
+    assert_memory_equal(b.o + (n - 1 - i) * d, a.o + i * d,
+                        (size_t)d * sizeof(real));
+    assert_true(b.lse[n - 1 - i] == a.lse[i]);
+  }
+  free(entries);
+  free_subject(&s);
+  free_subject(&turned);
+}
+
+static void check_lists(const moh__kernels *table) {
+  check_list(table, 1, 64);
+  check_list(table, 7, 16);
+  check_list(table, 300, 48);
+}
+
+static void lists_change_no_bit(void **state) {
+  (void)state;
+  for_each_table(check_lists);
+}
+
+/* From the last tile of keys to the first, over several of them. */
+static void check_direction(const moh__kernels *table) {
+  static const int64_t firsts[] = {0, 500, 1300};
+  for (int i = 0; i < 3; i++) {
+    subject s = make_subject(40, firsts[i], 24);
+    moh__attention a = attention_of(&s, 0);
+    moh__attention b = attention_of(&s, 1);
+    a.newest_first = true;
+    table->attention(&a, scratch);
+    moh__kernels_reference.attention(&b, scratch);
+    assert_near(s.o, s.n * s.d, "o", table->name, &s);
+    assert_near(s.lse, s.n, "lse", table->name, &s);
+    free_subject(&s);
+  }
+}
+
+static void keys_may_be_taken_from_the_last(void **state) {
+  (void)state;
+  for_each_table(check_direction);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(attention_is_the_references),
+      cmocka_unit_test(lists_change_no_bit),
+      cmocka_unit_test(keys_may_be_taken_from_the_last),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
