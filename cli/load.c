@@ -11,10 +11,13 @@
 
 const moh__option moh__runner_options[] = {
     {"model", 'm', MOH__OPTION_STRING, "DIR",
-     "a model's directory, or a run's", NULL, FIELD(model),
-     .required = true},
+     "a model's directory, or a run's", NULL, FIELD(model), .required = true},
     {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
      "all processors", FIELD(threads), .min = 1, .max = 1024},
+    {"precision", 0, MOH__OPTION_CHOICE, NULL,
+     "weights in memory, and what is computed with them: bf16 takes half of "
+     "both",
+     "f32", FIELD(precision), .choices = moh__precision_names},
     {"verify", 0, MOH__OPTION_FLAG, NULL,
      "check the SHA-256 of every file of the model", NULL, FIELD(verify)},
     {.name = NULL},
@@ -50,9 +53,8 @@ moh_status moh__load(const char *path, moh__load_options options,
   if (status == MOH_OK && tokenizer != NULL && *tokenizer == NULL) {
     moh__model_free(*model);
     *model = NULL;
-    status =
-        moh__fail(err, MOH_ERR_FORMAT,
-                  "%s has no tokenizer.json, which is needed here", dir);
+    status = moh__fail(err, MOH_ERR_FORMAT,
+                       "%s has no tokenizer.json, which is needed here", dir);
   }
   free(dir);
   return status;
@@ -65,6 +67,9 @@ moh_status moh__runner_open(moh__runner *runner,
   *runner = (moh__runner){NULL, NULL, NULL};
   MOH_TRY(moh__load(values->model, options, &runner->model,
                     &runner->tokenizer, err));
+  moh__model_set_precision(
+      runner->model,
+      (moh__precision)moh__choice_or(values->precision, MOH__PRECISION_F32));
   MOH_TRY(moh__pool_new(&runner->pool, (int)moh__int_or(values->threads, 0),
                         err));
   return moh__model_pack(runner->model, runner->pool, err);

@@ -20,6 +20,7 @@ moh_status moh__load(const char *path, moh__load_options options,
 typedef struct moh__runner_values {
   const char *model;
   int64_t threads;
+  int precision;
   bool verify;
 } moh__runner_values;
 
@@ -32,8 +33,7 @@ typedef struct moh__runner {
 } moh__runner;
 
 moh_status moh__runner_open(moh__runner *runner,
-                            const moh__runner_values *values,
-                            moh_error *err);
+                            const moh__runner_values *values, moh_error *err);
 void moh__runner_close(moh__runner *runner);
 
 #endif

@@ -39,8 +39,8 @@ enum { N_DEFAULTS = sizeof defaults_table / sizeof defaults_table[0] };
 const moh__option moh__data_options[] = {
     {"data", 'd', MOH__OPTION_STRING, "FILE",
      "what to learn: plain text, JSON, JSONL or CSV, or a directory of moh "
-     "data", NULL,
-     FIELD(data)},
+     "data",
+     NULL, FIELD(data)},
     {"out", 'o', MOH__OPTION_STRING, "DIR",
      "the run's directory: run.json, log.jsonl, checkpoints/, best/, "
      "final/",
@@ -69,8 +69,8 @@ const moh__option moh__training_options[] = {
     {"accumulate", 0, MOH__OPTION_INT, "N", "micro-batches of a step",
      "by preset", FIELD(accumulate), COUNT(65536)},
     {"context", 'c', MOH__OPTION_INT, "N",
-     "tokens that a sequence predicts, at most", "by preset",
-     FIELD(context), COUNT(1 << 20)},
+     "tokens that a sequence predicts, at most", "by preset", FIELD(context),
+     COUNT(1 << 20)},
     {"lr", 0, MOH__OPTION_REAL, "X", "learning rate after the warm-up",
      "by preset", FIELD(lr), .min = 1e-12, .max = 100},
     {"lr-final", 0, MOH__OPTION_REAL, "SHARE",
@@ -86,8 +86,7 @@ const moh__option moh__training_options[] = {
      "(AdamW)",
      NULL, FIELD(l2)},
     {"amsgrad", 0, MOH__OPTION_FLAG, NULL,
-     "use the largest second moment so far (AMSGrad)", NULL,
-     FIELD(amsgrad)},
+     "use the largest second moment so far (AMSGrad)", NULL, FIELD(amsgrad)},
     {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
      FIELD(clip), .min = 0, .max = 1e9},
     {"skip-outliers", 0, MOH__OPTION_REAL, "Z",
@@ -110,6 +109,9 @@ const moh__option moh__training_options[] = {
      "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
     {"z-loss", 0, MOH__OPTION_REAL, "X", "weight of the routers' z-loss",
      "0, or the model's", FIELD(z_weight), .min = 0, .max = 1e6},
+    {"precision", 0, MOH__OPTION_CHOICE, NULL,
+     "what products are computed in; weights and moments stay f32", "f32",
+     FIELD(precision), .choices = moh__precision_names},
     {"seed", 's', MOH__OPTION_INT, "N",
      "of initial weights and the order of the data", "1", FIELD(seed),
      .min = 0, .max = 9e18},
@@ -134,29 +136,26 @@ const moh__option moh__run_options[] = {
      "older checkpoints are removed", "2", FIELD(keep_checkpoints),
      COUNT(1e6)},
     {"max-time", 0, MOH__OPTION_STRING, "TIME",
-     "save the whole state and stop after that time: 90s, 30m, 2h, 1d",
-     NULL, FIELD(max_time)},
+     "save the whole state and stop after that time: 90s, 30m, 2h, 1d", NULL,
+     FIELD(max_time)},
     {"threads", 't', MOH__OPTION_INT, "N", "threads that compute",
      "all processors", FIELD(threads), COUNT(1024)},
-    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
-     NULL, FIELD(json)},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout", NULL,
+     FIELD(json)},
     {.name = NULL},
 };
 
 const moh__training_defaults *moh__training_defaults_of(const char *name) {
   for (int i = 0; i < N_DEFAULTS; i++)
-    if (strcmp(defaults_table[i].name, name) == 0)
-      return &defaults_table[i];
+    if (strcmp(defaults_table[i].name, name) == 0) return &defaults_table[i];
   return &defaults_table[0];
 }
 
 /* Epochs for examples, steps for plain text, unless one was given. */
 static moh_status fill_length(const moh__training_values *v,
-                              const moh__training_defaults *d,
-                              bool examples, moh__train_options *options,
-                              moh_error *err) {
-  bool epochs = moh__is_set_int(v->epochs),
-       steps = moh__is_set_int(v->steps);
+                              const moh__training_defaults *d, bool examples,
+                              moh__train_options *options, moh_error *err) {
+  bool epochs = moh__is_set_int(v->epochs), steps = moh__is_set_int(v->steps);
   if (epochs && steps)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--epochs and --steps exclude each other");
@@ -167,9 +166,8 @@ static moh_status fill_length(const moh__training_values *v,
 }
 
 moh_status moh__training_fill(const moh__training_values *v,
-                              const moh__training_defaults *d,
-                              bool examples, moh__train_options *options,
-                              moh_error *err) {
+                              const moh__training_defaults *d, bool examples,
+                              moh__train_options *options, moh_error *err) {
   moh__train_options_default(options);
   options->lr = moh__real_or(v->lr, d->lr);
   options->lr_final = moh__real_or(v->lr_final, d->lr_final);
@@ -183,6 +181,8 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->freeze = v->freeze;
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
+  options->precision =
+      (moh__precision)moh__choice_or(v->precision, MOH__PRECISION_F32);
   options->batch = (int32_t)moh__int_or(v->batch, d->batch);
   options->accumulate = (int32_t)moh__int_or(v->accumulate, d->accumulate);
   options->context = (int32_t)moh__int_or(v->context, d->context);
@@ -209,15 +209,14 @@ moh_status moh__training_parse_mix(const char *text, char **path,
   char *end = NULL;
   if (colon != NULL) *share = strtod(colon + 1, &end);
   if (colon == NULL || colon == text || end == colon + 1 || *end != '\0')
-    return moh__fail(
-        err, MOH_ERR_ARGUMENT,
-        "--mix must be FILE:SHARE, such as facts.json:0.3, not "
-        "'%s'",
-        text);
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--mix must be FILE:SHARE, such as facts.json:0.3, not "
+                     "'%s'",
+                     text);
   if (!(*share > 0 && *share < 1))
-    return moh__fail(
-        err, MOH_ERR_ARGUMENT,
-        "the share of --mix must lie between 0 and 1, not '%s'", colon + 1);
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the share of --mix must lie between 0 and 1, not '%s'",
+                     colon + 1);
   *path = strndup(text, (size_t)(colon - text));
   if (*path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   return MOH_OK;

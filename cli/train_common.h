@@ -20,6 +20,7 @@ typedef struct moh__training_values {
   int64_t eval_every, eval_tokens, final_eval_tokens;
   int64_t checkpoint_every, keep_checkpoints;
   bool overwrite, json, l2, amsgrad;
+  int precision;
   const char *resume, *max_time;
   moh__format_values format;
   moh__sequence_values sequences;

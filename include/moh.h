@@ -99,12 +99,20 @@ MOH_API void moh_free(void *memory);
 typedef struct moh_model moh_model;
 typedef struct moh_tokenizer moh_tokenizer;
 
+/* What products with weights are computed in. MOH_BF16: both operands are
+ * rounded to bfloat16 and products are added up in f32; routers, norms,
+ * attention, losses, gradients and moments stay f32, and so do the weights
+ * that training changes and saves. Takes half of the memory and, where the
+ * processor has instructions for it, half of the time. */
+typedef enum moh_precision { MOH_F32, MOH_BF16 } moh_precision;
+
 typedef struct moh_load_options {
   size_t size;
   bool verify;       /* compare SHA-256 sums with manifest.json; false */
   bool trainable;    /* weights in memory that a trainer may change; false:
                         mapped from the file, shared between processes */
   int32_t n_threads; /* that load it; 0: all processors */
+  moh_precision precision; /* of sessions; MOH_F32 */
 } moh_load_options;
 MOH_API void moh_load_options_default(moh_load_options *options,
                                       size_t size);
@@ -603,6 +611,8 @@ typedef struct moh_train_options {
                          embeddings, output, router, attention, feed-forward,
                          norms, or shell patterns for names, such as
                          "model.layers.0.*"; copied; NULL: none; NULL */
+  moh_precision precision; /* of this training, and of sessions of the model
+                              from then on; MOH_F32 */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);

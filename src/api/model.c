@@ -19,8 +19,7 @@ void moh_model_free(moh_model *model) {
 }
 
 /* Packs the weights, with a pool that is not needed any longer. */
-static moh_status pack(moh__model *model, int32_t n_threads,
-                       moh_error *err) {
+static moh_status pack(moh__model *model, int32_t n_threads, moh_error *err) {
   moh__pool *pool;
   MOH_TRY(moh__pool_new(&pool, n_threads, err));
   moh_status status = moh__model_pack(model, pool, err);
@@ -47,7 +46,11 @@ static moh_status load(moh_model *model, const char *dir,
                        const moh_load_options *o, moh_error *err) {
   moh__tokenizer *tokenizer;
   moh__load_options inner = {.verify = o->verify, .writable = o->trainable};
+  if (o->precision != MOH_F32 && o->precision != MOH_BF16)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no precision",
+                     (int)o->precision);
   MOH_TRY(moh__model_load(&model->inner, &tokenizer, dir, inner, err));
+  moh__model_set_precision(model->inner, (moh__precision)o->precision);
   model->trainable = o->trainable;
   if (tokenizer != NULL)
     MOH_TRY(moh__tokenizer_share(&model->tokenizer, tokenizer, err));
@@ -60,8 +63,7 @@ moh_status moh_model_load(moh_model **model, const char *dir,
   *model = NULL;
   MOH__NEED(dir, err);
   moh_load_options o = load_defaults;
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_load_options",
-                            err));
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_load_options", err));
   moh_model *loaded;
   MOH_TRY(new_handle(&loaded, err));
   moh_status status = load(loaded, dir, &o, err);
@@ -109,8 +111,7 @@ static moh_status make_config(moh__config *c, const moh_tokenizer *tokenizer,
                      "a model needs a preset or a config");
   if (o->preset != NULL) MOH_TRY(moh__config_preset(c, o->preset, err));
   if (tokenizer != NULL) c->vocab_size = moh_tokenizer_size(tokenizer);
-  if (o->config != NULL)
-    MOH_TRY(merge(c, o->config, o->preset != NULL, err));
+  if (o->config != NULL) MOH_TRY(merge(c, o->config, o->preset != NULL, err));
   if (tokenizer != NULL) c->vocab_size = moh_tokenizer_size(tokenizer);
   if (o->heads != NULL) MOH_TRY(moh__config_set_heads(c, o->heads, err));
   if (o->max_length != 0) c->max_seq_len = o->max_length;
@@ -133,8 +134,8 @@ moh_status moh_model_new(moh_model **model, const moh_tokenizer *tokenizer,
   MOH__NEED(model, err);
   *model = NULL;
   moh_model_options o = model_defaults;
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_model_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_model_options", err));
   moh_model *made;
   MOH_TRY(new_handle(&made, err));
   moh_status status = make(made, tokenizer, &o, err);
@@ -193,10 +194,9 @@ moh_status moh_model_macs(const moh_model *model, int64_t context,
   MOH__NEED(model, err);
   MOH__NEED(macs, err);
   if (context < 1 || context > model->inner->config.max_seq_len)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "a context has 1 to %lld tokens, not %lld",
-                     (long long)model->inner->config.max_seq_len,
-                     (long long)context);
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT, "a context has 1 to %lld tokens, not %lld",
+        (long long)model->inner->config.max_seq_len, (long long)context);
   moh__macs inner = moh__arch_macs(&model->inner->config, context);
   *macs = (moh_macs){inner.dense, inner.active, inner.router};
   return MOH_OK;

@@ -38,7 +38,8 @@ static moh_train_options train_defaults(void) {
                              .mix_share = o.mix_share,
                              .skip_outliers = o.skip_outliers,
                              .seed = o.seed,
-                             .freeze = o.freeze};
+                             .freeze = o.freeze,
+                             .precision = (moh_precision)o.precision};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -64,6 +65,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.skip_outliers = o->skip_outliers;
   inner.seed = o->seed;
   inner.freeze = o->freeze;
+  inner.precision = (moh__precision)o->precision;
   return inner;
 }
 
@@ -95,6 +97,12 @@ static moh_status check_model(const moh_model *model, moh_error *err) {
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the model has a trainer; free that one first");
   return MOH_OK;
+}
+
+static moh_status check_precision(moh_precision precision, moh_error *err) {
+  if (precision == MOH_F32 || precision == MOH_BF16) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no precision",
+                   (int)precision);
 }
 
 static moh_status open_trainer(moh_trainer *trainer, const moh_dataset *data,
@@ -131,15 +139,15 @@ static moh_status make_trainer(moh_trainer **out, moh_model *model,
 
 moh_status moh_trainer_new(moh_trainer **trainer, moh_model *model,
                            const moh_dataset *data, const moh_dataset *mix,
-                           const moh_train_options *options,
-                           moh_error *err) {
+                           const moh_train_options *options, moh_error *err) {
   MOH__NEED(trainer, err);
   *trainer = NULL;
   MOH__NEED(model, err);
   MOH__NEED(data, err);
   moh_train_options o = train_defaults();
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_train_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_train_options", err));
+  MOH_TRY(check_precision(o.precision, err));
   moh__train_options inner = inner_options(&o);
   return make_trainer(trainer, model, data, mix, &inner, o.n_threads, err);
 }
@@ -196,8 +204,7 @@ moh_status moh_trainer_step(moh_trainer *trainer, moh_step_report *report,
   MOH__NEED(trainer, err);
   moh_step_report known;
   MOH_TRY(step(trainer, &known, err));
-  if (report != NULL)
-    moh__result_write(report, size, &known, sizeof(known));
+  if (report != NULL) moh__result_write(report, size, &known, sizeof(known));
   return MOH_OK;
 }
 
@@ -250,8 +257,7 @@ moh_status moh_trainer_evaluate(moh_trainer *trainer,
   MOH__NEED(result, err);
   MOH_TRY(check_vocabulary(trainer->model, dataset, err));
   moh__eval_result inner;
-  MOH_TRY(moh__trainer_evaluate(trainer->inner, dataset->inner, &inner,
-                                err));
+  MOH_TRY(moh__trainer_evaluate(trainer->inner, dataset->inner, &inner, err));
   moh_eval_result known = {.n_tokens = inner.n_tokens,
                            .loss = inner.loss,
                            .sequence_loss = inner.sequence_loss};
@@ -263,9 +269,8 @@ moh_status moh_trainer_checkpoint(moh_trainer *trainer, const char *dir,
                                   moh_error *err) {
   MOH__NEED(trainer, err);
   MOH__NEED(dir, err);
-  return moh__trainer_checkpoint(trainer->inner,
-                                 moh__model_tokenizer(trainer->model), dir,
-                                 NULL, err);
+  return moh__trainer_checkpoint(
+      trainer->inner, moh__model_tokenizer(trainer->model), dir, NULL, err);
 }
 
 /* ---- going on ---- */

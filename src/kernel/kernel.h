@@ -59,9 +59,10 @@ static inline int64_t moh__packed_size_bf16(int64_t k, int64_t n) {
  * c_rows names must be distinct.
  *
  * bf16: both operands are rounded to bf16 (to nearest, ties to even) and
- * products added up in f32, by pairs of k. gemm's B is then packed, in b16:
- * (k, j) at b16 + 64 p k_even + (k / 2 * width(p) + j - 64 p) * 2 + k % 2,
- * with k_even the depth rounded up to even and 0 where it exceeds k.
+ * products added up in f32, by the same rule. gemm's B is then packed, in b16,
+ * by pairs of k, the first of a pair in the upper half of 32 bits: (k, j) at
+ * b16 + 64 p k_even + (k / 2 * width(p) + j - 64 p) * 2 + 1 - k % 2, with
+ * k_even the depth rounded up to even, and 0 where that exceeds k.
  */
 typedef struct moh__gemm {
   int64_t m, n, k;

@@ -44,7 +44,7 @@ static void fill_bf16(moh__bf16 *panel, int64_t width, const source *s,
                       int64_t j_panel) {
   for (int64_t k = k0; k < k0 + n_k; k++)
     for (int64_t j = j0; j < j0 + n_j; j++)
-      panel[(k / 2 * width + j) * 2 + k % 2] =
+      panel[(k / 2 * width + j) * 2 + 1 - k % 2] =
           moh__bf16_of(element(s, k, j_panel + j));
 }
 
@@ -77,7 +77,7 @@ static inline i4 round4(i4 u) {
   return (((rounded & ~nan) | ((u | 0x400000) & nan)) >> 16) & 0xffff;
 }
 static inline i4 pair_up(i4 even, i4 odd) {
-  return round4(even) | round4(odd) << 16;
+  return round4(even) << 16 | round4(odd);
 }
 
 /* Columns of a panel that exist, in fours. */

@@ -21,7 +21,8 @@ static real b_at(const moh__gemm *g, int64_t k, int64_t j) {
     int64_t p = j / MOH__PANEL;
     int64_t depth = (g->k + 1) / 2 * 2;
     int64_t at = k / 2 * moh__panel_width(g->n, p) + j % MOH__PANEL;
-    return moh__bf16_value(g->b16[p * MOH__PANEL * depth + at * 2 + k % 2]);
+    return moh__bf16_value(
+        g->b16[p * MOH__PANEL * depth + at * 2 + 1 - k % 2]);
   }
   if (g->ldb > 0) return g->b[row_at(g->b_rows, k) * g->ldb + j];
   int64_t p = j / MOH__PANEL;

@@ -35,7 +35,9 @@ enum {
  * set. */
 INLINE int64_t tile_stride(int64_t n_pairs) { return n_pairs * MR + 16; }
 
-typedef int32_t pair; /* k in the low half, k + 1 in the high one */
+/* k in the high half, k + 1 in the low one: the instruction adds the product
+ * of the high halves first, so the chain of an element has k ascending. */
+typedef int32_t pair;
 typedef vi vi_any __attribute__((aligned(4), may_alias));
 
 INLINE vi load_pairs(const pair *p) { return *(const vi_any *)p; }
@@ -53,16 +55,15 @@ INLINE vi round_high(vf x) {
 /* Pairs of x (even k) and y (odd k), lane by lane. */
 INLINE vi pair_up(vf x, vf y) {
 #if defined(__AVX512BF16__)
-  const __m512i order =
-      _mm512_set_epi32(0x001f000f, 0x001e000e, 0x001d000d, 0x001c000c,
-                       0x001b000b, 0x001a000a, 0x00190009, 0x00180008,
-                       0x00170007, 0x00160006, 0x00150005, 0x00140004,
-                       0x00130003, 0x00120002, 0x00110001, 0x00100000);
-  __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x);
+  const __m512i order = _mm512_set_epi32(
+      0x001f000f, 0x001e000e, 0x001d000d, 0x001c000c, 0x001b000b, 0x001a000a,
+      0x00190009, 0x00180008, 0x00170007, 0x00160006, 0x00150005, 0x00140004,
+      0x00130003, 0x00120002, 0x00110001, 0x00100000);
+  __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)x, (__m512)y);
   return (vi)_mm512_permutexvar_epi16(order, both);
 #else
-  vi low = round_high(x);
-  vi high = round_high(y);
+  vi high = round_high(x);
+  vi low = round_high(y);
   return ((low >> 16) & 0xffff) | (high & (int32_t)0xffff0000);
 #endif
 }
@@ -75,7 +76,7 @@ static uint32_t round_one(float x) {
 }
 
 INLINE pair pair_of(float x, float y) {
-  return (pair)(round_one(x) | round_one(y) << 16);
+  return (pair)(round_one(x) << 16 | round_one(y));
 }
 
 /* A row of k floats as pairs. */
@@ -85,7 +86,7 @@ static void round_row(pair *dst, const float *src, int64_t k) {
   for (; i + 2 * VL <= k; i += 2 * VL) {
     __m512bh both = _mm512_cvtne2ps_pbh((__m512)load(src + i + VL),
                                         (__m512)load(src + i));
-    store_pairs(dst + i / 2, (vi)both);
+    store_pairs(dst + i / 2, (vi)_mm512_rol_epi32((__m512i)both, 16));
   }
 #endif
   for (; i + 1 < k; i += 2) dst[i / 2] = pair_of(src[i], src[i + 1]);
@@ -114,8 +115,8 @@ INLINE vf add_product(vf sum, pair a, vi b) {
   memcpy(&low, &bits, sizeof(low));
   bits = (pair)((uint32_t)a & 0xffff0000);
   memcpy(&high, &bits, sizeof(high));
-  sum += splat(low) * (vf)(b << 16);
   sum += splat(high) * (vf)(b & (int32_t)0xffff0000);
+  sum += splat(low) * (vf)(b << 16);
   return sum;
 #endif
 }
@@ -163,8 +164,7 @@ typedef void tile_fn(const tile *t);
         tile_##rows##_6_##nv                                          \
   }
 #else
-#define TILES(rows, nv) \
-  TILE(rows, 1, nv) TILE(rows, 2, nv) TILE(rows, 4, nv)
+#define TILES(rows, nv) TILE(rows, 1, nv) TILE(rows, 2, nv) TILE(rows, 4, nv)
 #define ROW(rows, nv) \
   { tile_##rows##_1_##nv, tile_##rows##_2_##nv, tile_##rows##_4_##nv }
 #endif
@@ -268,8 +268,8 @@ void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch) {
 /* ---- C = A^T B, both rounded here ---- */
 
 /* Row k of a plain operand; NULL behind the last one of an odd depth. */
-INLINE const float *plain_row(const float *x, int64_t ld,
-                              const int32_t *rows, int64_t k, int64_t n) {
+INLINE const float *plain_row(const float *x, int64_t ld, const int32_t *rows,
+                              int64_t k, int64_t n) {
   return k < n ? x + row_at(rows, k) * ld : NULL;
 }
 
@@ -302,8 +302,8 @@ static void pack_a(pair *dst, const block *s) {
       vf odd = y == NULL ? (vf){0} : load_up_to(y + s->i0 + i, left, 0);
       store_pairs(buffer, pair_up(even, odd));
       for (int64_t r = 0; r < left; r++)
-        dst[(i + r) / MR * tile_stride(s->n_pairs) + p * MR +
-            (i + r) % MR] = buffer[r];
+        dst[(i + r) / MR * tile_stride(s->n_pairs) + p * MR + (i + r) % MR] =
+            buffer[r];
     }
   }
 }

@@ -1,6 +1,19 @@
 /* Weight handles: packing by head, in the precision that is computed in. */
 #include "op/param.h"
 
+#include <string.h>
+
+const char *const moh__precision_names[] = {"f32", "bf16", NULL};
+
+bool moh__precision_find(const char *name, moh__precision *precision) {
+  for (int i = 0; moh__precision_names[i] != NULL; i++) {
+    if (strcmp(name, moh__precision_names[i]) != 0) continue;
+    *precision = (moh__precision)i;
+    return true;
+  }
+  return false;
+}
+
 /* Depth and columns of one group's operand. */
 typedef struct operand {
   int64_t k, n;

@@ -25,7 +25,7 @@ enum {
 
 /* How a matrix is cut into groups for packing. */
 typedef enum moh__grouping {
-  MOH__PACK_NONE, /* looked up or used element by element: never packed */
+  MOH__PACK_NONE,    /* looked up or used element by element: never packed */
   MOH__PACK_OUTPUTS, /* groups of rows (outputs): W_Q by head; 1 group: all
                       */
   MOH__PACK_INPUTS   /* groups of columns (inputs): W_O by head */
@@ -37,6 +37,11 @@ typedef enum moh__precision {
   MOH__PRECISION_F32,
   MOH__PRECISION_BF16
 } moh__precision;
+
+/* "f32", "bf16", NULL. */
+extern const char *const moh__precision_names[];
+/* False when there is none of that name. */
+bool moh__precision_find(const char *name, moh__precision *precision);
 
 enum { MOH__NAME_MAX = 96, MOH__DIMS_MAX = 3 };
 

@@ -8,15 +8,15 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f, s:s*}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:s*}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
-      (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch",
-      o->batch, "accumulate", o->accumulate, "context", o->context,
-      "mix_share", o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2,
-      "amsgrad", o->amsgrad, "skip_outliers", o->skip_outliers,
-      "freeze", o->freeze);
+      (json_int_t)o->epochs, "steps", (json_int_t)o->steps, "batch", o->batch,
+      "accumulate", o->accumulate, "context", o->context, "mix_share",
+      o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2, "amsgrad",
+      o->amsgrad, "skip_outliers", o->skip_outliers, "precision",
+      moh__precision_names[o->precision], "freeze", o->freeze);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
@@ -26,9 +26,20 @@ static moh_status get_freeze(moh__train_options *o, const json_t *json,
   return moh__json_get_string(json, "freeze", &o->freeze, err);
 }
 
+/* f32 where it is not there: earlier versions had no other. */
+static moh_status get_precision(moh__train_options *o, const json_t *json,
+                                moh_error *err) {
+  const char *name;
+  if (json_object_get(json, "precision") == NULL) return MOH_OK;
+  MOH_TRY(moh__json_get_string(json, "precision", &name, err));
+  if (moh__precision_find(name, &o->precision)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "\"precision\" is '%s', neither f32 nor bf16", name);
+}
+
 /* A number from 0 on; what is too large shows when a trainer is made. */
-static moh_status get_real(const json_t *json, const char *key,
-                           double *value, moh_error *err) {
+static moh_status get_real(const json_t *json, const char *key, double *value,
+                           moh_error *err) {
   MOH_TRY(moh__json_get_real(json, key, value, err));
   if (*value >= 0) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" is %g, less than 0", key,
@@ -52,15 +63,13 @@ static moh_status get_counts(moh__train_options *o, const json_t *json,
   MOH_TRY(get_int32(json, "batch", &o->batch, err));
   MOH_TRY(get_int32(json, "accumulate", &o->accumulate, err));
   MOH_TRY(get_int32(json, "context", &o->context, err));
-  MOH_TRY(
-      moh__json_get_int(json, "seed", INT64_MIN, INT64_MAX, &seed, err));
+  MOH_TRY(moh__json_get_int(json, "seed", INT64_MIN, INT64_MAX, &seed, err));
   o->seed = (uint64_t)seed;
   return MOH_OK;
 }
 
 moh_status moh__train_options_from_json(moh__train_options *o,
-                                        const json_t *json,
-                                        moh_error *err) {
+                                        const json_t *json, moh_error *err) {
   if (!json_is_object(json))
     return moh__fail(err, MOH_ERR_FORMAT, "\"options\" must be an object");
   moh__train_options_default(o);
@@ -82,6 +91,7 @@ moh_status moh__train_options_from_json(moh__train_options *o,
     MOH_TRY(get_real(json, reals[i].key, reals[i].value, err));
   MOH_TRY(get_counts(o, json, err));
   MOH_TRY(get_freeze(o, json, err));
+  MOH_TRY(get_precision(o, json, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

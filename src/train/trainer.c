@@ -57,8 +57,7 @@ static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
 }
 
 /* Each number on its own; NaN is outside of every range. */
-static moh_status check_ranges(const moh__train_options *o,
-                               moh_error *err) {
+static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
   const struct {
     const char *name;
     double value, min, max;
@@ -89,8 +88,7 @@ static moh_status check_ranges(const moh__train_options *o,
 }
 
 static moh_status check_options(const moh__model *model,
-                                const moh__train_options *o,
-                                moh_error *err) {
+                                const moh__train_options *o, moh_error *err) {
   MOH_TRY(check_ranges(o, err));
   if (o->epochs == 0 && o->steps == 0)
     return moh__fail(err, MOH_ERR_ARGUMENT,
@@ -109,8 +107,8 @@ static moh_status check_options(const moh__model *model,
 static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
                                const moh__dataset *mix, moh_error *err) {
   const moh__train_options *o = &t->options;
-  MOH_TRY(moh__batcher_init(&t->batcher, main, mix, o->mix_share,
-                            o->context, o->seed, err));
+  MOH_TRY(moh__batcher_init(&t->batcher, main, mix, o->mix_share, o->context,
+                            o->seed, err));
   t->n_steps = count_steps(t);
   size_t spans = (size_t)o->batch * (size_t)o->accumulate;
   t->spans = calloc(spans, sizeof(moh__span));
@@ -120,10 +118,11 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__model_alloc_grads(t->model, err));
   MOH_TRY(moh__freeze(t->model, o->freeze, err));
   MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
+  moh__model_set_precision(t->model, o->precision);
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   size_t bytes = 0;
-  MOH_TRY(moh__arch_arena_bytes(t->model, o->batch, o->context, true,
-                                &bytes, err));
+  MOH_TRY(moh__arch_arena_bytes(t->model, o->batch, o->context, true, &bytes,
+                                err));
   MOH_TRY(moh__arena_init(&t->arena, bytes, err));
   return moh__tape_init(&t->tape, &t->arena, t->pool, err);
 }
@@ -139,8 +138,8 @@ static moh_status copy_freeze(moh__trainer *t, moh_error *err) {
 moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
                             moh__pool *pool,
                             const moh__train_options *options,
-                            const moh__dataset *main,
-                            const moh__dataset *mix, moh_error *err) {
+                            const moh__dataset *main, const moh__dataset *mix,
+                            moh_error *err) {
   *out = NULL;
   MOH_TRY(check_options(model, options, err));
   moh__trainer *t = calloc(1, sizeof(*t));
@@ -253,8 +252,7 @@ static void add_use(moh__trainer *t, step_sums *sums) {
 static void finish_use(moh__trainer *t) {
   for (int32_t i = 0; i < t->n_routed_layers; i++) {
     moh__layer_load *layer = &t->layers[i];
-    layer->entropy =
-        (double)moh__load_entropy(layer->load, layer->n_routed);
+    layer->entropy = (double)moh__load_entropy(layer->load, layer->n_routed);
     for (int32_t h = 0; h < layer->n_routed; h++)
       layer->n_dead += layer->load[h] == 0;
   }
@@ -274,8 +272,8 @@ static moh_status run_micro_batch(moh__trainer *t, int32_t number,
                                   real weight, step_sums *sums,
                                   moh_error *err) {
   const moh__span *spans = t->spans + number * t->options.batch;
-  MOH_TRY(moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight,
-                                err));
+  MOH_TRY(
+      moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight, err));
   moh__tape_reset(&t->tape, true);
   t->tape.aux_scale = (real)(1.0 / t->options.accumulate);
   moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
@@ -295,8 +293,7 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->n_tokens = sums->n_main + sums->n_mix;
   r->task_loss = (sums->main_loss + sums->mix_loss) / (double)r->n_tokens;
   r->main_loss = sums->main_loss / (double)sums->n_main;
-  r->mix_loss =
-      sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;
+  r->mix_loss = sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;
   r->balance_loss = sums->balance;
   r->z_loss = sums->z;
   r->total_loss = r->task_loss + c->balance_weight * sums->balance +
@@ -439,8 +436,7 @@ static void add_evaluation(const moh__micro_batch *m, moh__eval_result *r) {
   }
 }
 
-moh_status moh__trainer_evaluate(moh__trainer *t,
-                                 const moh__dataset *dataset,
+moh_status moh__trainer_evaluate(moh__trainer *t, const moh__dataset *dataset,
                                  moh__eval_result *r, moh_error *err) {
   memset(r, 0, sizeof(*r));
   int64_t n_spans = 0;

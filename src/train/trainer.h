@@ -20,18 +20,19 @@ typedef struct moh__train_options {
   double lr_final; /* at the end of the cosine, as a share of lr */
   double warmup;   /* share of all steps, linear from 0 */
   double beta1, beta2, eps;
-  double weight_decay; /* matrices only */
-  bool l2;             /* decay is part of the gradient, as in Adam */
-  bool amsgrad;        /* the largest second moment so far is used */
-  double clip;         /* global gradient norm; 0: off */
-  double router_lr;    /* factor on lr for routers */
-  int64_t epochs;      /* over the examples; 0: by steps */
-  int64_t steps;       /* optimizer steps; with epochs 0 */
-  int32_t batch;       /* sequences of a micro-batch */
-  int32_t accumulate;  /* micro-batches of a step */
-  int32_t context;     /* tokens that a sequence predicts, at most */
-  double mix_share;    /* of the sequences, from the second dataset */
+  double weight_decay;  /* matrices only */
+  bool l2;              /* decay is part of the gradient, as in Adam */
+  bool amsgrad;         /* the largest second moment so far is used */
+  double clip;          /* global gradient norm; 0: off */
+  double router_lr;     /* factor on lr for routers */
+  int64_t epochs;       /* over the examples; 0: by steps */
+  int64_t steps;        /* optimizer steps; with epochs 0 */
+  int32_t batch;        /* sequences of a micro-batch */
+  int32_t accumulate;   /* micro-batches of a step */
+  int32_t context;      /* tokens that a sequence predicts, at most */
+  double mix_share;     /* of the sequences, from the second dataset */
   double skip_outliers; /* standard deviations (train/outliers.h); 0: off */
+  moh__precision precision; /* of products; f32: weights and moments */
   uint64_t seed;
   const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */
 } moh__train_options;
@@ -53,8 +54,8 @@ typedef struct moh__step_report {
   int64_t n_steps; /* in all */
   double epoch;    /* passes over the main dataset so far */
   double task_loss;
-  double mix_loss; /* task loss of the mixed-in sequences; NaN: none */
-  double main_loss; /* task loss of the main dataset's; NaN: none */
+  double mix_loss;     /* task loss of the mixed-in sequences; NaN: none */
+  double main_loss;    /* task loss of the main dataset's; NaN: none */
   double balance_loss; /* mean over layers of L_b; 0 without routers */
   double z_loss;
   double total_loss;
@@ -174,8 +175,7 @@ moh_status moh__checkpoint_newest(moh__checkpoint *checkpoint,
                                   void *context, moh_error *err);
 
 /* How many there are, whole or not. */
-moh_status moh__checkpoints_count(const char *dir, size_t *n,
-                                  moh_error *err);
+moh_status moh__checkpoints_count(const char *dir, size_t *n, moh_error *err);
 
 /* Of those up to a step removes all but the newest n; and what an interrupted
  * save has left. Later ones are damaged, or the run would have gone on from

@@ -1,8 +1,8 @@
 /*
- * Products of operands rounded to bf16: every kernel table against the
- * plain reference, whose products of two rounded numbers are exact in f32,
- * so that only the order of a pair's two additions may differ; and the rule
- * of bits within one table: lists, cuts and zero terms change nothing.
+ * Products of operands rounded to bf16: every kernel table to the last bit
+ * like the plain reference (products of two rounded numbers are exact in f32,
+ * so fused or not, the chain is the same); lists, cuts and zero terms change
+ * nothing.
  */
 #include <math.h>
 #include <string.h>
@@ -15,8 +15,7 @@ enum { GUARD = 3 };
 static const int64_t sizes[] = {1, 2, 5, 6, 7, 16, 17, 63, 65, 130, 197};
 enum { N_SIZES = sizeof(sizes) / sizeof(sizes[0]) };
 
-static unsigned char scratch[MOH__SCRATCH_BYTES]
-    __attribute__((aligned(64)));
+static unsigned char scratch[MOH__SCRATCH_BYTES] __attribute__((aligned(64)));
 
 enum { ROWS = 1, LIST = 2, ACCUMULATE = 4, N_OPTIONS = 8 };
 
@@ -102,11 +101,11 @@ static void check_product(const moh__kernels *table, bool at, int options,
   memcpy(p.c, p.c_before, (size_t)size * sizeof(real));
   run(table, &p);
   for (int64_t i = 0; i < size; i++)
-    if (fabsf(p.c[i] - expected[i]) > 1e-6f * (float)(k + 4))
-      fail_msg(
-          "%s %lld x %lld x %lld, options %d: C[%lld] is %.9g, not %.9g",
-          at ? "gemm_at" : "gemm", (long long)m, (long long)n, (long long)k,
-          options, (long long)i, (double)p.c[i], (double)expected[i]);
+    if (!(p.c[i] == expected[i]))
+      fail_msg("%s %lld x %lld x %lld, options %d: C[%lld] is %.9g, not %.9g",
+               at ? "gemm_at" : "gemm", (long long)m, (long long)n,
+               (long long)k, options, (long long)i, (double)p.c[i],
+               (double)expected[i]);
   free(expected);
   free_product(&p);
 }
@@ -116,16 +115,16 @@ static void check_shapes(const moh__kernels *table) {
     int64_t m = sizes[x / (N_SIZES * N_SIZES)];
     int64_t n = sizes[x / N_SIZES % N_SIZES];
     int64_t k = sizes[x % N_SIZES];
-    if (m * n * k > 10000 && x % 17 != 0) continue;
+    if (m * n * k > 4000 && x % 29 != 0) continue;
     check_product(table, false, x % N_OPTIONS, m, n, k);
     check_product(table, true, x % N_OPTIONS, m, n, k);
   }
   for (int options = 0; options < N_OPTIONS; options++) {
     check_product(table, false, options, 13, 70, 1027); /* several blocks */
     check_product(table, true, options, 13, 70, 1027);
-    check_product(table, false, options, 200, 33, 515);
-    check_product(table, true, options, 200, 300, 515);
   }
+  check_product(table, false, ROWS, 200, 33, 515);
+  check_product(table, true, ROWS, 200, 300, 515);
 }
 
 static void tables_agree_with_the_reference(void **state) {
@@ -241,12 +240,11 @@ static void packed_layout_is_as_documented(void **state) {
       for (int64_t i = 0; i < even; i++) {
         int64_t p = j / 64;
         int64_t at = 64 * p * even +
-                     (i / 2 * moh__panel_width(n, p) + j - 64 * p) * 2 +
+                     (i / 2 * moh__panel_width(n, p) + j - 64 * p) * 2 + 1 -
                      i % 2;
         bool there = i < k && j < n;
         assert_int_equal(rows[at], there ? moh__bf16_of(b[i * n + j]) : 0);
-        assert_int_equal(turned[at],
-                         there ? moh__bf16_of(b[j * k + i]) : 0);
+        assert_int_equal(turned[at], there ? moh__bf16_of(b[j * k + i]) : 0);
       }
     free(b);
     free(rows);

@@ -32,8 +32,8 @@ static void reopen(bench *b, const char *dir, moh__dataset *data,
   must(moh__checkpoint_open(&c, dir, &err), &err);
   must(moh__model_load(&b->model, NULL, dir, options, &err), &err);
   must(moh__pool_new(&b->pool, threads, &err), &err);
-  must(moh__trainer_new(&b->trainer, b->model, b->pool, &c.options, data,
-                        mix, &err),
+  must(moh__trainer_new(&b->trainer, b->model, b->pool, &c.options, data, mix,
+                        &err),
        &err);
   must(moh__trainer_restore(b->trainer, &c, &err), &err);
   assert_int_equal(moh__trainer_step_number(b->trainer), c.step);
@@ -76,8 +76,7 @@ static void check_break(void **state, const moh__train_options *o,
 }
 
 static void check_option(void **state, const moh__train_options *o) {
-  for (int i = 0; i < 4; i++)
-    check_break(state, o, BEFORE, i % 2, 1 + i / 2);
+  for (int i = 0; i < 4; i++) check_break(state, o, BEFORE, i % 2, 1 + i / 2);
 }
 
 static moh__train_options usual(void) {
@@ -107,6 +106,7 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK((o.batch = 3, o.accumulate = 2));
   CHECK((o.steps = 0, o.epochs = 9));
   CHECK(o.freeze = "router,*.k_proj.weight");
+  CHECK(o.precision = MOH__PRECISION_BF16);
 }
 
 /* The windows are full and steps are being skipped when it stops. */
@@ -124,9 +124,9 @@ static void outliers_are_known_after_the_break(void **state) {
 static void use_mix(bench *b, const moh__train_options *o,
                     moh__dataset *mix) {
   moh__trainer_free(b->trainer);
-  assert_int_equal(moh__trainer_new(&b->trainer, b->model, b->pool, o,
-                                    b->data, mix, NULL),
-                   MOH_OK);
+  assert_int_equal(
+      moh__trainer_new(&b->trainer, b->model, b->pool, o, b->data, mix, NULL),
+      MOH_OK);
 }
 
 /* Of one sequence a step, every other step has none of the main data. */
@@ -143,8 +143,7 @@ static void mixing_goes_on(void **state) {
     open_bench(&whole, &c, &o, 1);
     use_mix(&whole, &o, mix);
     for (int i = 0; i < BEFORE; i++) step(&whole);
-    must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err),
-         &err);
+    must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err), &err);
     reopen(&resumed, dir, whole.data, mix, 2);
     for (int i = 0; i < AFTER; i++) same_step(&whole, &resumed);
     assert_true(furthest_weight(&whole, &resumed) == 0);
@@ -204,13 +203,12 @@ static void what_was_stopped_has_not_been(void **state) {
     moh__trainer_set_stop(t, always, &asked);
     assert_int_equal(moh__trainer_step(t, &report, NULL),
                      MOH_ERR_INTERRUPTED);
-    assert_int_equal(
-        moh__trainer_evaluate(t, disturbed.data, &result, NULL),
-        MOH_ERR_INTERRUPTED);
+    assert_int_equal(moh__trainer_evaluate(t, disturbed.data, &result, NULL),
+                     MOH_ERR_INTERRUPTED);
     assert_int_equal(asked, 2 * i);
     moh__trainer_set_stop(t, NULL, NULL);
-    assert_int_equal(
-        moh__trainer_evaluate(t, disturbed.data, &result, NULL), MOH_OK);
+    assert_int_equal(moh__trainer_evaluate(t, disturbed.data, &result, NULL),
+                     MOH_OK);
     same_step(&calm, &disturbed);
   }
   assert_true(furthest_weight(&calm, &disturbed) == 0);
@@ -362,12 +360,10 @@ static void the_newest_whole_one_is_taken(void **state) {
     free(path);
   }
   close_bench(&b);
-  temp_write(temp_path(state, "checkpoints/step-000004/state.json"), "{",
-             1);
+  temp_write(temp_path(state, "checkpoints/step-000004/state.json"), "{", 1);
   temp_write(temp_path(state, "checkpoints/step-000003/manifest.json"), "",
              0);
-  must(moh__make_dirs(temp_path(state, "checkpoints/step-000009.part"),
-                      &err),
+  must(moh__make_dirs(temp_path(state, "checkpoints/step-000009.part"), &err),
        &err);
   moh__checkpoint checkpoint;
   int n_skipped = 0;
@@ -383,8 +379,7 @@ static void the_newest_whole_one_is_taken(void **state) {
   must(moh__checkpoints_keep(dir, 2, 4, &err), &err);
   assert_int_equal(temp_count(dir), 2);
   assert_true(temp_exists(temp_path(state, "checkpoints/step-000004")));
-  must(moh__checkpoints_keep(temp_path(state, "nothing"), 2, 4, &err),
-       &err);
+  must(moh__checkpoints_keep(temp_path(state, "nothing"), 2, 4, &err), &err);
 }
 
 int main(void) {
