@@ -18,6 +18,15 @@ typedef struct moh__arch {
    * output matrix. */
   moh__tensor *(*forward)(const moh__model *model, moh__tape *tape,
                           const moh__batch *batch);
+  /* One layer's attention by itself, and its router by itself (gates, one an
+   * entry; NULL without a router), from rows x (n, d_model) as the layer's
+   * norm gives them: for measuring and testing a part. */
+  moh__tensor *(*attention)(const moh__model *model, moh__tape *tape,
+                            const moh__batch *batch, int64_t layer,
+                            moh__tensor *x);
+  moh__tensor *(*route)(const moh__model *model, moh__tape *tape,
+                        const moh__batch *batch, int64_t layer,
+                        moh__tensor *x);
   /* State slots of a session: how many pools of pages. */
   int (*n_slots)(const moh__config *config);
 } moh__arch;
@@ -67,5 +76,8 @@ typedef struct moh__macs {
   int64_t router;
 } moh__macs;
 moh__macs moh__arch_macs(const moh__config *config, int64_t context);
+/* The same of one layer's attention: router, Q, K, V, scores, values, W_O. */
+moh__macs moh__arch_attention_macs(const moh__config *config,
+                                   int64_t context);
 
 #endif

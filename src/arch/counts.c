@@ -19,23 +19,35 @@ static int64_t head_macs(const moh__config *c, int64_t context) {
   return n;
 }
 
-/* What every token pays: keys, values, feed-forward. */
-static int64_t fixed_macs(const moh__config *c) {
-  int64_t matrices = c->ffn == MOH__FFN_SWIGLU ? 3 : 2;
-  return 2 * c->n_kv_heads * c->d_head * c->d_model +
-         matrices * c->d_model * c->d_ff;
+/* Keys and values, which every token pays. */
+static int64_t key_value_macs(const moh__config *c) {
+  return 2 * c->n_kv_heads * c->d_head * c->d_model;
 }
 
-moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
-  int64_t output = config->vocab_size * config->d_model;
-  int64_t fixed = fixed_macs(config);
+static int64_t feed_forward_macs(const moh__config *c) {
+  int64_t matrices = c->ffn == MOH__FFN_SWIGLU ? 3 : 2;
+  return matrices * c->d_model * c->d_ff;
+}
+
+moh__macs moh__arch_attention_macs(const moh__config *config,
+                                   int64_t context) {
+  int64_t fixed = key_value_macs(config);
   int64_t head = head_macs(config, context);
   int64_t router = router_macs(config);
   int64_t active = moh__config_active_heads(config);
-  moh__macs macs = {
-      .dense = config->n_layers * (fixed + config->n_heads * head) + output,
-      .active =
-          config->n_layers * (fixed + active * head + router) + output,
-      .router = config->n_layers * router};
+  moh__macs macs = {.dense = fixed + config->n_heads * head,
+                    .active = fixed + active * head + router,
+                    .router = router};
+  return macs;
+}
+
+moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
+  int64_t n = config->n_layers;
+  int64_t output = config->vocab_size * config->d_model;
+  int64_t ffn = feed_forward_macs(config);
+  moh__macs one = moh__arch_attention_macs(config, context);
+  moh__macs macs = {.dense = n * (one.dense + ffn) + output,
+                    .active = n * (one.active + ffn) + output,
+                    .router = n * one.router};
   return macs;
 }

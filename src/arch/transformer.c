@@ -320,9 +320,12 @@ static moh__tensor *feed_forward(const pass *p, const layer_params *w,
   return moh__op_linear(p->tape, h, w->down);
 }
 
+static const layer_params *layer_of(const moh__model *model, int64_t i) {
+  return (const layer_params *)model->layout + i;
+}
+
 static moh__tensor *run_layer(const pass *p, int64_t layer, moh__tensor *x) {
-  const layer_params *w =
-      (const layer_params *)p->model->layout + layer;
+  const layer_params *w = layer_of(p->model, layer);
   bool pre = p->model->config.pre_norm;
   moh__tensor *h = pre ? normed(p, x, w->norm1, w->norm1_bias) : x;
   x = moh__op_add(p->tape, x, attention(p, w, layer, h));
@@ -361,6 +364,29 @@ static moh__tensor *transformer_forward(const moh__model *model,
                 moh__model_param(model, "model.norm.bias"));
 }
 
+/* ---- parts of a layer ---- */
+
+static moh__tensor *transformer_attention(const moh__model *model,
+                                          moh__tape *tape,
+                                          const moh__batch *batch,
+                                          int64_t layer, moh__tensor *x) {
+  pass p = {.model = model, .tape = tape, .batch = batch};
+  make_fixed_plan(&p);
+  return attention(&p, layer_of(model, layer), layer, x);
+}
+
+static moh__tensor *transformer_route(const moh__model *model,
+                                      moh__tape *tape,
+                                      const moh__batch *batch,
+                                      int64_t layer, moh__tensor *x) {
+  pass p = {.model = model, .tape = tape, .batch = batch};
+  const moh__plan *plan = NULL;
+  make_fixed_plan(&p);
+  return route(&p, layer_of(model, layer), x, &plan);
+}
+
+/* ---- the table's entry ---- */
+
 static int transformer_n_slots(const moh__config *config) {
   return (int)config->n_layers;
 }
@@ -369,4 +395,6 @@ const moh__arch moh__transformer = {.name = "transformer",
                                     .declare = transformer_declare,
                                     .init = transformer_init,
                                     .forward = transformer_forward,
+                                    .attention = transformer_attention,
+                                    .route = transformer_route,
                                     .n_slots = transformer_n_slots};

@@ -129,6 +129,22 @@ static void multiply_adds_of_a_token(void **state) {
   assert_int_equal(active, 80 * 639520);
 }
 
+/* Worked out by hand for 4 KV heads and 8 heads of 16, d 128: K and V 2 x 64
+ * x 128; a head 2 x 16 x 128 and 2 x 16 a key; a router of 10 rows. With the
+ * feed-forward part and the output matrix that is the whole. */
+static void multiply_adds_of_attention(void **state) {
+  (void)state;
+  moh__config c = proper(1520, MOH__POSITION_ROPE, MOH__HEADS_MOH);
+  moh__macs part = moh__arch_attention_macs(&c, 100);
+  assert_int_equal(part.dense, 16384 + 8 * (4096 + 3200));
+  assert_int_equal(part.active, 16384 + 6 * (4096 + 3200) + 1280);
+  assert_int_equal(part.router, 1280);
+  moh__macs whole = moh__arch_macs(&c, 100);
+  int64_t rest = 3 * 3 * 128 * 256 + 1520 * 128;
+  assert_int_equal(whole.dense, 3 * part.dense + rest);
+  assert_int_equal(whole.active, 3 * part.active + rest);
+}
+
 /* A step with a gradient of 1 everywhere moves exactly the counted numbers.
  */
 static void the_optimizer_updates_what_is_counted(void **state) {
@@ -168,6 +184,7 @@ int main(void) {
       cmocka_unit_test(the_originals_count_is_a_formula),
       cmocka_unit_test(swiglu_has_three_matrices),
       cmocka_unit_test(multiply_adds_of_a_token),
+      cmocka_unit_test(multiply_adds_of_attention),
       cmocka_unit_test(the_optimizer_updates_what_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,41 @@ static void repeated_kv_heads_are_gqa(void **state) {
   tiny_close(&b);
 }
 
+/* Without W_down a layer is x + attention(norm(x)): the part that is measured
+ * alone is the part of the whole. */
+static void a_layers_attention_alone(void **state) {
+  (void)state;
+  moh__config c = moh_config(1, 2);
+  c.n_layers = 1;
+  c.final_norm = false;
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  moh__param *down = moh__model_layer_param(t.model, 0, "mlp.down_proj.weight");
+  memset(down->data, 0, (size_t)down->n * sizeof(real));
+  moh_error err;
+  assert_int_equal(moh__model_pack(t.model, t.pool, &err), MOH_OK);
+  const moh__arch *arch = moh__arch_of(&c);
+  moh__tape_reset(&t.tape, false);
+  moh__tensor *whole = arch->forward(t.model, &t.tape, &t.batch);
+  real *expected = copied_reals(whole->v, whole->rows * whole->cols);
+  moh__tape_reset(&t.tape, false);
+  moh__tensor *x = moh__op_embed(
+      &t.tape, moh__model_param(t.model, "model.embed_tokens.weight"),
+      t.tokens, TINY_ROWS);
+  moh__tensor *h = moh__op_norm(
+      &t.tape, x, c.norm, (real)c.norm_eps,
+      moh__model_layer_param(t.model, 0, "input_layernorm.weight"), NULL);
+  moh__tensor *gates = arch->route(t.model, &t.tape, &t.batch, 0, h);
+  assert_int_equal(gates->rows, TINY_ROWS * 3);
+  moh__tensor *y = arch->attention(t.model, &t.tape, &t.batch, 0, h);
+  assert_same(t.tape.use->gates, t.tape.use_last->gates, gates->rows,
+              "gates");
+  y = moh__op_add(&t.tape, x, y);
+  assert_same(expected, y->v, y->rows * y->cols, "attention");
+  free(expected);
+  tiny_close(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fresh_routers_give_the_dense_bits),
@@ -353,6 +388,7 @@ int main(void) {
       cmocka_unit_test(cached_decoding_is_the_full_pass),
       cmocka_unit_test(later_tokens_change_nothing_before),
       cmocka_unit_test(repeated_kv_heads_are_gqa),
+      cmocka_unit_test(a_layers_attention_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
