@@ -1,54 +1,52 @@
 /*
  * moh bench: what skipping heads saves, against the same model with all
- * heads and against computing them and multiplying by zero. Contenders take
- * turns within a round, so that a busy machine is busy for all of them;
- * each ratio is the median over rounds.
+ * heads and against computing them and multiplying by zero. This file reads
+ * what is asked for and makes the contests; cli/bench.h has the rest.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "bench.h"
 #include "commands.h"
-#include "kernel/kernel.h"
 #include "model_options.h"
-#include "numbers.h"
 
 typedef struct values {
   moh__model_values model;
-  moh__list contexts, work;
-  int64_t rounds, vocabulary, threads;
+  moh__list contexts, work, contenders, threads, precision;
+  int64_t rounds, batch, vocabulary;
   bool json;
 } values;
 
-enum {
-  N_CONTENDERS = 6,
-  CONTEXTS_MAX = 16,
-  WORKS = 3,
-  ROUNDS = 15,
-  ROUNDS_MAX = 1000
-};
-
-static const char *const work_names[WORKS] = {"training", "prefill",
-                                              "decoding"};
+enum { CONTEXTS_MAX = 16, LONGEST = 1 << 20, ROUNDS = 15, ROUNDS_MAX = 1000 };
 
 static const moh__option bench_options[] = {
     {"contexts", 'c', MOH__OPTION_LIST, "N,...", "lengths of the sequence",
      "80,256,1024 as far as the model goes",
      .offset = offsetof(values, contexts)},
     {"work", 0, MOH__OPTION_LIST, "KIND,...",
-     "training (forward and backward), prefill, decoding", "all three",
-     .offset = offsetof(values, work)},
+     "training (a whole step), prefill, decoding, attention (of one layer, "
+     "forward and backward), router (its part of that)",
+     "all of them", .offset = offsetof(values, work)},
+    {"contenders", 0, MOH__OPTION_LIST, "KIND,...",
+     "masked, 75, 50, pruned, or none, beside all heads and those of "
+     "--heads",
+     "the four, where a quarter of the heads is a whole number",
+     .offset = offsetof(values, contenders)},
+    {"threads", 't', MOH__OPTION_LIST, "N,...",
+     "threads that compute, at most four numbers; with 1 the processor time "
+     "of the thread is taken, else the clock",
+     "1", .offset = offsetof(values, threads)},
+    {"precision", 0, MOH__OPTION_LIST, "TYPE,...",
+     "what matrix products compute in: f32, bf16", "f32",
+     .offset = offsetof(values, precision)},
+    {"batch", 'b', MOH__OPTION_INT, "N",
+     "sequences of a training step, and of a layer's attention", "1",
+     .offset = offsetof(values, batch), .min = 1, .max = 4096},
     {"rounds", 0, MOH__OPTION_INT, "N", "turns of every contender", "15",
      .offset = offsetof(values, rounds), .min = 1, .max = ROUNDS_MAX},
     {"vocab", 0, MOH__OPTION_INT, "N", "tokens of the vocabulary",
      "the preset's, or 1024", .offset = offsetof(values, vocabulary),
      .min = 1, .max = 1 << 24},
-    {"threads", 't', MOH__OPTION_INT, "N",
-     "threads that compute; with 1 the processor time of the thread is "
-     "taken, else the clock",
-     "1", .offset = offsetof(values, threads), .min = 1, .max = 1024},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
      .offset = offsetof(values, json)},
     {.name = NULL},
@@ -64,252 +62,311 @@ static const moh__option_group groups[] = {
 
 /* ---- what is asked for ---- */
 
+typedef enum kind { MASKED, SKIPPED_75, SKIPPED_50, PRUNED, KINDS } kind;
+
+static const char *const kind_names[] = {"masked", "75",   "50",
+                                         "pruned", "none", NULL};
+
+/* The user's own strategies, and the usual ones: twice for the router. */
+enum {
+  OWN_MAX = 8,
+  CONTENDERS_MAX = 2 * (1 + KINDS + OWN_MAX),
+  PRECISIONS = 2
+};
+
 typedef struct plan {
   moh__config config; /* with all heads */
-  const char *heads;  /* a strategy of the user's own, or NULL */
-  int32_t contexts[CONTEXTS_MAX];
+  moh__config own[OWN_MAX];
+  int n_own;
+  bool kinds[KINDS + 1]; /* the last stands for none */
+  int64_t contexts[CONTEXTS_MAX];
   int n_contexts;
-  bool work[WORKS];
-  int n_rounds, n_threads;
+  bool work[MOH__BENCH_WORKS];
+  bool precisions[PRECISIONS];
+  int n_threads[MOH__BENCH_POOLS_MAX];
+  int n_pools;
+  int n_rounds, n_seq;
 } plan;
 
-static moh_status add_context(plan *p, int64_t n, moh_error *err) {
-  if (n < 1 || n > 1 << 20)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "a length in --contexts must be 1 to %d", 1 << 20);
-  if (p->n_contexts == CONTEXTS_MAX)
-    return moh__fail(err, MOH_ERR_ARGUMENT, "at most %d lengths",
-                     CONTEXTS_MAX);
-  p->contexts[p->n_contexts++] = (int32_t)n;
-  if (n > p->config.max_seq_len) p->config.max_seq_len = n;
+/* Sets chosen[i] for each name of the list. */
+static moh_status read_names(const char *option, const moh__list *list,
+                             const char *const *names, bool *chosen,
+                             moh_error *err) {
+  for (int i = 0; i < list->n; i++) {
+    int at = 0;
+    while (names[at] != NULL && strcmp(list->items[i], names[at]) != 0) at++;
+    if (names[at] == NULL) {
+      char known[96] = "";
+      for (int j = 0; names[j] != NULL; j++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s",
+                 j == 0 ? "" : ", ", names[j]);
+      }
+      return moh__fail(err, MOH_ERR_ARGUMENT, "--%s knows %s, not '%s'",
+                       option, known, list->items[i]);
+    }
+    chosen[at] = true;
+  }
+  return MOH_OK;
+}
+
+static moh_status read_numbers(const char *option, const moh__list *list,
+                               int64_t most, int64_t *numbers, int n_max,
+                               moh_error *err) {
+  if (list->n > n_max)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--%s takes at most %d numbers",
+                     option, n_max);
+  for (int i = 0; i < list->n; i++) {
+    char *end;
+    long long n = strtoll(list->items[i], &end, 10);
+    if (*end != '\0' || n < 1 || n > most)
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "a number in --%s must be 1 to %lld, not '%s'", option,
+                       (long long)most, list->items[i]);
+    numbers[i] = n;
+  }
   return MOH_OK;
 }
 
 static moh_status fill_contexts(plan *p, const moh__list *list,
                                 moh_error *err) {
   static const int64_t usual[] = {80, 256, 1024};
-  for (int i = 0; i < list->n; i++) {
-    char *end;
-    int64_t n = strtoll(list->items[i], &end, 10);
-    MOH_TRY(add_context(p, *end == '\0' ? n : 0, err));
-  }
+  MOH_TRY(read_numbers("contexts", list, LONGEST, p->contexts, CONTEXTS_MAX,
+                       err));
+  p->n_contexts = list->n;
   for (int i = 0; list->n == 0 && i < 3; i++)
     if (i == 0 || usual[i] <= p->config.max_seq_len)
-      MOH_TRY(add_context(p, usual[i], err));
+      p->contexts[p->n_contexts++] = usual[i];
+  for (int i = 0; i < p->n_contexts; i++)
+    if (p->contexts[i] > p->config.max_seq_len)
+      p->config.max_seq_len = p->contexts[i];
   return MOH_OK;
 }
 
-static moh_status fill_work(plan *p, const moh__list *list,
-                            moh_error *err) {
-  for (int w = 0; w < WORKS; w++) p->work[w] = list->n == 0;
-  for (int i = 0; i < list->n; i++) {
-    int w = 0;
-    while (w < WORKS && strcmp(list->items[i], work_names[w]) != 0) w++;
-    if (w == WORKS)
+static moh_status fill_threads(plan *p, const moh__list *list,
+                               moh_error *err) {
+  int64_t numbers[MOH__BENCH_POOLS_MAX] = {1};
+  MOH_TRY(read_numbers("threads", list, 1024, numbers, MOH__BENCH_POOLS_MAX,
+                       err));
+  p->n_pools = list->n > 0 ? list->n : 1;
+  for (int i = 0; i < p->n_pools; i++) p->n_threads[i] = (int)numbers[i];
+  return MOH_OK;
+}
+
+/* --heads, whose strategies hold no comma, as a list. */
+static moh_status fill_own(plan *p, const char *text, moh_error *err) {
+  char item[64];
+  while (text != NULL && *text != '\0') {
+    size_t n = strcspn(text, ",");
+    snprintf(item, sizeof item, "%.*s", (int)n, text);
+    text += text[n] == ',' ? n + 1 : n;
+    if (p->n_own == OWN_MAX)
       return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "--work knows training, prefill and decoding, not "
-                       "'%s'",
-                       list->items[i]);
-    p->work[w] = true;
+                       "--heads takes at most %d strategies", OWN_MAX);
+    moh__config *own = &p->own[p->n_own++];
+    *own = p->config;
+    MOH_TRY(moh__config_set_heads(own, item, err));
+    MOH_TRY(moh__model_options_check(own, err));
   }
+  return MOH_OK;
+}
+
+static moh_status fill_kinds(plan *p, const moh__list *list, moh_error *err) {
+  bool quarters = p->config.n_heads % 4 == 0;
+  MOH_TRY(read_names("contenders", list, kind_names, p->kinds, err));
+  bool asked = p->kinds[MASKED] || p->kinds[SKIPPED_75] ||
+               p->kinds[SKIPPED_50] || p->kinds[PRUNED];
+  if (!quarters && (asked || (list->n == 0 && p->n_own == 0)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the number of heads must be a multiple of 4, to have "
+                     "75 %% and 50 %% of them; else choose with --heads");
+  for (int i = 0; i < KINDS && list->n == 0; i++) p->kinds[i] = quarters;
+  return MOH_OK;
+}
+
+static moh_status make_config(const values *v, plan *p, moh_error *err) {
+  moh__model_values model = v->model;
+  model.heads = NULL; /* a list of them here */
+  MOH_TRY(moh__model_options_config(&model, "seed-train", &p->config, err));
+  if (p->config.vocab_size == 0) p->config.vocab_size = 1024;
+  p->config.vocab_size = moh__int_or(v->vocabulary, p->config.vocab_size);
+  p->config.heads = MOH__HEADS_ALL;
   return MOH_OK;
 }
 
 static moh_status make_plan(const values *v, plan *p, moh_error *err) {
-  MOH_TRY(
-      moh__model_options_config(&v->model, "seed-train", &p->config, err));
-  if (p->config.vocab_size == 0) p->config.vocab_size = 1024;
-  p->config.vocab_size = moh__int_or(v->vocabulary, p->config.vocab_size);
-  p->heads = v->model.heads;
-  p->config.heads = MOH__HEADS_ALL;
+  MOH_TRY(make_config(v, p, err));
   p->n_rounds = (int)moh__int_or(v->rounds, ROUNDS);
-  p->n_threads = (int)moh__int_or(v->threads, 1);
+  p->n_seq = (int)moh__int_or(v->batch, 1);
   MOH_TRY(fill_contexts(p, &v->contexts, err));
-  MOH_TRY(fill_work(p, &v->work, err));
-  if (p->config.n_heads < 4 || p->config.n_heads % 4 != 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the number of heads must be a multiple of 4, to have "
-                     "75 %% and 50 %% of them");
-  return moh__model_options_check(&p->config, err);
+  MOH_TRY(fill_threads(p, &v->threads, err));
+  MOH_TRY(read_names("work", &v->work, moh__bench_work_names, p->work, err));
+  for (int w = 0; w < MOH__BENCH_WORKS && v->work.n == 0; w++)
+    p->work[w] = true;
+  MOH_TRY(read_names("precision", &v->precision, moh__precision_names,
+                     p->precisions, err));
+  if (v->precision.n == 0) p->precisions[MOH__PRECISION_F32] = true;
+  MOH_TRY(moh__model_options_check(&p->config, err));
+  MOH_TRY(fill_own(p, v->model.heads, err));
+  return fill_kinds(p, &v->contenders, err);
 }
 
 /* ---- contenders ---- */
 
-static void set_moh(moh__contender *c, int64_t quarters) {
-  int64_t n = c->config.n_heads;
-  c->config.heads = MOH__HEADS_MOH;
-  c->config.n_shared = n / 4;
-  c->config.k = n * (quarters - 1) / 4;
+typedef struct roster {
+  moh__contender all[CONTENDERS_MAX];
+  int n;
+} roster;
+
+static moh__contender *add(roster *r, const moh__contest *t,
+                           const moh__config *config, const char *label) {
+  moh__contender *c = &r->all[r->n++];
+  *c = (moh__contender){.config = *config,
+                        .precision = t->precision,
+                        .work = t->work,
+                        .context = t->context,
+                        .n_seq = t->n_seq};
+  snprintf(c->label, sizeof c->label, "%s", label);
+  return c;
 }
 
-static moh_status make_contenders(const plan *p, moh__pool *pool,
-                                  moh__bench_work work, int32_t context,
-                                  moh__contender *all, moh_error *err) {
-  const char *const labels[N_CONTENDERS] = {
-      "all heads",     "75 %, masked", "75 %, skipped",
-      "50 %, skipped", "75 %, pruned", p->heads};
-  for (int i = 0; i < N_CONTENDERS; i++) {
-    all[i] = (moh__contender){.label = labels[i],
-                              .config = p->config,
-                              .work = work,
-                              .context = context,
-                              .pool = pool};
-    if (i == 1 || i == 2) set_moh(&all[i], 3);
-    if (i == 3) set_moh(&all[i], 2);
+/* A quarter of the heads shared, and routed ones up to n quarters. */
+static moh__config with_quarters(const plan *p, int64_t n) {
+  moh__config config = p->config;
+  config.heads = MOH__HEADS_MOH;
+  config.n_shared = config.n_heads / 4;
+  config.k = config.n_heads * (n - 1) / 4;
+  return config;
+}
+
+/* Masked and skipped have the same model. */
+static void add_kinds(roster *r, const plan *p, const moh__contest *t) {
+  moh__config three = with_quarters(p, 3), two = with_quarters(p, 2);
+  const moh__contender *twin = NULL;
+  if (p->kinds[MASKED]) {
+    moh__contender *masked = add(r, t, &three, "75 %, masked");
+    masked->masked = true;
+    twin = masked;
   }
-  all[0].config.heads = MOH__HEADS_ALL;
-  all[1].masked = true;
-  all[4].config.heads = MOH__HEADS_STATIC;
-  all[4].config.n_static = p->config.n_heads * 3 / 4;
-  if (p->heads == NULL) return MOH_OK;
-  MOH_TRY(moh__config_set_heads(&all[5].config, p->heads, err));
-  return moh__model_options_check(&all[5].config, err);
+  if (p->kinds[SKIPPED_75]) add(r, t, &three, "75 %, skipped")->twin = twin;
+  if (p->kinds[SKIPPED_50]) add(r, t, &two, "50 %, skipped");
+  if (!p->kinds[PRUNED]) return;
+  moh__config pruned = p->config;
+  pruned.heads = MOH__HEADS_STATIC;
+  pruned.n_static = pruned.n_heads * 3 / 4;
+  add(r, t, &pruned, "75 %, pruned");
+}
+
+static void add_own(roster *r, const plan *p, const moh__contest *t) {
+  for (int i = 0; i < p->n_own; i++) {
+    char label[40];
+    moh__config_heads_text(&p->own[i], label, sizeof label);
+    add(r, t, &p->own[i], label);
+  }
+}
+
+/* Behind each attention that has a router, the router alone: all else goes.
+ */
+static void add_routers(roster *r) {
+  roster old = *r;
+  r->n = 0;
+  for (int i = 0; i < old.n; i++) {
+    if (old.all[i].masked || old.all[i].config.heads != MOH__HEADS_MOH)
+      continue;
+    moh__contender *whole = &r->all[r->n++];
+    moh__contender *part = &r->all[r->n++];
+    *whole = old.all[i];
+    whole->work = MOH__BENCH_ATTENTION;
+    whole->twin = NULL;
+    whole->base = r->n - 2;
+    *part = *whole;
+    part->work = MOH__BENCH_ROUTER;
+    part->twin = whole;
+    snprintf(part->label, sizeof part->label, "  its router");
+  }
+}
+
+static void make_roster(roster *r, const plan *p, const moh__contest *t) {
+  r->n = 0;
+  add(r, t, &p->config, "all heads");
+  add_kinds(r, p, t);
+  add_own(r, p, t);
+  if (t->work == MOH__BENCH_ROUTER) add_routers(r);
 }
 
 /* A session skips always: decoding has no masked contender. */
-static bool takes_part(const moh__contender *c) {
-  return c->label != NULL && !(c->masked && c->work == MOH__BENCH_DECODING);
-}
-
-/* ---- measuring ---- */
-
-static double clock_seconds(int n_threads) {
-  return n_threads == 1 ? moh__thread_seconds() : moh__now();
-}
-
-/* Seconds of one piece of work, over n_times. */
-static moh_status time_work(moh__contender *c, int n_threads, int n_times,
-                            double *seconds, moh_error *err) {
-  double start = clock_seconds(n_threads);
-  for (int i = 0; i < n_times; i++) MOH_TRY(moh__contender_run(c, err));
-  *seconds = (clock_seconds(n_threads) - start) / n_times;
-  return MOH_OK;
-}
-
-static moh_status measure(const plan *p, moh__contender *all,
-                          moh_error *err) {
-  double first = 0;
-  MOH_TRY(time_work(&all[0], p->n_threads, 1, &first, err));
-  MOH_TRY(time_work(&all[0], p->n_threads, 1, &first, err));
-  int n_times = first < 0.01 ? (int)(0.01 / (first + 1e-6)) + 1 : 1;
-  for (int round = 0; round < p->n_rounds; round++)
-    for (int i = 0; i < N_CONTENDERS; i++) {
-      moh__contender *c = &all[(i + round) % N_CONTENDERS];
-      if (!takes_part(c)) continue;
-      MOH_TRY(time_work(c, p->n_threads, n_times, &c->seconds[round], err));
+static void drop_masked(roster *r) {
+  int n = 0;
+  for (int i = 0; i < r->n; i++)
+    if (!r->all[i].masked) {
+      r->all[n] = r->all[i];
+      r->all[n++].twin = NULL;
     }
-  return MOH_OK;
+  r->n = n;
 }
 
-/* ---- results ---- */
+/* ---- contests ---- */
 
-typedef struct result {
-  double seconds, low, high; /* median and quartiles */
-  double ratio;              /* to all heads, median over rounds */
-  double counted;            /* the same of multiply-adds */
-  double kept;               /* share of the counted saving; NaN: none */
-} result;
-
-static result result_of(const moh__contender *c,
-                        const moh__contender *dense, int n) {
-  result r;
-  double ratios[ROUNDS_MAX];
-  for (int i = 0; i < n; i++) ratios[i] = c->seconds[i] / dense->seconds[i];
-  r.ratio = moh__quantile(ratios, n, 0.5);
-  memcpy(ratios, c->seconds, (size_t)n * sizeof(double));
-  r.seconds = moh__quantile(ratios, n, 0.5);
-  r.low = moh__quantile(ratios, n, 0.25);
-  r.high = moh__quantile(ratios, n, 0.75);
-  r.counted = moh__contender_count(c) / moh__contender_count(dense);
-  r.kept = r.counted < 0.9999 ? (1 - r.ratio) / (1 - r.counted) : NAN;
-  return r;
-}
-
-static void print_table(const plan *p, const moh__contender *all) {
-  moh__number bytes;
-  printf("\n%s, %d tokens, %d thread%s, %s kernels, %d rounds\n",
-         work_names[all->work], all->context, p->n_threads,
-         p->n_threads == 1 ? "" : "s", moh__kernel()->name, p->n_rounds);
-  printf("  %-14s %10s  %-19s %7s %8s %6s  %s\n", "heads", "ms",
-         "quartiles", "ratio", "counted", "kept", "memory");
-  for (int i = 0; i < N_CONTENDERS; i++) {
-    const moh__contender *c = &all[i];
-    if (!takes_part(c)) continue;
-    result r = result_of(c, all, p->n_rounds);
-    printf("  %-14s %10.4f  %8.4f - %-8.4f %7.3f %8.3f ", c->label,
-           1e3 * r.seconds, 1e3 * r.low, 1e3 * r.high, r.ratio, r.counted);
-    if (isnan(r.kept))
-      printf("%6s", "");
-    else
-      printf("%4.0f %%", 100 * r.kept);
-    printf("  %s\n", moh__number_bytes(&bytes, moh__contender_bytes(c)));
-  }
-}
-
-static json_t *table_json(const plan *p, const moh__contender *all) {
-  json_t *rows = json_array();
-  for (int i = 0; i < N_CONTENDERS; i++) {
-    const moh__contender *c = &all[i];
-    if (!takes_part(c)) continue;
-    result r = result_of(c, all, p->n_rounds);
-    json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I}", "heads",
-                            c->label, "seconds", r.seconds, "quartile_low",
-                            r.low, "quartile_high", r.high, "ratio",
-                            r.ratio, "counted_ratio", r.counted, "bytes",
-                            (json_int_t)moh__contender_bytes(c));
-    if (!isnan(r.kept))
-      json_object_set_new(row, "kept_saving", json_real(r.kept));
-    json_array_append_new(rows, row);
-  }
-  return json_pack("{s:s, s:i, s:i, s:s, s:i, s:o}", "work",
-                   work_names[all->work], "tokens", all->context, "threads",
-                   p->n_threads, "kernels", moh__kernel()->name, "rounds",
-                   p->n_rounds, "contenders", rows);
-}
-
-/* One table: opens, measures, shows, closes. */
-static moh_status bench_one(const plan *p, moh__pool *pool,
-                            moh__bench_work work, int32_t context,
-                            json_t *tables, moh_error *err) {
-  moh__contender all[N_CONTENDERS];
-  moh_status status = MOH_OK;
-  MOH_TRY(make_contenders(p, pool, work, context, all, err));
-  for (int i = 0; i < N_CONTENDERS && status == MOH_OK; i++)
-    if (takes_part(&all[i]))
-      status = moh__contender_open(&all[i], p->n_rounds, err);
-  if (status == MOH_OK) status = measure(p, all, err);
-  if (status == MOH_OK && tables != NULL)
-    json_array_append_new(tables, table_json(p, all));
-  else if (status == MOH_OK)
-    print_table(p, all);
-  fflush(stdout);
-  for (int i = 0; i < N_CONTENDERS; i++) moh__contender_close(&all[i]);
+/* Opens, lets them take turns, shows, closes. */
+static moh_status hold(const plan *p, moh__contest *t, roster *r,
+                       json_t *tables, moh_error *err) {
+  make_roster(r, p, t);
+  if (t->work == MOH__BENCH_DECODING) drop_masked(r);
+  t->contenders = r->all;
+  t->n_contenders = r->n;
+  moh_status status = r->n > 0 ? moh__contest_run(t, err) : MOH_OK;
+  for (int i = 0; i < t->n_pools && status == MOH_OK && r->n > 0; i++)
+    status = tables != NULL ? moh__contest_json(t, i, tables, err)
+                            : moh__contest_print(t, i, err);
+  for (int i = r->n - 1; i >= 0; i--) moh__contender_close(&r->all[i]);
   return status;
 }
 
-static moh_status bench_all(const plan *p, moh__pool *pool, json_t *tables,
-                            moh_error *err) {
-  for (int w = 0; w < WORKS; w++)
-    for (int i = 0; p->work[w] && i < p->n_contexts; i++)
-      MOH_TRY(bench_one(p, pool, (moh__bench_work)w, p->contexts[i], tables,
-                        err));
-  return MOH_OK;
+static moh_status hold_all(const plan *p, moh__pool *const *pools,
+                           json_t *tables, moh_error *err) {
+  roster *r = calloc(1, sizeof(*r));
+  if (r == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  moh_status status = MOH_OK;
+  for (int w = 0; w < MOH__BENCH_WORKS; w++)
+    for (int q = 0; p->work[w] && q < PRECISIONS; q++)
+      for (int i = 0; p->precisions[q] && i < p->n_contexts; i++) {
+        bool one = w == MOH__BENCH_PREFILL || w == MOH__BENCH_DECODING;
+        moh__contest t = {.work = (moh__bench_work)w,
+                          .context = (int32_t)p->contexts[i],
+                          .n_seq = one ? 1 : p->n_seq,
+                          .precision = (moh__precision)q,
+                          .config = &p->config,
+                          .n_rounds = p->n_rounds,
+                          .n_pools = p->n_pools,
+                          .pools = pools};
+        memcpy(t.n_threads, p->n_threads, sizeof t.n_threads);
+        if (status == MOH_OK) status = hold(p, &t, r, tables, err);
+      }
+  free(r);
+  return status;
+}
+
+static moh_status run_plan(const plan *p, json_t *tables, moh_error *err) {
+  moh__pool *pools[MOH__BENCH_POOLS_MAX] = {NULL};
+  moh_status status = MOH_OK;
+  for (int i = 0; i < p->n_pools && status == MOH_OK; i++)
+    status = moh__pool_new(&pools[i], p->n_threads[i], err);
+  if (status == MOH_OK) status = hold_all(p, pools, tables, err);
+  for (int i = 0; i < p->n_pools; i++) moh__pool_free(pools[i]);
+  return status;
 }
 
 static moh_status run_bench(const moh__call *call, moh_error *err) {
   const values *v = call->values;
   plan p = {.n_contexts = 0};
-  moh__pool *pool = NULL;
   MOH_TRY(make_plan(v, &p, err));
-  MOH_TRY(moh__pool_new(&pool, p.n_threads, err));
   json_t *tables = v->json ? json_array() : NULL;
-  moh_status status = bench_all(&p, pool, tables, err);
+  moh_status status = run_plan(&p, tables, err);
   if (status == MOH_OK && tables != NULL) {
     json_dumpf(tables, stdout, JSON_INDENT(2));
     fputc('\n', stdout);
   }
   json_decref(tables);
-  moh__pool_free(pool);
   return status;
 }
 
@@ -320,15 +377,20 @@ const moh__command moh__command_bench = {
     .description =
         "Times a model with random weights: all heads, a quarter and half "
         "of them skipped by the router, a quarter computed and multiplied "
-        "by zero, and a quarter pruned; with --heads your own choice, too. "
-        "Contenders take turns; times are "
-        "medians, ratios are medians of each round's ratio to all heads. "
-        "The counted ratio is that of the multiply-adds, and 'kept' the "
-        "share of the counted saving that was measured.",
+        "by zero, and a quarter pruned; with --heads your own choices, too "
+        "(a list with commas). Contenders take turns; times and ratios to "
+        "all heads are medians over rounds, 'spread' is half the distance "
+        "of a time's quartiles, 'quartiles' are the ratio's. The counted "
+        "ratio is that of the multiply-adds, 'bytes' that of the weights, "
+        "keys and values that a token reads, and 'kept' the share of the "
+        "counted saving that was measured (with *: of the bytes, which are "
+        "the smaller saving). 'x 1 thr' is the speed-up over one thread.",
     .examples =
         "  moh bench --preset seed-train\n"
         "  moh bench --preset moh-s --work decoding --contexts "
-        "256,2048\n",
+        "256,2048\n"
+        "  moh bench --preset moh-xs --work attention,router --threads 1,2 "
+        "\\\n    --contexts 512,2048 --precision f32,bf16\n",
     .groups = groups,
     .values_size = sizeof(values),
     .run = run_bench,

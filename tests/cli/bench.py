@@ -1,37 +1,66 @@
-"""Tests of moh bench: what is counted, which contenders take part, and what is
-refused. How long anything takes is never asserted."""
+"""Tests of moh bench: what is counted, which contenders take part, the shape
+of tables and JSON, and what is refused. How long anything takes is never
+asserted."""
 
 import json
 import unittest
 
 from support import Case, main, moh
 
-SMALL = ["--rounds", 2, "--layers", 1, "--d-model", 16, "--d-ff", 24,
+SMALL = ["--rounds", 1, "--layers", 2, "--d-model", 16, "--d-ff", 24,
          "--n-heads", 4, "--kv-heads", 2, "--position", "rope", "--vocab", 50]
-D, FF, HEADS, KV, VOCAB = 16, 24, 4, 2, 50
+LAYERS, D, FF, HEADS, KV, VOCAB = 2, 16, 24, 4, 2, 50
 HEAD = 4  # d_head of the preset's rule d_model / n_heads
+ROUTER = 5  # rows: 1 shared head has no score, 3 routed, 2 of the mix
+
+
+def sub_layer(heads, router):
+    """Multiply-adds of a token in a layer's attention, without context."""
+    return 2 * heads * HEAD * D + 2 * KV * HEAD * D + router * D
 
 
 def matrices(heads, router):
-    """Multiply-adds of a token that do not depend on its context."""
-    return (2 * heads * HEAD * D + 2 * KV * HEAD * D + 3 * D * FF
-            + router * D + VOCAB * D)
+    """The same of a whole forward pass."""
+    return LAYERS * (sub_layer(heads, router) + 3 * D * FF) + VOCAB * D
+
+
+def pairs(tokens):
+    return tokens * (tokens + 1) // 2
 
 
 def prefill(tokens, heads, router):
-    pairs = tokens * (tokens + 1) // 2
     return (tokens * (matrices(heads, router) - VOCAB * D) + VOCAB * D
-            + pairs * 2 * heads * HEAD)
+            + LAYERS * pairs(tokens) * 2 * heads * HEAD)
 
 
 def training(tokens, heads, router):
-    pairs = tokens * (tokens + 1) // 2
-    return (3 * tokens * matrices(heads, router)
-            + 3.5 * pairs * 2 * heads * HEAD)
+    return 3 * (3 * tokens * matrices(heads, router)
+                + LAYERS * 3.5 * pairs(tokens) * 2 * heads * HEAD)
+
+
+def attention(tokens, heads, router):
+    return 3 * (3 * tokens * sub_layer(heads, router)
+                + 3.5 * pairs(tokens) * 2 * heads * HEAD)
 
 
 def decoding(tokens, heads, router):
-    return matrices(heads, router) + tokens * 2 * heads * HEAD
+    return matrices(heads, router) + LAYERS * tokens * 2 * heads * HEAD
+
+
+COUNTS = {"training": training, "prefill": prefill, "decoding": decoding,
+          "attention": attention}
+# heads in use and router rows of the usual contenders
+USUAL = {"all heads": (4, 0), "75 %, masked": (4, ROUTER),
+         "75 %, skipped": (3, ROUTER), "50 %, skipped": (2, ROUTER),
+         "75 %, pruned": (3, 0)}
+
+
+def bytes_read(tokens, heads, router, kv, size):
+    """Of weights (size bytes an element) and of keys and values in f32."""
+    sub = 2 * heads * HEAD * D + 2 * KV * HEAD * D
+    layer = (sub + 3 * D * FF) * size + router * D * 4 + 2 * D * 4
+    return (LAYERS * (layer + tokens * kv * 2 * HEAD * 4)
+            + VOCAB * D * size + D * 4 + D * 4)
 
 
 class Bench(Case):
@@ -40,55 +69,175 @@ class Bench(Case):
         self.assertEqual((code, err), (0, ""))
         return out
 
-    def test_counts(self):
-        tables = json.loads(self.bench("--contexts", "5,9", "--json"))
-        self.assertEqual(
-            [(t["work"], t["tokens"]) for t in tables],
-            [(w, n) for w in ("training", "prefill", "decoding")
-             for n in (5, 9)])
-        for table in tables:
-            count = {"training": training, "prefill": prefill,
-                     "decoding": decoding}[table["work"]]
-            n = table["tokens"]
-            self.assert_ratios(table, n, count)
+    def tables(self, *words):
+        return json.loads(self.bench("--json", *words))
 
-    def assert_ratios(self, table, n, count):
-        # 1 shared head has no score of its own: 3 routed and 2 of the mix
-        expected = {"all heads": (4, 0), "75 %, masked": (4, 5),
-                    "75 %, skipped": (3, 5), "50 %, skipped": (2, 5),
-                    "75 %, pruned": (3, 0)}
+    def test_counts(self):
+        tables = self.tables("--contexts", "5,9", "--batch", 3)
+        kinds = ("training", "prefill", "decoding", "attention", "router")
+        self.assertEqual([(t["work"], t["tokens"]) for t in tables],
+                         [(w, n) for w in kinds for n in (5, 9)])
+        for table in tables:
+            batched = table["work"] not in ("prefill", "decoding")
+            self.assertEqual(table["sequences"], 3 if batched else 1)
+            if table["work"] != "router":
+                self.assert_counts(table)
+
+    def assert_counts(self, table):
+        expected = dict(USUAL)
         if table["work"] == "decoding":
             del expected["75 %, masked"]
         rows = {row["heads"]: row for row in table["contenders"]}
         self.assertEqual(list(rows), list(expected))
+        count, n = COUNTS[table["work"]], table["tokens"]
         for name, (heads, router) in expected.items():
             row = rows[name]
-            self.assertAlmostEqual(
-                row["counted_ratio"],
-                count(n, heads, router) / count(n, HEADS, 0), places=9)
-            self.assertGreater(row["bytes"], 0)
-            self.assertEqual("kept_saving" in row,
-                             row["counted_ratio"] < 0.9999)
+            self.assertEqual(row["counted"], count(n, heads, router), name)
+            ratio = count(n, heads, router) / count(n, HEADS, 0)
+            self.assertAlmostEqual(row["counted_ratio"], ratio, places=9)
+            self.assertEqual(row["bytes"], sum(row["memory"].values()))
+            saves = heads < HEADS
+            self.assertEqual(row["kept_saving"] is not None, saves)
+            self.assertEqual("kept_of" in row, saves)
+
+    def test_router_is_apart(self):
+        (table,) = self.tables("--contexts", 9, "--work", "router")
+        rows = table["contenders"]
+        self.assertEqual([(r["heads"], r["work"]) for r in rows],
+                         [("75 %, skipped", "attention"),
+                          ("  its router", "router"),
+                          ("50 %, skipped", "attention"),
+                          ("  its router", "router")])
+        for whole, part in (rows[:2], rows[2:]):
+            self.assertEqual(whole["ratio"], 1)
+            self.assertEqual(part["counted"], 3 * 9 * ROUTER * D)
+            self.assertAlmostEqual(part["counted_ratio"],
+                                   part["counted"] / whole["counted"])
+            self.assertIsNone(part["kept_saving"])
+
+    def test_bytes_of_decoding(self):
+        # static:1 uses one KV head of two; static:3 and all heads use both
+        for precision, size in (("f32", 4), ("bf16", 2)):
+            (table,) = self.tables(
+                "--contexts", 70, "--work", "decoding", "--contenders",
+                "none", "--heads", "static:1,static:3,moh:4+0",
+                "--precision", precision)
+            self.assertEqual(table["precision"], precision)
+            rows = table["contenders"]
+            for row, (heads, router, kv) in zip(
+                    rows, [(4, 0, 2), (1, 0, 1), (3, 0, 2), (4, 6, 2)]):
+                read = bytes_read(70, heads, router, kv, size)
+                self.assertEqual(row["bytes_read"], read, row["heads"])
+                self.assertAlmostEqual(row["bytes_read_ratio"],
+                                       read / rows[0]["bytes_read"])
+            # three heads of four save rows of W_Q and W_O but no cache
+            self.assertEqual(rows[2]["kept_of"], "bytes")
+            saving = 1 - rows[2]["bytes_read_ratio"]
+            self.assertAlmostEqual(rows[2]["kept_saving"],
+                                   (1 - rows[2]["ratio"]) / saving)
+        (table,) = self.tables("--contexts", 5, "--work", "prefill")
+        self.assertNotIn("bytes_read", table["contenders"][0])
+
+    def test_a_routers_bytes_are_of_its_plan(self):
+        (table,) = self.tables("--contexts", 40, "--work", "decoding",
+                               "--contenders", "50")
+        read = table["contenders"][1]["bytes_read"]
+        most = bytes_read(40, 2, ROUTER, 2, 4)
+        self.assertGreaterEqual(read, bytes_read(40, 2, ROUTER, 1, 4))
+        self.assertLessEqual(read, most)
+        # 8 tokens in 2 layers: so many choices of a KV head, or none
+        skipped = (most - read) / (40 * 2 * HEAD * 4) * 8
+        self.assertAlmostEqual(skipped, round(skipped))
+
+    def test_threads_and_precisions(self):
+        tables = self.tables("--contexts", 5, "--work", "training",
+                             "--threads", "1,2", "--precision", "bf16,f32")
+        self.assertEqual(
+            [(t["precision"], t["threads"], t["time"]) for t in tables],
+            [("f32", 1, "processor"), ("f32", 2, "clock"),
+             ("bf16", 1, "processor"), ("bf16", 2, "clock")])
+        for table in tables:
+            for row in table["contenders"]:
+                self.assertEqual("speed_up" in row, table["threads"] == 2)
+        f32, bf16 = (t["contenders"][0]["memory"] for t in tables[1:3])
+        self.assertEqual(f32["weights"], bf16["weights"])
+        self.assertGreater(f32["packed"], bf16["packed"])
+
+    def test_shape(self):
+        (table,) = self.tables("--contexts", 6, "--work", "training",
+                               "--contenders", "masked,75")
+        self.assertEqual(
+            set(table),
+            {"work", "tokens", "sequences", "precision", "threads", "time",
+             "kernels", "rounds", "model", "contenders"})
+        self.assertEqual(table["model"]["hidden_size"], D)
+        dense, masked, skipped = table["contenders"]
+        self.assertEqual(
+            set(skipped),
+            {"heads", "strategy", "masked", "active_share", "work",
+             "seconds", "quartile_low", "quartile_high", "ratio",
+             "ratio_low", "ratio_high", "counted", "counted_ratio",
+             "kept_saving", "kept_of", "bytes", "memory"})
+        self.assertEqual(
+            [(r["strategy"], r["masked"], r["active_share"])
+             for r in (dense, masked, skipped)],
+            [("all", False, 1), ("moh:1+2", True, .75),
+             ("moh:1+2", False, .75)])
+        memory = skipped["memory"]
+        self.assertEqual(memory["moments"], 2 * memory["gradients"])
+        self.assertEqual(memory["keys_and_values"], 0)
+        for row in table["contenders"]:
+            self.assertLessEqual(row["quartile_low"], row["seconds"])
+            self.assertLessEqual(row["seconds"], row["quartile_high"])
 
     def test_table(self):
-        out = self.bench("--contexts", "8", "--work", "decoding")
+        out = self.bench("--contexts", 8, "--work", "training", "--batch",
+                         2, "--threads", "1,2", "--heads",
+                         "static:1,moh:0+2")
         lines = out.splitlines()
-        self.assertRegex(lines[1], r"^decoding, 8 tokens, 1 thread, \w+ "
-                         r"kernels, 2 rounds$")
-        self.assertEqual(len(lines), 7)
-        out = self.bench("--contexts", "8", "--work", "decoding",
-                         "--heads", "static:1")
-        self.assertRegex(out.splitlines()[-1], "^  static:1 ")
+        self.assertLess(max(map(len, lines)), 100)
+        self.assertRegex(lines[1], r"^training: 2 x 8 tokens, f32, 1 thread "
+                         r"\(processor time\), \w+ kernels, 1 round$")
+        self.assertEqual(lines[2].split(), "heads ms spread tokens/s ratio "
+                         "quartiles counted kept memory".split())
+        self.assertEqual(
+            [line[2:17].rstrip() for line in lines[3:10]],
+            [*USUAL, "static:1", "moh:0+2"])
+        self.assertRegex(lines[11], r", 2 threads \(clock\), ")
+        self.assertIn("kept x 1 thr", lines[12])
+
+    def test_heads_that_have_no_quarter(self):
+        words = ["bench", *SMALL, "--n-heads", 6, "--kv-heads", 6,
+                 "--d-head", 4, "--contexts", 4, "--work", "prefill"]
+        code, out, _ = moh(*words, "--heads", "moh:2+2")
+        self.assertEqual(code, 0)
+        self.assertEqual([line[2:17].rstrip() for line in
+                          out.splitlines()[3:]], ["all heads", "moh:2+2"])
+        code, out, err = moh(*words, "--heads", "moh:2+2", "--contenders",
+                             "75")
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("must be a multiple of 4", err)
 
     def test_usage(self):
+        number = "a number in --%s must be 1 to"
         for words, message in [
-                ("--work sleeping", "--work knows training, prefill and"),
-                ("--contexts 0", "a length in --contexts must be"),
-                ("--contexts 8x", "a length in --contexts must be"),
+                ("--work sleeping", "--work knows training, prefill, "
+                 "decoding, attention, router, not 'sleeping'"),
+                ("--contenders 60", "--contenders knows masked, 75, 50, "
+                 "pruned, none, not '60'"),
+                ("--precision f64", "--precision knows f32, bf16, not 'f64'"),
+                ("--contexts 0", number % "contexts"),
+                ("--contexts 8x", number % "contexts"),
+                ("--contexts 2000000", number % "contexts"),
+                ("--threads 0", number % "threads"),
+                ("--threads 1,2,3,4,5", "--threads takes at most 4 numbers"),
                 ("--contexts 8 --heads moh:9+9", "n_shared"),
+                ("--heads all,some", "'some' is no choice of heads"),
+                ("--heads " + ",".join(["all"] * 9),
+                 "--heads takes at most 8 strategies"),
                 ("--n-heads 6 --d-model 12", "must be a multiple of 4")]:
             code, out, err = moh("bench", *words.split())
-            self.assertEqual((code, out), (2, ""))
+            self.assertEqual((code, out), (2, ""), words)
             self.assertIn(message, err)
 
 

@@ -1,0 +1,88 @@
+/* What the work of a contender costs, counted: multiply-adds, and the bytes
+ * that a token of decoding reads. */
+#include "bench.h"
+
+/* Multiply-adds of the whole forward pass at a place without context, and
+ * those that each visible key adds. */
+typedef struct cost {
+  double fixed, per_key;
+} cost;
+
+static cost cost_of(const moh__contender *c, moh__macs none, moh__macs one) {
+  if (!c->masked)
+    return (cost){(double)none.active, (double)(one.active - none.active)};
+  return (cost){(double)(none.dense + none.router),
+                (double)(one.dense - none.dense)};
+}
+
+static cost model_cost(const moh__contender *c) {
+  return cost_of(c, moh__arch_macs(&c->config, 0),
+                 moh__arch_macs(&c->config, 1));
+}
+
+static cost attention_cost(const moh__contender *c) {
+  return cost_of(c, moh__arch_attention_macs(&c->config, 0),
+                 moh__arch_attention_macs(&c->config, 1));
+}
+
+/* Of all sequences, forward and backward. */
+static double gradient_count(const moh__contender *c, cost one) {
+  double n = c->context, pairs = n * (n + 1) / 2;
+  return c->n_seq * (3 * n * one.fixed + 3.5 * pairs * one.per_key);
+}
+
+/* Only the last token has logits. */
+static double prefill_count(const moh__contender *c) {
+  cost token = model_cost(c);
+  double n = c->context, pairs = n * (n + 1) / 2;
+  double output = (double)c->config.vocab_size * (double)c->config.d_model;
+  return n * (token.fixed - output) + output + pairs * token.per_key;
+}
+
+double moh__contender_count(const moh__contender *c) {
+  cost token = model_cost(c);
+  switch (c->work) {
+    case MOH__BENCH_TRAINING:
+      return gradient_count(c, token);
+    case MOH__BENCH_PREFILL:
+      return prefill_count(c);
+    case MOH__BENCH_DECODING:
+      return token.fixed + c->context * token.per_key;
+    case MOH__BENCH_ATTENTION:
+      return gradient_count(c, attention_cost(c));
+    default:
+      token.fixed = (double)moh__arch_attention_macs(&c->config, 0).router;
+      token.per_key = 0;
+      return gradient_count(c, token);
+  }
+}
+
+/* Bytes of one parameter that one token reads: a row of a table, the groups
+ * of the heads in use, or all. */
+static double param_bytes(const moh__contender *c, const moh__param *w) {
+  double n = (double)w->n;
+  double active = c->masked ? 1
+                            : (double)moh__config_active_heads(&c->config) /
+                                  (double)c->config.n_heads;
+  bool packed = w->grouping != MOH__PACK_NONE;
+  if ((w->flags & MOH__PARAM_EMBEDDING) != 0 && !packed)
+    return (double)w->shape[1] * sizeof(real);
+  if (w->n_groups > 1 || w->n_dims == 3) n *= active;
+  bool half = packed && w->precision == MOH__PRECISION_BF16;
+  return n * (half ? 2 : sizeof(real));
+}
+
+/* Keys and values of one token, all layers. */
+static double cache_bytes(const moh__contender *c) {
+  moh__session_bytes bytes = {0};
+  moh__session_measure(c->model, MOH__PANEL, &bytes, NULL);
+  return (double)bytes.pages / MOH__PANEL;
+}
+
+double moh__contender_bytes_read(const moh__contender *c) {
+  if (c->work != MOH__BENCH_DECODING) return 0;
+  double bytes = c->context * c->kv_share * cache_bytes(c);
+  for (int i = 0; i < c->model->n_params; i++)
+    bytes += param_bytes(c, &c->model->params[i]);
+  return bytes;
+}
