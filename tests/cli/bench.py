@@ -3,9 +3,13 @@ of tables and JSON, and what is refused. How long anything takes is never
 asserted."""
 
 import json
+import re
+import subprocess
+import sys
 import unittest
+import xml.etree.ElementTree
 
-from support import Case, main, moh
+from support import HERE, Case, main, moh
 
 SMALL = ["--rounds", 1, "--layers", 2, "--d-model", 16, "--d-ff", 24,
          "--n-heads", 4, "--kv-heads", 2, "--position", "rope", "--vocab", 50]
@@ -239,6 +243,61 @@ class Bench(Case):
             code, out, err = moh("bench", *words.split())
             self.assertEqual((code, out), (2, ""), words)
             self.assertIn(message, err)
+
+
+class Charts(Case):
+    """bench/speed_charts.py, from made-up figures."""
+
+    SCRIPT = HERE.parent.parent / "bench" / "speed_charts.py"
+
+    def table(self, tokens, ratio, hidden=16):
+        row = {"heads": "75 %, skipped", "strategy": "moh:1+2",
+               "masked": False, "ratio": ratio, "ratio_low": ratio - .1,
+               "ratio_high": ratio + .1, "counted_ratio": .5,
+               "bytes_read_ratio": .8}
+        dense = {**row, "heads": "all heads", "strategy": "all"}
+        masked = {**row, "heads": "75 %, masked", "masked": True}
+        return {"work": "decoding", "precision": "bf16", "threads": 2,
+                "tokens": tokens, "model": {"hidden_size": hidden},
+                "contenders": [dense, masked, row]}
+
+    def draw(self, *tables):
+        for number, table in enumerate(tables):
+            self.write(f"{number}.json", json.dumps([table]))
+        done = subprocess.run(
+            [sys.executable, "-B", self.SCRIPT, "--out", "charts", "--title",
+             "heads & <all>", *(f"{n}.json" for n in range(len(tables)))],
+            cwd=self.folder, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_lines(self):
+        code, out, _ = self.draw(self.table(100, 1), self.table(400, .5))
+        name = "charts/speed-decoding-bf16-2.svg"
+        self.assertEqual((code, out), (0, name + "\n"))
+        text = (self.folder / name).read_text()
+        root = xml.etree.ElementTree.fromstring(text)
+        svg = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(root.find(svg + "title").text, "heads & <all>")
+        lines = [([tuple(map(float, p.split(",")))
+                   for p in line.get("points").split()],
+                  line.get("stroke-dasharray") is not None)
+                 for line in root.findall(svg + "polyline")]
+        # masked, then counted and measured; what is counted is the bytes
+        self.assertEqual([dashed for _, dashed in lines],
+                         [False, True, False])
+        (_, _), ((x0, bound), (x1, same)), ((_, y0), (_, y1)) = (
+            points for points, _ in lines)
+        self.assertLess(x0, x1)
+        self.assertEqual(bound, same)
+        self.assertAlmostEqual((y0 - bound) / (y0 - y1), .25, places=2)
+        for label in ("75 %, masked", "75 %, skipped", "counted"):
+            self.assertEqual(len(re.findall(f">{label}<", text)), 1)
+
+    def test_two_models_are_refused(self):
+        code, out, err = self.draw(self.table(100, 1),
+                                   self.table(400, .5, hidden=32))
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("another model's figures", err)
 
 
 if __name__ == "__main__":
