@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/block.h"
 #include "base/checked.h"
 
 moh_status moh__arena_init(moh__arena *arena, size_t size, moh_error *err) {
@@ -16,6 +17,7 @@ moh_status moh__arena_init(moh__arena *arena, size_t size, moh_error *err) {
   if (base == MAP_FAILED)
     return moh__fail(err, MOH_ERR_MEMORY,
                      "cannot reserve %zu bytes of working memory", size);
+  moh__block_advise(base, size);
   arena->base = base;
   arena->size = size;
   return MOH_OK;

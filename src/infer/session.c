@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "base/block.h"
 #include "base/checked.h"
 #include "kernel/kernel.h"
 
@@ -56,7 +57,7 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
   const moh__config *c = &s->model->config;
   int n_slots = moh__arch_of(c)->n_slots(c);
   int32_t n_pages = pages_for(s->max_len);
-  s->pages = aligned_alloc(MOH__ALIGN, bytes);
+  s->pages = moh__block_alloc(bytes);
   s->slots = calloc((size_t)n_slots, sizeof(real *));
   s->page_ids = calloc((size_t)n_pages, sizeof(int32_t));
   s->positions = calloc(CHUNK, sizeof(int32_t));

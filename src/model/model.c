@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/block.h"
 #include "base/checked.h"
 #include "kernel/kernel.h"
 
@@ -148,7 +149,7 @@ static int64_t trained_size(const moh__param *w) {
 static real *alloc_block(int64_t n) {
   size_t bytes = ((size_t)n + ALIGN_ELEMENTS) * sizeof(real);
   bytes = (size_t)moh__round_up((int64_t)bytes, MOH__ALIGN);
-  real *block = aligned_alloc(MOH__ALIGN, bytes);
+  real *block = moh__block_alloc(bytes);
   if (block != NULL) memset(block, 0, bytes);
   return block;
 }
@@ -209,7 +210,7 @@ static int64_t packed_bytes(const moh__model *model) {
 
 static moh_status alloc_packed(moh__model *model, moh_error *err) {
   int64_t n = packed_bytes(model);
-  char *next = aligned_alloc(MOH__ALIGN, (size_t)n + MOH__ALIGN);
+  char *next = moh__block_alloc((size_t)n + 1);
   model->packed = next;
   if (next == NULL) return no_memory(err, "packed weights", n);
   for (int i = 0; i < model->n_params; i++) {
