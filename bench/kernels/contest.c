@@ -16,8 +16,8 @@ int contest_add(contest *c, const char *name, run_fn *run, void *context,
     fprintf(stderr, "too many contenders\n");
     exit(1);
   }
-  c->all[c->n] = (contender){
-      .name = name, .run = run, .context = context, .work = work};
+  c->all[c->n] =
+      (contender){.name = name, .run = run, .context = context, .work = work};
   return c->n++;
 }
 

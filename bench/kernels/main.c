@@ -18,6 +18,7 @@ typedef struct section {
 
 static const section sections[] = {
     {"gemm", bench_gemm},
+    {"gathered", bench_gathered},
     {"attention", bench_attention},
 };
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };

@@ -9,8 +9,7 @@ enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 
 typedef void cblas_fn(int order, int trans_a, int trans_b, int m, int n,
                       int k, float alpha, const float *a, int lda,
-                      const float *b, int ldb, float beta, float *c,
-                      int ldc);
+                      const float *b, int ldb, float beta, float *c, int ldc);
 typedef int dnnl_fn(char trans_a, char trans_b, int64_t m, int64_t n,
                     int64_t k, float alpha, const float *a, int64_t lda,
                     const float *b, int64_t ldb, float beta, float *c,
@@ -47,7 +46,7 @@ bool peer_onednn(const peer_product *p) {
     tried = true;
   }
   if (sgemm == NULL) return false;
-  sgemm(p->a_transposed ? 'T' : 'N', p->b_transposed ? 'T' : 'N', p->m,
-        p->n, p->k, 1, p->a, p->lda, p->b, p->ldb, 0, p->c, p->ldc);
+  sgemm(p->a_transposed ? 'T' : 'N', p->b_transposed ? 'T' : 'N', p->m, p->n,
+        p->k, 1, p->a, p->lda, p->b, p->ldb, 0, p->c, p->ldc);
   return true;
 }

@@ -5,11 +5,11 @@
 #include "kernel/simd_tile.h"
 
 enum {
-  KC = 512,    /* depth of a block of gemm: 64 columns of B stay in L2 */
-  MC = 96,     /* rows of A at a time, where B is packed: they stay in L2 */
-  KC_AT = 384, /* the same of gemm_at, */
-  NC_AT = 256, /* its columns of B packed at a time */
-  MC_AT = 192, /* and its rows of A: a multiple of MR */
+  KC = 512,     /* depth of a block of gemm: 64 columns of B stay in L2 */
+  MC = 96,      /* rows of A at a time, where B is packed: they stay in L2 */
+  KC_AT = 384,  /* the same of gemm_at, */
+  NC_AT = 256,  /* its columns of B packed at a time */
+  MC_AT = 192,  /* and its rows of A: a multiple of MR */
   FEW_ROWS = 24 /* of A, for which B is not worth packing */
 };
 
@@ -156,8 +156,7 @@ static void run_at_panel(const at_block *s, int64_t i0, int64_t rows,
   int n = 0;
   for (int64_t i = i0; i < i0 + rows; i += n) {
     int which = tile_size(i0 + rows - i, &n);
-    for (int r = 0; r < n; r++)
-      t.c[r] = g->c + (i + r) * g->ldc + s->j0 + j;
+    for (int r = 0; r < n; r++) t.c[r] = g->c + (i + r) * g->ldc + s->j0 + j;
     if (s->a != NULL) {
       t.at = s->a + (i - i0) / MR * tile_stride(s->kc) + (i - i0) % MR;
       t.at_step = MR;
@@ -176,8 +175,7 @@ static void run_at_block(const at_block *s) {
     int64_t rows = g->m - i0 < MC_AT ? g->m - i0 : MC_AT;
     if (s->a != NULL) pack_columns(s->a, g, i0, rows, s->k0, s->kc);
     for (int64_t j = 0; j < s->columns; j += NR)
-      run_at_panel(s, i0, rows, j,
-                   s->columns - j < NR ? s->columns - j : NR);
+      run_at_panel(s, i0, rows, j, s->columns - j < NR ? s->columns - j : NR);
   }
 }
 
@@ -201,7 +199,7 @@ void SIMD(gemm_at)(const moh__gemm *g, void *scratch) {
       at_block s = {.g = g, .k0 = k0, .j0 = j0, .b = b};
       s.kc = g->k - k0 < depth ? g->k - k0 : depth;
       s.columns = g->n - j0 < NC_AT ? g->n - j0 : NC_AT;
-      s.a = s.columns > NR ? a : NULL;
+      s.a = s.columns > NR && g->lda > MOH__PANEL ? a : NULL;
       pack_b(b, &s);
       run_at_block(&s);
     }

@@ -77,10 +77,11 @@ void SIMD(product)(const moh__gemm *g, bool at) {
     for (int64_t i = 0; i < g->m; i += rows) {
       int which = tile_size(g->m - i, &rows);
       for (int r = 0; r < rows; r++) {
-        t.a_row[r] = g->a + row_at(g->a_rows, i + r) * g->lda;
+        if (!at) t.a_row[r] = g->a + row_at(g->a_rows, i + r) * g->lda;
         t.c[r] = g->c + row_at(g->c_rows, i + r) * g->ldc + j;
       }
       t.at = g->a + i;
+      t.a_index = at ? g->a_rows : NULL;
       run_columns(row[which], &t, rows, columns);
     }
   }

@@ -58,9 +58,9 @@ INLINE int tile_size(int64_t rows_left, int *rows) {
 }
 
 /*
- * C (+)= A B for a narrow B that lies in the cache: m rows of A lda apart,
- * k deep, times B (k, n) with rows ldb apart, n <= 64, readable up to a
- * whole vector. at: A(i, k) = a[k * lda + i].
+ * C (+)= A B for a narrow B that lies in the cache: m rows of A, k deep, times
+ * B (k, n) with rows ldb apart, readable up to a whole vector. at: A(i, k) =
+ * a[row(k) * lda + i].
  */
 void SIMD(product)(const moh__gemm *g, bool at);
 
