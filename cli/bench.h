@@ -16,7 +16,7 @@
 
 typedef enum moh__bench_work {
   MOH__BENCH_TRAINING,  /* a whole step: gradients, clipping norm, AdamW */
-  MOH__BENCH_PREFILL,   /* forward, logits of the last token */
+  MOH__BENCH_PREFILL,   /* a session reads all tokens, from an empty one */
   MOH__BENCH_DECODING,  /* one token behind a cache of context - 1 */
   MOH__BENCH_ATTENTION, /* one layer's attention, forward and backward */
   MOH__BENCH_ROUTER     /* its router alone: scores, top-k, plan, gates */
@@ -63,7 +63,7 @@ struct moh__contender {
   real *weights, *loss;                  /* [n_seq * context] */
   real *input, *d_output; /* rows of a layer, their gradients */
   int32_t last;           /* row of the last token */
-  int64_t n_runs;
+  int64_t n_runs;         /* of decoding */
   double kv_share; /* of the KV heads whose cache a token reads: decoding */
   moh__batch batch;
   moh__sample *samples[MOH__BENCH_POOLS_MAX]; /* [n_rounds] each */

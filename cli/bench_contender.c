@@ -15,6 +15,10 @@ static bool is_part(const moh__contender *c) {
   return c->work == MOH__BENCH_ATTENTION || c->work == MOH__BENCH_ROUTER;
 }
 
+static bool has_session(const moh__contender *c) {
+  return c->work == MOH__BENCH_PREFILL || c->work == MOH__BENCH_DECODING;
+}
+
 static bool has_gradients(const moh__contender *c) {
   return c->work == MOH__BENCH_TRAINING || is_part(c);
 }
@@ -77,9 +81,6 @@ static moh_status make_batch(moh__contender *c, moh_error *err) {
                           .n_seq = c->n_seq,
                           .seq_start = c->seq_start,
                           .n_out = n};
-  if (c->work != MOH__BENCH_PREFILL) return MOH_OK;
-  c->batch.n_out = 1;
-  c->batch.out_rows = &c->last;
   return MOH_OK;
 }
 
@@ -110,12 +111,16 @@ static moh_status open_tape(moh__contender *c, moh_error *err) {
   return MOH_OK;
 }
 
-/* All tokens but the last are in the cache. */
+/* Decoding: all tokens but the last are in the cache. */
 static moh_status open_session(moh__contender *c, moh__pool *pool,
                                moh__session **session, moh_error *err) {
   const real *logits;
-  MOH_TRY(moh__session_new(session, c->model, pool, c->context, err));
-  if (c->context == 1) return MOH_OK;
+  if (c->masked)
+    MOH_TRY(
+        moh__session_new_masked(session, c->model, pool, c->context, err));
+  else
+    MOH_TRY(moh__session_new(session, c->model, pool, c->context, err));
+  if (c->work == MOH__BENCH_PREFILL || c->context == 1) return MOH_OK;
   return moh__session_feed(*session, c->tokens, c->last, &logits, err);
 }
 
@@ -127,9 +132,10 @@ moh_status moh__contender_open(moh__contender *c, moh__pool *const *pools,
   }
   MOH_TRY(open_model(c, pools[0], err));
   MOH_TRY(make_batch(c, err));
-  if (c->work != MOH__BENCH_DECODING) return open_tape(c, err);
+  if (!has_session(c)) return open_tape(c, err);
   for (int i = 0; i < n_pools; i++)
     MOH_TRY(open_session(c, pools[i], &c->sessions[i], err));
+  if (c->work == MOH__BENCH_PREFILL) return MOH_OK;
   return moh__contender_watch(c, err);
 }
 
@@ -167,10 +173,10 @@ moh_status moh__contender_measure(const moh__contender *c,
     memory->gradients = model.grads;
   }
   if (c->optimizer != NULL) memory->moments = model.moments;
-  if (c->work != MOH__BENCH_DECODING) return MOH_OK;
+  if (!has_session(c)) return MOH_OK;
   MOH_TRY(moh__session_measure(c->model, c->context, &session, err));
   memory->cache = (int64_t)session.pages;
-  memory->work = (int64_t)(session.gates + session.work);
+  memory->work = (int64_t)(session.gates + moh__session_peak(c->sessions[0]));
   return MOH_OK;
 }
 

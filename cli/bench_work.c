@@ -20,15 +20,13 @@ static moh__tensor *layer_input(moh__contender *c, moh__tape *tape) {
  * the loss has been recorded. */
 static moh__tensor *forward(moh__contender *c, moh__tape *tape) {
   const moh__arch *arch = moh__arch_of(&c->config);
-  moh__tape_reset(tape, c->work != MOH__BENCH_PREFILL);
+  moh__tape_reset(tape, true);
   switch (c->work) {
     case MOH__BENCH_ATTENTION:
       return arch->attention(c->model, tape, &c->batch, 0,
                              layer_input(c, tape));
     case MOH__BENCH_ROUTER:
       return arch->route(c->model, tape, &c->batch, 0, layer_input(c, tape));
-    case MOH__BENCH_PREFILL:
-      return moh__arch_logits(c->model, tape, &c->batch);
     default:
       moh__arch_loss(c->model, tape, &c->batch, c->targets, c->weights,
                      c->loss);
@@ -118,6 +116,13 @@ moh_status moh__contender_watch(moh__contender *c, moh_error *err) {
   return MOH_OK;
 }
 
+static moh_status run_prefill(const moh__contender *c, moh__session *session,
+                              moh_error *err) {
+  const real *logits;
+  moh__session_truncate(session, 0);
+  return moh__session_feed(session, c->tokens, c->context, &logits, err);
+}
+
 moh_status moh__contender_run(moh__contender *c, int pool,
                               moh__pool *const *pools, moh_error *err) {
   c->tape.pool = pools[pool];
@@ -125,8 +130,7 @@ moh_status moh__contender_run(moh__contender *c, int pool,
     case MOH__BENCH_TRAINING:
       return run_training(c, err);
     case MOH__BENCH_PREFILL:
-      forward(c, &c->tape);
-      return MOH_OK;
+      return run_prefill(c, c->sessions[pool], err);
     case MOH__BENCH_DECODING:
       return run_decoding(c, c->sessions[pool], err);
     default:

@@ -294,24 +294,12 @@ static void make_roster(roster *r, const plan *p, const moh__contest *t) {
   if (t->work == MOH__BENCH_ROUTER) add_routers(r);
 }
 
-/* A session skips always: decoding has no masked contender. */
-static void drop_masked(roster *r) {
-  int n = 0;
-  for (int i = 0; i < r->n; i++)
-    if (!r->all[i].masked) {
-      r->all[n] = r->all[i];
-      r->all[n++].twin = NULL;
-    }
-  r->n = n;
-}
-
 /* ---- contests ---- */
 
 /* Opens, lets them take turns, shows, closes. */
 static moh_status hold(const plan *p, moh__contest *t, roster *r,
                        json_t *tables, moh_error *err) {
   make_roster(r, p, t);
-  if (t->work == MOH__BENCH_DECODING) drop_masked(r);
   t->contenders = r->all;
   t->n_contenders = r->n;
   moh_status status = r->n > 0 ? moh__contest_run(t, err) : MOH_OK;

@@ -62,7 +62,6 @@ void moh__arch_loss(const moh__model *model, moh__tape *tape,
 /* What a dry run stands for. */
 typedef enum dry_kind {
   DRY_TRAINING, /* recorded, with a loss */
-  DRY_MASKED,   /* the same with every head computed */
   DRY_LOSS,     /* a loss of chosen rows, not recorded */
   DRY_CACHED    /* a logit row a sequence, keys and values in a cache */
 } dry_kind;
@@ -92,7 +91,7 @@ static moh_status make_dry_batch(dry_batch *dry, const moh__model *model,
   dry->batch.n_seq = n_seq;
   dry->batch.seq_start = dry->rows;
   dry->batch.n_out = kind == DRY_CACHED ? n_seq : dry->batch.n;
-  if (kind == DRY_TRAINING || kind == DRY_MASKED) return MOH_OK;
+  if (kind == DRY_TRAINING) return MOH_OK;
   dry->batch.out_rows = dry->rows;
   if (kind == DRY_LOSS) return MOH_OK;
   dry->cache.slots = dry->slots;
@@ -101,13 +100,14 @@ static moh_status make_dry_batch(dry_batch *dry, const moh__model *model,
 }
 
 static moh_status dry_run(const moh__model *model, const moh__batch *batch,
-                          dry_kind kind, size_t *bytes, moh_error *err) {
+                          dry_kind kind, bool masked, size_t *bytes,
+                          moh_error *err) {
   moh__arena arena;
   moh__arena_init_counting(&arena);
   moh__tape tape;
   MOH_TRY(moh__tape_init(&tape, &arena, NULL, err));
-  moh__tape_reset(&tape, kind == DRY_TRAINING || kind == DRY_MASKED);
-  tape.masked = kind == DRY_MASKED;
+  moh__tape_reset(&tape, kind == DRY_TRAINING);
+  tape.masked = masked;
   if (kind == DRY_CACHED)
     moh__arch_logits(model, &tape, batch);
   else
@@ -118,15 +118,15 @@ static moh_status dry_run(const moh__model *model, const moh__batch *batch,
 }
 
 static moh_status arena_bytes(const moh__model *model, int32_t n_seq,
-                              int32_t seq_len, dry_kind kind, size_t *bytes,
-                              moh_error *err) {
+                              int32_t seq_len, dry_kind kind, bool masked,
+                              size_t *bytes, moh_error *err) {
   if ((int64_t)n_seq * seq_len > INT32_MAX / 2)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a batch of %d x %d tokens is too large", n_seq,
                      seq_len);
   dry_batch dry;
   MOH_TRY(make_dry_batch(&dry, model, n_seq, seq_len, kind, err));
-  moh_status status = dry_run(model, &dry.batch, kind, bytes, err);
+  moh_status status = dry_run(model, &dry.batch, kind, masked, bytes, err);
   free(dry.rows);
   free((void *)dry.slots);
   return status;
@@ -136,17 +136,21 @@ moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
                                  int32_t seq_len, bool training,
                                  size_t *bytes, moh_error *err) {
   return arena_bytes(model, n_seq, seq_len,
-                     training ? DRY_TRAINING : DRY_CACHED, bytes, err);
+                     training ? DRY_TRAINING : DRY_CACHED, false, bytes,
+                     err);
 }
 
 moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,
-                                        size_t *bytes, moh_error *err) {
-  return arena_bytes(model, n_seq, seq_len, DRY_MASKED, bytes, err);
+                                        bool training, size_t *bytes,
+                                        moh_error *err) {
+  return arena_bytes(model, n_seq, seq_len,
+                     training ? DRY_TRAINING : DRY_CACHED, true, bytes,
+                     err);
 }
 
 moh_status moh__arch_arena_bytes_loss(const moh__model *model,
                                       int32_t n_seq, int32_t seq_len,
                                       size_t *bytes, moh_error *err) {
-  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, bytes, err);
+  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, false, bytes, err);
 }

@@ -62,7 +62,8 @@ moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
 /* The same with every head computed (moh__tape.masked). */
 moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,
-                                        size_t *bytes, moh_error *err);
+                                        bool training, size_t *bytes,
+                                        moh_error *err);
 /* A loss of chosen rows, not recorded. */
 moh_status moh__arch_arena_bytes_loss(const moh__model *model,
                                       int32_t n_seq, int32_t seq_len,

@@ -77,19 +77,24 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
 }
 
 static moh_status open_session(moh__session *s, moh__pool *pool,
-                               moh_error *err) {
+                               bool masked, moh_error *err) {
   moh__session_bytes bytes;
   MOH_TRY(moh__session_measure(s->model, s->max_len, &bytes, err));
+  if (masked)
+    MOH_TRY(moh__arch_arena_bytes_masked(s->model, 1, chunk_for(s->max_len),
+                                         false, &bytes.work, err));
   MOH_TRY(alloc_pages(s, bytes.pages, err));
   MOH_TRY(moh__gate_record_init(&s->gates, &s->model->config, s->max_len,
                                 err));
   MOH_TRY(moh__arena_init(&s->arena, bytes.work, err));
-  return moh__tape_init(&s->tape, &s->arena, pool, err);
+  MOH_TRY(moh__tape_init(&s->tape, &s->arena, pool, err));
+  s->tape.masked = masked;
+  return MOH_OK;
 }
 
-moh_status moh__session_new(moh__session **out, const moh__model *model,
-                            moh__pool *pool, int32_t max_len,
-                            moh_error *err) {
+static moh_status make_session(moh__session **out, const moh__model *model,
+                               moh__pool *pool, int32_t max_len,
+                               bool masked, moh_error *err) {
   *out = NULL;
   int64_t limit = model->config.max_seq_len;
   if (max_len == 0) max_len = (int32_t)limit;
@@ -101,13 +106,25 @@ moh_status moh__session_new(moh__session **out, const moh__model *model,
   if (s == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
   s->model = model;
   s->max_len = max_len;
-  moh_status status = open_session(s, pool, err);
+  moh_status status = open_session(s, pool, masked, err);
   if (status != MOH_OK) {
     moh__session_free(s);
     return status;
   }
   *out = s;
   return MOH_OK;
+}
+
+moh_status moh__session_new(moh__session **out, const moh__model *model,
+                            moh__pool *pool, int32_t max_len,
+                            moh_error *err) {
+  return make_session(out, model, pool, max_len, false, err);
+}
+
+moh_status moh__session_new_masked(moh__session **out,
+                                   const moh__model *model, moh__pool *pool,
+                                   int32_t max_len, moh_error *err) {
+  return make_session(out, model, pool, max_len, true, err);
 }
 
 void moh__session_free(moh__session *s) {
@@ -204,3 +221,5 @@ const moh__head_use *moh__session_head_use(const moh__session *s) {
 const moh__gate_record *moh__session_gates(const moh__session *s) {
   return &s->gates;
 }
+
+size_t moh__session_peak(const moh__session *s) { return s->arena.peak; }

@@ -17,6 +17,11 @@ typedef struct moh__session moh__session;
  * that. The model must be packed. It and the pool must outlive the session. */
 moh_status moh__session_new(moh__session **out, const moh__model *model,
                             moh__pool *pool, int32_t max_len, moh_error *err);
+/* The same with every head computed and unused ones multiplied by zero: the
+ * contrast of benchmarks. Its results have the same bits. */
+moh_status moh__session_new_masked(moh__session **out,
+                                   const moh__model *model, moh__pool *pool,
+                                   int32_t max_len, moh_error *err);
 void moh__session_free(moh__session *session);
 
 /* Appends n > 0 tokens and computes the logits of the last one,
@@ -56,5 +61,7 @@ typedef struct moh__session_bytes {
 } moh__session_bytes;
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
                                 moh__session_bytes *bytes, moh_error *err);
+/* Bytes of working memory that steps have needed so far. */
+size_t moh__session_peak(const moh__session *session);
 
 #endif

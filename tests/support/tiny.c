@@ -74,7 +74,8 @@ void tiny_open(tiny *t, const moh__config *config, int n_threads,
   size_t masked = 0;
   must(moh__arch_arena_bytes(t->model, TINY_SEQS, 9, true, &bytes, &err),
        &err);
-  must(moh__arch_arena_bytes_masked(t->model, TINY_SEQS, 9, &masked, &err),
+  must(moh__arch_arena_bytes_masked(t->model, TINY_SEQS, 9, true, &masked,
+                                    &err),
        &err);
   must(moh__arena_init(&t->arena, bytes > masked ? bytes : masked, &err),
        &err);

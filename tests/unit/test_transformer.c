@@ -343,6 +343,40 @@ static void repeated_kv_heads_are_gqa(void **state) {
   tiny_close(&b);
 }
 
+/* Chunks of a prompt and single tokens; what a masked session computes more
+ * is seen in its memory. */
+static void a_masked_session_has_the_bits_of_skipping(void **state) {
+  (void)state;
+  moh__config c = moh_config(1, 1);
+  moh_error err;
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  assert_int_equal(moh__model_pack(t.model, t.pool, &err), MOH_OK);
+  moh__session *skipped = NULL;
+  moh__session *masked = NULL;
+  assert_int_equal(
+      moh__session_new(&skipped, t.model, t.pool, LONG, &err), MOH_OK);
+  assert_int_equal(
+      moh__session_new_masked(&masked, t.model, t.pool, LONG, &err), MOH_OK);
+  for (int32_t at = 0; at < LONG;) {
+    int32_t tokens[LONG];
+    const real *a = NULL;
+    const real *b = NULL;
+    int32_t n = at == 0 ? LONG - 3 : 1;
+    for (int32_t i = 0; i < n; i++) tokens[i] = (at + i) % TINY_VOCAB;
+    assert_int_equal(moh__session_feed(skipped, tokens, n, &a, &err),
+                     MOH_OK);
+    assert_int_equal(moh__session_feed(masked, tokens, n, &b, &err),
+                     MOH_OK);
+    assert_same(a, b, TINY_VOCAB, "logits");
+    at += n;
+  }
+  assert_true(moh__session_peak(masked) > moh__session_peak(skipped));
+  moh__session_free(skipped);
+  moh__session_free(masked);
+  tiny_close(&t);
+}
+
 /* Without W_down a layer is x + attention(norm(x)): the part that is measured
  * alone is the part of the whole. */
 static void a_layers_attention_alone(void **state) {
@@ -389,6 +423,7 @@ int main(void) {
       cmocka_unit_test(later_tokens_change_nothing_before),
       cmocka_unit_test(repeated_kv_heads_are_gqa),
       cmocka_unit_test(a_layers_attention_alone),
+      cmocka_unit_test(a_masked_session_has_the_bits_of_skipping),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
