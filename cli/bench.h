@@ -142,6 +142,7 @@ typedef struct moh__result {
   bool kept_of_bytes;   /* against the bytes, the smaller saving */
   double bytes_read;    /* 0: not counted */
   moh__contender_memory memory;
+  double memory_ratio; /* of all bytes, to the base */
 } moh__result;
 
 moh_status moh__contest_result(const moh__contest *contest, int contender,

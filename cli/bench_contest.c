@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "bench.h"
+#include "status_line.h"
 
 /* What a sample should last at least, in seconds, at two warm runs' pace. */
 static const double SAMPLE = 0.02;
@@ -44,11 +45,26 @@ static moh_status warm(const moh__contest *t, int contender, int pool,
   return MOH_OK;
 }
 
+/* How far the contest is, on a terminal only: lines would be in the way of
+ * scripts. Between samples, so that it is not measured. */
+static void show_turn(moh__status_line *status, const moh__contest *t,
+                      int64_t done, int64_t all) {
+  moh__line line = {.n = 0};
+  if (!status->terminal || !moh__status_line_due(status, done, all)) return;
+  moh__line_add(&line, "%s, %d tokens  ", moh__bench_work_names[t->work],
+                t->context);
+  moh__line_add_times(&line, moh__now() - status->start, 0, done, all);
+  moh__status_line_show(status, done, all, "", line.text);
+}
+
 /* Turn number u: contenders in order, each on all numbers of threads. */
-static moh_status play(const moh__contest *t, int *n_times, moh_error *err) {
+static moh_status play(const moh__contest *t, int *n_times,
+                       moh__status_line *status, moh_error *err) {
   int n = t->n_contenders * t->n_pools;
+  int64_t done = 0, all = (int64_t)n * t->n_rounds;
   for (int u = 0; u < n; u++)
     MOH_TRY(warm(t, u / t->n_pools, u % t->n_pools, &n_times[u], err));
+  moh__status_line_start(status, 0, all);
   for (int round = 0; round < t->n_rounds; round++)
     for (int i = 0; i < n; i++) {
       int u = (i + round) % n;
@@ -56,6 +72,7 @@ static moh_status play(const moh__contest *t, int *n_times, moh_error *err) {
       MOH_TRY(take_sample(t, contender, pool, n_times[u],
                           &t->contenders[contender].samples[pool][round],
                           err));
+      show_turn(status, t, ++done, all);
     }
   return MOH_OK;
 }
@@ -68,7 +85,9 @@ moh_status moh__contest_run(moh__contest *t, moh_error *err) {
   int *n_times = calloc(n, sizeof(int));
   if (n_times == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for a benchmark");
-  moh_status status = play(t, n_times, err);
+  moh__status_line line = {.terminal = false};
+  moh_status status = play(t, n_times, &line, err);
+  moh__status_line_end(&line);
   free(n_times);
   return status;
 }
@@ -132,6 +151,16 @@ static void find_kept(moh__result *r) {
   r->kept = bound < 0.9999 ? (1 - r->ratio.median) / (1 - bound) : NAN;
 }
 
+static moh_status find_memory(const moh__contender *c,
+                              const moh__contender *base, moh__result *r,
+                              moh_error *err) {
+  MOH_TRY(moh__contender_measure(base, &r->memory, err));
+  double bytes = (double)moh__contender_bytes(&r->memory);
+  MOH_TRY(moh__contender_measure(c, &r->memory, err));
+  r->memory_ratio = (double)moh__contender_bytes(&r->memory) / bytes;
+  return MOH_OK;
+}
+
 moh_status moh__contest_result(const moh__contest *t, int contender, int pool,
                                moh__result *r, moh_error *err) {
   const moh__contender *c = &t->contenders[contender];
@@ -148,5 +177,5 @@ moh_status moh__contest_result(const moh__contest *t, int contender, int pool,
                          : NAN;
   find_kept(r);
   if (c->work == MOH__BENCH_ROUTER) r->kept = NAN; /* a part, no saving */
-  return moh__contender_measure(c, &r->memory, err);
+  return find_memory(c, base, r, err);
 }

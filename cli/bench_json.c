@@ -61,6 +61,7 @@ static json_t *row_json(const moh__contender *c, const moh__result *r) {
   add_counts(row, c, r);
   json_object_set_new(row, "bytes",
                       json_integer(moh__contender_bytes(&r->memory)));
+  json_object_set_new(row, "bytes_ratio", json_real(r->memory_ratio));
   json_object_set_new(row, "memory", memory_json(&r->memory));
   return row;
 }

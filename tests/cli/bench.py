@@ -90,6 +90,9 @@ class Bench(Case):
     def assert_counts(self, table):
         rows = {row["heads"]: row for row in table["contenders"]}
         self.assertEqual(list(rows), list(USUAL))
+        masked, skipped = rows["75 %, masked"], rows["75 %, skipped"]
+        self.assertGreater(masked["memory"]["work"],
+                           skipped["memory"]["work"])
         count, n = COUNTS[table["work"]], table["tokens"]
         for name, (heads, router) in USUAL.items():
             row = rows[name]
@@ -97,6 +100,8 @@ class Bench(Case):
             ratio = count(n, heads, router) / count(n, HEADS, 0)
             self.assertAlmostEqual(row["counted_ratio"], ratio, places=9)
             self.assertEqual(row["bytes"], sum(row["memory"].values()))
+            self.assertAlmostEqual(row["bytes_ratio"], row["bytes"]
+                                   / rows["all heads"]["bytes"])
             saves = heads < HEADS
             self.assertEqual(row["kept_saving"] is not None, saves)
             self.assertEqual("kept_of" in row, saves)
@@ -179,7 +184,7 @@ class Bench(Case):
             {"heads", "strategy", "masked", "active_share", "work",
              "seconds", "quartile_low", "quartile_high", "ratio",
              "ratio_low", "ratio_high", "counted", "counted_ratio",
-             "kept_saving", "kept_of", "bytes", "memory"})
+             "kept_saving", "kept_of", "bytes", "bytes_ratio", "memory"})
         self.assertEqual(
             [(r["strategy"], r["masked"], r["active_share"])
              for r in (dense, masked, skipped)],
