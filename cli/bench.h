@@ -25,7 +25,11 @@ typedef enum moh__bench_work {
 enum { MOH__BENCH_WORKS = 5 };
 extern const char *const moh__bench_work_names[MOH__BENCH_WORKS + 1];
 
-enum { MOH__BENCH_POOLS_MAX = 4 };
+enum {
+  MOH__BENCH_POOLS_MAX = 4,
+  MOH__BENCH_CONTEXTS_MAX = 16,
+  MOH__BENCH_CONTENDERS_MAX = 26
+};
 
 /* One turn. The processor's seconds are those of the calling thread. */
 typedef struct moh__sample {
@@ -154,5 +158,24 @@ moh_status moh__contest_print(const moh__contest *contest, int pool,
                               moh_error *err);
 moh_status moh__contest_json(const moh__contest *contest, int pool,
                              json_t *tables, moh_error *err);
+
+/* Ratios by the length of the context, to say from where on skipping pays.
+ */
+typedef struct moh__payoff {
+  int n_contexts;
+  int32_t contexts[MOH__BENCH_CONTEXTS_MAX];
+  double ratios[MOH__BENCH_CONTEXTS_MAX][MOH__BENCH_CONTENDERS_MAX]
+               [MOH__BENCH_POOLS_MAX];
+} moh__payoff;
+
+/* A contest that has been held; all of a payoff have equal contenders. */
+moh_status moh__payoff_add(moh__payoff *payoff, const moh__contest *contest,
+                           moh_error *err);
+/* The shortest length from which on all that were measured took less time
+ * than all heads did; 0: none. */
+int32_t moh__payoff_from(const moh__payoff *payoff, int contender, int pool);
+/* Nothing for a single length. contest: the last one. */
+void moh__payoff_print(const moh__payoff *payoff,
+                       const moh__contest *contest);
 
 #endif

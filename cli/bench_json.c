@@ -38,6 +38,8 @@ static void add_counts(json_t *row, const moh__contender *c,
   if (r->bytes_read > 0) {
     json_object_set_new(row, "bytes_read", json_real(r->bytes_read));
     json_object_set_new(row, "bytes_read_ratio", json_real(r->counted_bytes));
+    json_object_set_new(row, "bytes_per_second",
+                        json_real(r->bytes_read / r->seconds.median));
   }
   json_object_set_new(row, "kept_saving", real_or_null(r->kept));
   if (!isnan(r->kept))

@@ -16,6 +16,7 @@ typedef enum column {
   QUARTILES,
   COUNTED,
   BYTES,
+  RATE,
   KEPT,
   SPEED_UP,
   MEMORY,
@@ -26,12 +27,12 @@ static const struct {
   const char *title;
   int width; /* negative: to the left */
 } columns[N_COLUMNS] = {
-    [LABEL] = {"heads", -15},   [MILLISECONDS] = {"ms", 9},
-    [SPREAD] = {"spread", 8},   [TOKENS] = {"tokens/s", 10},
-    [RATIO] = {"ratio", 7},     [QUARTILES] = {"quartiles", 13},
-    [COUNTED] = {"counted", 9}, [BYTES] = {"bytes", 7},
-    [KEPT] = {"kept", 8},       [SPEED_UP] = {"x 1 thr", 8},
-    [MEMORY] = {"memory", 10},
+    [LABEL] = {"heads", -14},    [MILLISECONDS] = {"ms", 9},
+    [SPREAD] = {"spread", 8},    [TOKENS] = {"tokens/s", 10},
+    [RATIO] = {"ratio", 7},      [QUARTILES] = {"quartiles", 13},
+    [COUNTED] = {"counted", 8},  [BYTES] = {"bytes", 6},
+    [RATE] = {"GB/s", 6},        [KEPT] = {"kept", 8},
+    [SPEED_UP] = {"x 1 thr", 8}, [MEMORY] = {"memory", 9},
 };
 
 /* Tokens per second say nothing new of one token, nothing of a part. */
@@ -41,7 +42,7 @@ static bool is_shown(const moh__contest *t, const moh__result *r, column c) {
   if (t->work == MOH__BENCH_ROUTER && (c == KEPT || c == MEMORY))
     return false;
   if (c == TOKENS) return whole;
-  if (c == BYTES) return r->bytes_read > 0;
+  if (c == BYTES || c == RATE) return r->bytes_read > 0;
   if (c == SPEED_UP) return !isnan(r->speed_up.median);
   return true;
 }
@@ -96,6 +97,9 @@ static void cell_text(const moh__contender *c, const moh__result *r,
       return;
     case BYTES:
       snprintf(text, CELL, "%.3f", r->counted_bytes);
+      return;
+    case RATE:
+      snprintf(text, CELL, "%.1f", 1e-9 * r->bytes_read / r->seconds.median);
       return;
     case KEPT:
       kept_text(r, text);
@@ -154,4 +158,58 @@ moh_status moh__contest_print(const moh__contest *t, int pool,
   }
   fflush(stdout);
   return MOH_OK;
+}
+
+/* ---- where skipping pays ---- */
+
+int32_t moh__payoff_from(const moh__payoff *p, int contender, int pool) {
+  int32_t from = 0;
+  for (int i = 0; i < p->n_contexts; i++) {
+    bool above = false;
+    for (int j = 0; j < p->n_contexts; j++)
+      above = above || (p->contexts[j] >= p->contexts[i] &&
+                        !(p->ratios[j][contender][pool] < 1));
+    if (!above && (from == 0 || p->contexts[i] < from)) from = p->contexts[i];
+  }
+  return from;
+}
+
+moh_status moh__payoff_add(moh__payoff *p, const moh__contest *t,
+                           moh_error *err) {
+  int at = p->n_contexts++;
+  p->contexts[at] = t->context;
+  for (int i = 0; i < t->n_contenders; i++)
+    for (int pool = 0; pool < t->n_pools; pool++) {
+      moh__result r;
+      MOH_TRY(moh__contest_result(t, i, pool, &r, err));
+      p->ratios[at][i][pool] = r.ratio.median;
+    }
+  return MOH_OK;
+}
+
+static void print_payoff(const moh__payoff *p, const moh__contest *t,
+                         int pool) {
+  moh__number number;
+  int32_t longest = 0;
+  for (int i = 0; i < p->n_contexts; i++)
+    if (p->contexts[i] > longest) longest = p->contexts[i];
+  printf("\n%s, %s, %d thread%s: time is saved\n",
+         moh__bench_work_names[t->work], moh__precision_names[t->precision],
+         t->n_threads[pool], t->n_threads[pool] == 1 ? "" : "s");
+  for (int i = 1; i < t->n_contenders; i++) {
+    int32_t from = moh__payoff_from(p, i, pool);
+    if (t->contenders[i].masked) continue;
+    printf("  %-14s %s %s tokens%s\n", t->contenders[i].label,
+           from > 0 ? "from" : "nowhere up to",
+           moh__number_grouped(&number, from > 0 ? from : longest),
+           from > 0 ? " on" : "");
+  }
+}
+
+void moh__payoff_print(const moh__payoff *p, const moh__contest *t) {
+  if (p->n_contexts < 2 || t->n_contenders < 2 ||
+      t->work == MOH__BENCH_ROUTER)
+    return;
+  for (int i = 0; i < t->n_pools; i++) print_payoff(p, t, i);
+  fflush(stdout);
 }

@@ -103,8 +103,8 @@ moh_status moh__contender_watch(moh__contender *c, moh_error *err) {
   c->kv_share = 1;
   if (c->masked) return MOH_OK;
   if (c->config.heads != MOH__HEADS_MOH) {
-    c->kv_share =
-        (double)((active + group - 1) / group) / (double)c->config.n_kv_heads;
+    int64_t n_used = (active + group - 1) / group; /* the first ones */
+    c->kv_share = (double)n_used / (double)c->config.n_kv_heads;
     return MOH_OK;
   }
   double sum = 0;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "bench_plan.h"
 #include "commands.h"
 #include "model_options.h"
 
@@ -17,7 +17,7 @@ typedef struct values {
   bool json;
 } values;
 
-enum { CONTEXTS_MAX = 16, LONGEST = 1 << 20, ROUNDS = 15, ROUNDS_MAX = 1000 };
+enum { LONGEST = 1 << 20, ROUNDS = 15, ROUNDS_MAX = 1000 };
 
 static const moh__option bench_options[] = {
     {"contexts", 'c', MOH__OPTION_LIST, "N,...", "lengths of the sequence",
@@ -62,31 +62,8 @@ static const moh__option_group groups[] = {
 
 /* ---- what is asked for ---- */
 
-typedef enum kind { MASKED, SKIPPED_75, SKIPPED_50, PRUNED, KINDS } kind;
-
 static const char *const kind_names[] = {"masked", "75",   "50",
                                          "pruned", "none", NULL};
-
-/* The user's own strategies, and the usual ones: twice for the router. */
-enum {
-  OWN_MAX = 8,
-  CONTENDERS_MAX = 2 * (1 + KINDS + OWN_MAX),
-  PRECISIONS = 2
-};
-
-typedef struct plan {
-  moh__config config; /* with all heads */
-  moh__config own[OWN_MAX];
-  int n_own;
-  bool kinds[KINDS + 1]; /* the last stands for none */
-  int64_t contexts[CONTEXTS_MAX];
-  int n_contexts;
-  bool work[MOH__BENCH_WORKS];
-  bool precisions[PRECISIONS];
-  int n_threads[MOH__BENCH_POOLS_MAX];
-  int n_pools;
-  int n_rounds, n_seq;
-} plan;
 
 /* Sets chosen[i] for each name of the list. */
 static moh_status read_names(const char *option, const moh__list *list,
@@ -128,11 +105,11 @@ static moh_status read_numbers(const char *option, const moh__list *list,
   return MOH_OK;
 }
 
-static moh_status fill_contexts(plan *p, const moh__list *list,
+static moh_status fill_contexts(moh__bench_plan *p, const moh__list *list,
                                 moh_error *err) {
   static const int64_t usual[] = {80, 256, 1024};
-  MOH_TRY(read_numbers("contexts", list, LONGEST, p->contexts, CONTEXTS_MAX,
-                       err));
+  MOH_TRY(read_numbers("contexts", list, LONGEST, p->contexts,
+                       MOH__BENCH_CONTEXTS_MAX, err));
   p->n_contexts = list->n;
   for (int i = 0; list->n == 0 && i < 3; i++)
     if (i == 0 || usual[i] <= p->config.max_seq_len)
@@ -143,7 +120,7 @@ static moh_status fill_contexts(plan *p, const moh__list *list,
   return MOH_OK;
 }
 
-static moh_status fill_threads(plan *p, const moh__list *list,
+static moh_status fill_threads(moh__bench_plan *p, const moh__list *list,
                                moh_error *err) {
   int64_t numbers[MOH__BENCH_POOLS_MAX] = {1};
   MOH_TRY(read_numbers("threads", list, 1024, numbers, MOH__BENCH_POOLS_MAX,
@@ -154,15 +131,17 @@ static moh_status fill_threads(plan *p, const moh__list *list,
 }
 
 /* --heads, whose strategies hold no comma, as a list. */
-static moh_status fill_own(plan *p, const char *text, moh_error *err) {
+static moh_status fill_own(moh__bench_plan *p, const char *text,
+                           moh_error *err) {
   char item[64];
   while (text != NULL && *text != '\0') {
     size_t n = strcspn(text, ",");
     snprintf(item, sizeof item, "%.*s", (int)n, text);
     text += text[n] == ',' ? n + 1 : n;
-    if (p->n_own == OWN_MAX)
+    if (p->n_own == MOH__BENCH_OWN_MAX)
       return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "--heads takes at most %d strategies", OWN_MAX);
+                       "--heads takes at most %d strategies",
+                       MOH__BENCH_OWN_MAX);
     moh__config *own = &p->own[p->n_own++];
     *own = p->config;
     MOH_TRY(moh__config_set_heads(own, item, err));
@@ -171,20 +150,23 @@ static moh_status fill_own(plan *p, const char *text, moh_error *err) {
   return MOH_OK;
 }
 
-static moh_status fill_kinds(plan *p, const moh__list *list, moh_error *err) {
+static moh_status fill_kinds(moh__bench_plan *p, const moh__list *list,
+                             moh_error *err) {
   bool quarters = p->config.n_heads % 4 == 0;
   MOH_TRY(read_names("contenders", list, kind_names, p->kinds, err));
-  bool asked = p->kinds[MASKED] || p->kinds[SKIPPED_75] ||
-               p->kinds[SKIPPED_50] || p->kinds[PRUNED];
+  bool asked = p->kinds[MOH__BENCH_MASKED] || p->kinds[MOH__BENCH_75] ||
+               p->kinds[MOH__BENCH_50] || p->kinds[MOH__BENCH_PRUNED];
   if (!quarters && (asked || (list->n == 0 && p->n_own == 0)))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the number of heads must be a multiple of 4, to have "
                      "75 %% and 50 %% of them; else choose with --heads");
-  for (int i = 0; i < KINDS && list->n == 0; i++) p->kinds[i] = quarters;
+  for (int i = 0; i < MOH__BENCH_KINDS && list->n == 0; i++)
+    p->kinds[i] = quarters;
   return MOH_OK;
 }
 
-static moh_status make_config(const values *v, plan *p, moh_error *err) {
+static moh_status make_config(const values *v, moh__bench_plan *p,
+                              moh_error *err) {
   moh__model_values model = v->model;
   model.heads = NULL; /* a list of them here */
   MOH_TRY(moh__model_options_config(&model, "seed-train", &p->config, err));
@@ -194,7 +176,8 @@ static moh_status make_config(const values *v, plan *p, moh_error *err) {
   return MOH_OK;
 }
 
-static moh_status make_plan(const values *v, plan *p, moh_error *err) {
+static moh_status make_plan(const values *v, moh__bench_plan *p,
+                            moh_error *err) {
   MOH_TRY(make_config(v, p, err));
   p->n_rounds = (int)moh__int_or(v->rounds, ROUNDS);
   p->n_seq = (int)moh__int_or(v->batch, 1);
@@ -211,150 +194,92 @@ static moh_status make_plan(const values *v, plan *p, moh_error *err) {
   return fill_kinds(p, &v->contenders, err);
 }
 
-/* ---- contenders ---- */
-
-typedef struct roster {
-  moh__contender all[CONTENDERS_MAX];
-  int n;
-} roster;
-
-static moh__contender *add(roster *r, const moh__contest *t,
-                           const moh__config *config, const char *label) {
-  moh__contender *c = &r->all[r->n++];
-  *c = (moh__contender){.config = *config,
-                        .precision = t->precision,
-                        .work = t->work,
-                        .context = t->context,
-                        .n_seq = t->n_seq};
-  snprintf(c->label, sizeof c->label, "%s", label);
-  return c;
-}
-
-/* A quarter of the heads shared, and routed ones up to n quarters. */
-static moh__config with_quarters(const plan *p, int64_t n) {
-  moh__config config = p->config;
-  config.heads = MOH__HEADS_MOH;
-  config.n_shared = config.n_heads / 4;
-  config.k = config.n_heads * (n - 1) / 4;
-  return config;
-}
-
-/* Masked and skipped have the same model. */
-static void add_kinds(roster *r, const plan *p, const moh__contest *t) {
-  moh__config three = with_quarters(p, 3), two = with_quarters(p, 2);
-  const moh__contender *twin = NULL;
-  if (p->kinds[MASKED]) {
-    moh__contender *masked = add(r, t, &three, "75 %, masked");
-    masked->masked = true;
-    twin = masked;
-  }
-  if (p->kinds[SKIPPED_75]) add(r, t, &three, "75 %, skipped")->twin = twin;
-  if (p->kinds[SKIPPED_50]) add(r, t, &two, "50 %, skipped");
-  if (!p->kinds[PRUNED]) return;
-  moh__config pruned = p->config;
-  pruned.heads = MOH__HEADS_STATIC;
-  pruned.n_static = pruned.n_heads * 3 / 4;
-  add(r, t, &pruned, "75 %, pruned");
-}
-
-static void add_own(roster *r, const plan *p, const moh__contest *t) {
-  for (int i = 0; i < p->n_own; i++) {
-    char label[40];
-    moh__config_heads_text(&p->own[i], label, sizeof label);
-    add(r, t, &p->own[i], label);
-  }
-}
-
-/* Behind each attention that has a router, the router alone: all else goes.
- */
-static void add_routers(roster *r) {
-  roster old = *r;
-  r->n = 0;
-  for (int i = 0; i < old.n; i++) {
-    if (old.all[i].masked || old.all[i].config.heads != MOH__HEADS_MOH)
-      continue;
-    moh__contender *whole = &r->all[r->n++];
-    moh__contender *part = &r->all[r->n++];
-    *whole = old.all[i];
-    whole->work = MOH__BENCH_ATTENTION;
-    whole->twin = NULL;
-    whole->base = r->n - 2;
-    *part = *whole;
-    part->work = MOH__BENCH_ROUTER;
-    part->twin = whole;
-    snprintf(part->label, sizeof part->label, "  its router");
-  }
-}
-
-static void make_roster(roster *r, const plan *p, const moh__contest *t) {
-  r->n = 0;
-  add(r, t, &p->config, "all heads");
-  add_kinds(r, p, t);
-  add_own(r, p, t);
-  if (t->work == MOH__BENCH_ROUTER) add_routers(r);
-}
-
 /* ---- contests ---- */
 
+/* Who takes part in the contest in work, and what came out so far. */
+typedef struct hall {
+  const moh__bench_plan *plan;
+  moh__bench_roster roster;
+  moh__payoff payoff;
+  json_t *tables; /* NULL: text is wanted */
+} hall;
+
+static moh_status show(hall *h, const moh__contest *t, moh_error *err) {
+  for (int i = 0; i < t->n_pools; i++)
+    MOH_TRY(h->tables != NULL ? moh__contest_json(t, i, h->tables, err)
+                              : moh__contest_print(t, i, err));
+  return moh__payoff_add(&h->payoff, t, err);
+}
+
 /* Opens, lets them take turns, shows, closes. */
-static moh_status hold(const plan *p, moh__contest *t, roster *r,
-                       json_t *tables, moh_error *err) {
-  make_roster(r, p, t);
+static moh_status hold(hall *h, moh__contest *t, moh_error *err) {
+  moh__bench_roster *r = &h->roster;
+  moh__bench_roster_make(r, h->plan, t);
   t->contenders = r->all;
   t->n_contenders = r->n;
-  moh_status status = r->n > 0 ? moh__contest_run(t, err) : MOH_OK;
-  for (int i = 0; i < t->n_pools && status == MOH_OK && r->n > 0; i++)
-    status = tables != NULL ? moh__contest_json(t, i, tables, err)
-                            : moh__contest_print(t, i, err);
+  if (r->n == 0) return MOH_OK; /* no routers */
+  moh_status status = moh__contest_run(t, err);
+  if (status == MOH_OK) status = show(h, t, err);
   for (int i = r->n - 1; i >= 0; i--) moh__contender_close(&r->all[i]);
   return status;
 }
 
-static moh_status hold_all(const plan *p, moh__pool *const *pools,
-                           json_t *tables, moh_error *err) {
-  roster *r = calloc(1, sizeof(*r));
-  if (r == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
-  moh_status status = MOH_OK;
-  for (int w = 0; w < MOH__BENCH_WORKS; w++)
-    for (int q = 0; p->work[w] && q < PRECISIONS; q++)
-      for (int i = 0; p->precisions[q] && i < p->n_contexts; i++) {
-        bool one = w == MOH__BENCH_PREFILL || w == MOH__BENCH_DECODING;
-        moh__contest t = {.work = (moh__bench_work)w,
-                          .context = (int32_t)p->contexts[i],
-                          .n_seq = one ? 1 : p->n_seq,
-                          .precision = (moh__precision)q,
-                          .config = &p->config,
-                          .n_rounds = p->n_rounds,
-                          .n_pools = p->n_pools,
-                          .pools = pools};
-        memcpy(t.n_threads, p->n_threads, sizeof t.n_threads);
-        if (status == MOH_OK) status = hold(p, &t, r, tables, err);
-      }
-  free(r);
-  return status;
+/* One kind of work in one precision, over all lengths. */
+static moh_status hold_lengths(hall *h, moh__contest *t, moh_error *err) {
+  const moh__bench_plan *p = h->plan;
+  bool one = t->work == MOH__BENCH_PREFILL || t->work == MOH__BENCH_DECODING;
+  t->n_seq = one ? 1 : p->n_seq;
+  h->payoff.n_contexts = 0;
+  for (int i = 0; i < p->n_contexts; i++) {
+    t->context = (int32_t)p->contexts[i];
+    MOH_TRY(hold(h, t, err));
+  }
+  if (h->tables == NULL) moh__payoff_print(&h->payoff, t);
+  return MOH_OK;
 }
 
-static moh_status run_plan(const plan *p, json_t *tables, moh_error *err) {
+static moh_status hold_all(hall *h, moh__pool *const *pools, moh_error *err) {
+  const moh__bench_plan *p = h->plan;
+  moh__contest t = {.config = &p->config,
+                    .n_rounds = p->n_rounds,
+                    .n_pools = p->n_pools,
+                    .pools = pools};
+  memcpy(t.n_threads, p->n_threads, sizeof t.n_threads);
+  for (int w = 0; w < MOH__BENCH_WORKS; w++)
+    for (int q = 0; p->work[w] && q < MOH__BENCH_PRECISIONS; q++) {
+      t.work = (moh__bench_work)w;
+      t.precision = (moh__precision)q;
+      if (p->precisions[q]) MOH_TRY(hold_lengths(h, &t, err));
+    }
+  return MOH_OK;
+}
+
+static moh_status open_pools(const moh__bench_plan *p, hall *h,
+                             moh_error *err) {
   moh__pool *pools[MOH__BENCH_POOLS_MAX] = {NULL};
   moh_status status = MOH_OK;
   for (int i = 0; i < p->n_pools && status == MOH_OK; i++)
     status = moh__pool_new(&pools[i], p->n_threads[i], err);
-  if (status == MOH_OK) status = hold_all(p, pools, tables, err);
+  if (status == MOH_OK) status = hold_all(h, pools, err);
   for (int i = 0; i < p->n_pools; i++) moh__pool_free(pools[i]);
   return status;
 }
 
 static moh_status run_bench(const moh__call *call, moh_error *err) {
   const values *v = call->values;
-  plan p = {.n_contexts = 0};
+  moh__bench_plan p = {.n_contexts = 0};
   MOH_TRY(make_plan(v, &p, err));
-  json_t *tables = v->json ? json_array() : NULL;
-  moh_status status = run_plan(&p, tables, err);
-  if (status == MOH_OK && tables != NULL) {
-    json_dumpf(tables, stdout, JSON_INDENT(2));
+  hall *h = calloc(1, sizeof(*h));
+  if (h == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  h->plan = &p;
+  h->tables = v->json ? json_array() : NULL;
+  moh_status status = open_pools(&p, h, err);
+  if (status == MOH_OK && h->tables != NULL) {
+    json_dumpf(h->tables, stdout, JSON_INDENT(2));
     fputc('\n', stdout);
   }
-  json_decref(tables);
+  json_decref(h->tables);
+  free(h);
   return status;
 }
 

@@ -137,6 +137,8 @@ class Bench(Case):
                 self.assertEqual(row["bytes_read"], read, row["heads"])
                 self.assertAlmostEqual(row["bytes_read_ratio"],
                                        read / rows[0]["bytes_read"])
+                self.assertAlmostEqual(
+                    row["bytes_per_second"] * row["seconds"] / read, 1)
             # three heads of four save rows of W_Q and W_O but no cache
             self.assertEqual(rows[3]["kept_of"], "bytes")
             saving = 1 - rows[3]["bytes_read_ratio"]
@@ -208,17 +210,29 @@ class Bench(Case):
         self.assertEqual(lines[2].split(), "heads ms spread tokens/s ratio "
                          "quartiles counted kept memory".split())
         self.assertEqual(
-            [line[2:17].rstrip() for line in lines[3:10]],
+            [line[2:16].rstrip() for line in lines[3:10]],
             [*USUAL, "static:1", "moh:0+2"])
         self.assertRegex(lines[11], r", 2 threads \(clock\), ")
         self.assertIn("kept x 1 thr", lines[12])
+
+    def test_where_it_pays(self):
+        words = ["--work", "prefill", "--contenders", "masked,75", "--heads",
+                 "static:1"]
+        self.assertNotIn("time is saved", self.bench("--contexts", 6, *words))
+        out = self.bench("--contexts", "6,1500", *words)
+        lines = out.split("\n\n")[-1].splitlines()
+        self.assertEqual(lines[0], "prefill, f32, 1 thread: time is saved")
+        place = "( from [0-9,]+ tokens on| nowhere up to 1,500 tokens)"
+        self.assertRegex(lines[1], "^  75 %, skipped " + place)
+        self.assertRegex(lines[2], "^  static:1      " + place)
+        self.assertEqual(len(lines), 3)
 
     def test_heads_that_have_no_quarter(self):
         words = ["bench", *SMALL, "--n-heads", 6, "--kv-heads", 6,
                  "--d-head", 4, "--contexts", 4, "--work", "prefill"]
         code, out, _ = moh(*words, "--heads", "moh:2+2")
         self.assertEqual(code, 0)
-        self.assertEqual([line[2:17].rstrip() for line in
+        self.assertEqual([line[2:16].rstrip() for line in
                           out.splitlines()[3:]], ["all heads", "moh:2+2"])
         code, out, err = moh(*words, "--heads", "moh:2+2", "--contenders",
                              "75")

@@ -126,6 +126,21 @@ static void decoding_keeps_the_smaller_saving(void **state) {
   close_fixture(&f);
 }
 
+/* Lengths in any order; a slow long one undoes a fast short one. */
+static void skipping_pays_from_a_length_on(void **state) {
+  (void)state;
+  static const double ratios[3][4] = {/* at 500, 80 and 200 tokens */
+                                      {0.9, 0.9, 1.1, 0.9},
+                                      {0.9, 1.0, 0.9, 1.1},
+                                      {0.9, 1.2, 0.9, 0.99}};
+  static const int32_t from[4] = {80, 500, 0, 200};
+  static moh__payoff p = {.n_contexts = 3, .contexts = {500, 80, 200}};
+  for (int i = 0; i < 3; i++)
+    for (int c = 0; c < 4; c++) p.ratios[i][c][1] = ratios[i][c];
+  for (int c = 0; c < 4; c++)
+    assert_int_equal(moh__payoff_from(&p, c, 1), from[c]);
+}
+
 /* A step with a learning rate of 0 has gradients and moments, and leaves the
  * weights as they were. */
 static void training_changes_no_weight(void **state) {
@@ -164,6 +179,7 @@ int main(void) {
       cmocka_unit_test(spreads_are_quartiles),
       cmocka_unit_test(results_are_medians_over_rounds),
       cmocka_unit_test(decoding_keeps_the_smaller_saving),
+      cmocka_unit_test(skipping_pays_from_a_length_on),
       cmocka_unit_test(training_changes_no_weight),
       cmocka_unit_test(sessions_stay_at_their_length),
   };
