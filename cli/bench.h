@@ -55,7 +55,8 @@ struct moh__contender {
   moh__bench_work work;
   int32_t context, n_seq;
   int base; /* number of the contender that its ratios are to */
-  const moh__contender *twin; /* an open one whose model it shares */
+  const moh__contender *twin;  /* an open one whose model it shares */
+  const moh__contender *donor; /* an open one whose weights it copies */
 
   moh__model *model; /* the twin's when there is one */
   moh__optimizer *optimizer;

@@ -1,5 +1,6 @@
 /* Contenders: making one with all that its work needs, and its memory. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "bench.h"
@@ -23,6 +24,31 @@ static bool has_gradients(const moh__contender *c) {
   return c->work == MOH__BENCH_TRAINING || is_part(c);
 }
 
+/* The donor's weights, and small random ones where it has none: routers. */
+static void copy_weights(const moh__contender *c) {
+  moh__rng rng = moh__rng_make(2, MOH__STREAM_INIT);
+  for (int i = 0; i < c->model->n_params; i++) {
+    moh__param *w = &c->model->params[i];
+    const moh__param *same = moh__model_param(c->donor->model, w->name);
+    if (same != NULL && same->n == w->n)
+      memcpy(w->data, same->data, (size_t)w->n * sizeof(real));
+    for (int64_t j = 0; same == NULL && j < w->n; j++)
+      w->data[j] = (real)(c->config.router_init_std * moh__rng_normal(&rng));
+  }
+}
+
+/* Random numbers take long for a large model; copying them does not. */
+static moh_status make_weights(moh__contender *c, const moh__config *config,
+                               moh_error *err) {
+  if (c->donor == NULL)
+    return moh__arch_model_init(&c->model, config, 1, err);
+  MOH_TRY(moh__arch_model(&c->model, config, err));
+  MOH_TRY(moh__model_alloc_data(c->model, err));
+  MOH_TRY(moh__model_make_tables(c->model, err));
+  copy_weights(c);
+  return MOH_OK;
+}
+
 /* A part of a layer is measured in a model that has only this layer. */
 static moh_status open_model(moh__contender *c, moh__pool *pool,
                              moh_error *err) {
@@ -36,7 +62,7 @@ static moh_status open_model(moh__contender *c, moh__pool *pool,
     c->optimizer = c->twin->optimizer;
     return MOH_OK;
   }
-  MOH_TRY(moh__arch_model_init(&c->model, &config, 1, err));
+  MOH_TRY(make_weights(c, &config, err));
   if (has_gradients(c)) MOH_TRY(moh__model_alloc_grads(c->model, err));
   moh__model_set_precision(c->model, c->precision);
   MOH_TRY(moh__model_pack(c->model, pool, err));

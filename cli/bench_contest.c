@@ -78,9 +78,11 @@ static moh_status play(const moh__contest *t, int *n_times,
 }
 
 moh_status moh__contest_run(moh__contest *t, moh_error *err) {
-  for (int i = 0; i < t->n_contenders; i++)
+  for (int i = 0; i < t->n_contenders; i++) {
+    if (i > 0) t->contenders[i].donor = t->contenders;
     MOH_TRY(moh__contender_open(&t->contenders[i], t->pools, t->n_pools,
                                 t->n_rounds, err));
+  }
   size_t n = (size_t)t->n_contenders * (size_t)t->n_pools;
   int *n_times = calloc(n, sizeof(int));
   if (n_times == NULL)

@@ -141,10 +141,11 @@ static void print_title(const moh__contest *t, int pool) {
   int threads = t->n_threads[pool];
   printf("\n%s: ", moh__bench_work_names[t->work]);
   if (t->n_seq > 1) printf("%d x ", t->n_seq);
-  printf("%d tokens, %s, %d thread%s (%s), %s kernels, %d round%s\n",
-         t->context, moh__precision_names[t->precision], threads,
-         threads == 1 ? "" : "s", threads == 1 ? "processor time" : "clock",
-         moh__kernel()->name, t->n_rounds, t->n_rounds == 1 ? "" : "s");
+  printf("%d token%s, %s, %d thread%s (%s), %s kernels, %d round%s\n",
+         t->context, t->context == 1 ? "" : "s",
+         moh__precision_names[t->precision], threads, threads == 1 ? "" : "s",
+         threads == 1 ? "processor time" : "clock", moh__kernel()->name,
+         t->n_rounds, t->n_rounds == 1 ? "" : "s");
 }
 
 moh_status moh__contest_print(const moh__contest *t, int pool,

@@ -165,6 +165,18 @@ static moh_status fill_kinds(moh__bench_plan *p, const moh__list *list,
   return MOH_OK;
 }
 
+/* What --work names must have something to measure. */
+static moh_status check_router(const moh__bench_plan *p,
+                               const moh__list *work, moh_error *err) {
+  bool some = p->kinds[MOH__BENCH_75] || p->kinds[MOH__BENCH_50];
+  for (int i = 0; i < p->n_own; i++)
+    some = some || p->own[i].heads == MOH__HEADS_MOH;
+  if (some || work->n == 0 || !p->work[MOH__BENCH_ROUTER]) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--work router needs a contender with a router: 75, 50, "
+                   "or --heads moh:S+K");
+}
+
 static moh_status make_config(const values *v, moh__bench_plan *p,
                               moh_error *err) {
   moh__model_values model = v->model;
@@ -191,7 +203,8 @@ static moh_status make_plan(const values *v, moh__bench_plan *p,
   if (v->precision.n == 0) p->precisions[MOH__PRECISION_F32] = true;
   MOH_TRY(moh__model_options_check(&p->config, err));
   MOH_TRY(fill_own(p, v->model.heads, err));
-  return fill_kinds(p, &v->contenders, err);
+  MOH_TRY(fill_kinds(p, &v->contenders, err));
+  return check_router(p, &v->work, err);
 }
 
 /* ---- contests ---- */

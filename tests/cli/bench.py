@@ -256,6 +256,8 @@ class Bench(Case):
                 ("--heads all,some", "'some' is no choice of heads"),
                 ("--heads " + ",".join(["all"] * 9),
                  "--heads takes at most 8 strategies"),
+                ("--work router --contenders pruned",
+                 "--work router needs a contender with a router"),
                 ("--n-heads 6 --d-model 12", "must be a multiple of 4")]:
             code, out, err = moh("bench", *words.split())
             self.assertEqual((code, out), (2, ""), words)

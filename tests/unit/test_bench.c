@@ -161,6 +161,32 @@ static void training_changes_no_weight(void **state) {
   close_fixture(&f);
 }
 
+/* Contenders have equal weights, and routers that are not zero. */
+static void weights_are_the_donors(void **state) {
+  (void)state;
+  moh_error err;
+  fixture f;
+  open_fixture(&f, MOH__BENCH_ATTENTION);
+  moh__contender c = {.config = f.all[0].config,
+                      .work = MOH__BENCH_ATTENTION,
+                      .context = CONTEXT,
+                      .n_seq = 1,
+                      .donor = &f.all[0]};
+  c.config.heads = MOH__HEADS_MOH;
+  c.config.n_shared = c.config.k = 1;
+  assert_int_equal(moh__contender_open(&c, f.pools, 2, ROUNDS, &err), MOH_OK);
+  for (int i = 0; i < c.model->n_params; i++) {
+    const moh__param *w = &c.model->params[i];
+    const moh__param *same = moh__model_param(f.all[0].model, w->name);
+    if (same != NULL)
+      assert_memory_equal(w->data, same->data, (size_t)w->n * sizeof(real));
+    else
+      assert_true(w->data[0] != 0 && fabs(w->data[0]) < 0.2);
+  }
+  moh__contender_close(&c);
+  close_fixture(&f);
+}
+
 /* Decoding goes back to the same place each time. */
 static void sessions_stay_at_their_length(void **state) {
   (void)state;
@@ -181,6 +207,7 @@ int main(void) {
       cmocka_unit_test(decoding_keeps_the_smaller_saving),
       cmocka_unit_test(skipping_pays_from_a_length_on),
       cmocka_unit_test(training_changes_no_weight),
+      cmocka_unit_test(weights_are_the_donors),
       cmocka_unit_test(sessions_stay_at_their_length),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
