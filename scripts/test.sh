@@ -105,7 +105,7 @@ run_checks() {
   check "rooms" scripts/check_rooms.py || true
   check "kernels for NEON" scripts/check_neon.sh || true
   if have shellcheck; then
-    check "shellcheck" shellcheck -x scripts/*.sh .ci/run || true
+    check "shellcheck" shellcheck -x scripts/*.sh bench/kernels/*.sh .ci/run || true
   fi
 }
 

@@ -20,6 +20,7 @@ static const section sections[] = {
     {"gemm", bench_gemm},
     {"gathered", bench_gathered},
     {"attention", bench_attention},
+    {"decoding", bench_decoding},
 };
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
 

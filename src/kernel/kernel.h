@@ -188,6 +188,16 @@ const moh__kernels *moh__kernel_named(const char *name);
 /* Replaces the table in use; for tests and benchmarks, between jobs. */
 void moh__kernel_use(const moh__kernels *table);
 
+/* Narrows a product to the n columns of C from j on; j is a multiple of 64. */
+static inline void moh__gemm_columns(moh__gemm *g, int64_t j, int64_t n) {
+  g->n = n;
+  g->c += j;
+  if (g->b16 != NULL)
+    g->b16 += j * ((g->k + 1) / 2 * 2);
+  else
+    g->b += g->ldb == 0 ? j * g->k : j;
+}
+
 /* gemm and gemm_at over a pool: the rows and columns of C are cut into
  * pieces, so the result does not depend on the number of threads. */
 void moh__gemm_run(moh__pool *pool, const moh__gemm *g);

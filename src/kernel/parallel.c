@@ -30,12 +30,7 @@ static moh__gemm piece_of(const gemm_job *job, int64_t i, int64_t j) {
     g.c += i * g.ldc;
   else
     g.c_rows += i;
-  g.n = g.n - j < job->columns ? g.n - j : job->columns;
-  if (g.b16 != NULL)
-    g.b16 += j * ((g.k + 1) / 2 * 2);
-  else
-    g.b += g.ldb == 0 ? j * g.k : j; /* j is a multiple of a panel */
-  g.c += j;
+  moh__gemm_columns(&g, j, g.n - j < job->columns ? g.n - j : job->columns);
   return g;
 }
 
@@ -60,9 +55,7 @@ static void run_whole(void *context, int64_t task, void *scratch) {
   run_product(job->g, job->at, scratch);
 }
 
-static int64_t divide_up(int64_t n, int64_t by) {
-  return (n + by - 1) / by;
-}
+static int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 /*
  * Cuts C into equal pieces, a few for each thread: along the columns by

@@ -24,8 +24,9 @@ typedef struct plan_job {
   moh__param *w;
   const real *from; /* row- or entry-major input */
   real *to;
-  int64_t in, out; /* of a group */
-  bool backward;   /* multiply by W_c^T */
+  int64_t in, out;           /* of a group */
+  bool backward;             /* multiply by W_c^T */
+  int64_t columns, n_across; /* of a scatter task, tasks along them */
 } plan_job;
 
 /* ---- rows in: task t is (candidate, block of its entries) ---- */
@@ -66,14 +67,20 @@ static void gather(moh__tape *tape, plan_job *job) {
                 job);
 }
 
-/* ---- rows out: a task is a block of tokens, all candidates in order ----
- */
+/* ---- rows out: a task is a block of tokens and some columns, all
+ * candidates in order ---- */
 
-static void scatter_candidate(const plan_job *job, int32_t c, int32_t t0,
-                              int32_t t1, void *scratch) {
+/* Where a task writes. */
+typedef struct scatter_part {
+  int32_t t0, t1;
+  int64_t j, n; /* columns */
+} scatter_part;
+
+static void scatter_candidate(const plan_job *job, int32_t c,
+                              const scatter_part *part, void *scratch) {
   const moh__plan *plan = job->plan;
-  int32_t first = moh__plan_lower_bound(plan, c, t0);
-  int32_t last = moh__plan_lower_bound(plan, c, t1);
+  int32_t first = moh__plan_lower_bound(plan, c, part->t0);
+  int32_t last = moh__plan_lower_bound(plan, c, part->t1);
   if (first == last) return;
   moh__gemm g = {.m = last - first,
                  .n = job->out,
@@ -88,24 +95,40 @@ static void scatter_candidate(const plan_job *job, int32_t c, int32_t t0,
   else
     g.c_rows = plan->rows + first;
   moh__param_operand(job->w, c, job->backward, &g);
+  moh__gemm_columns(&g, part->j, part->n);
   moh__kernel()->gemm(&g, scratch);
+}
+
+static void clear_part(const plan_job *job, const scatter_part *part) {
+  for (int32_t t = part->t0; t < part->t1; t++)
+    memset(job->to + t * job->out + part->j, 0,
+           (size_t)part->n * sizeof(real));
 }
 
 static void scatter_task(void *context, int64_t task, void *scratch) {
   const plan_job *job = context;
-  int32_t t0 = (int32_t)task * TOKEN_BLOCK;
-  int32_t t1 = t0 + TOKEN_BLOCK;
-  if (t1 > job->plan->n_rows) t1 = job->plan->n_rows;
-  if (!job->backward)
-    memset(job->to + t0 * job->out, 0,
-           (size_t)((t1 - t0) * job->out) * sizeof(real));
+  int64_t j = task % job->n_across * job->columns;
+  int32_t t0 = (int32_t)(task / job->n_across) * TOKEN_BLOCK;
+  int32_t left = job->plan->n_rows - t0;
+  scatter_part part = {
+      t0, t0 + (left < TOKEN_BLOCK ? left : TOKEN_BLOCK), j,
+      job->out - j < job->columns ? job->out - j : job->columns};
+  if (!job->backward) clear_part(job, &part);
   for (int32_t c = 0; c < job->plan->n_candidates; c++)
-    scatter_candidate(job, c, t0, t1, scratch);
+    scatter_candidate(job, c, &part, scratch);
 }
 
+/* Columns are cut where blocks of tokens alone would leave threads without
+ * work; no element depends on it. */
 static void scatter(moh__tape *tape, plan_job *job) {
   int64_t blocks = (job->plan->n_rows + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
-  moh__pool_run(tape->pool, blocks, scatter_task, job);
+  int64_t panels = (job->out + MOH__PANEL - 1) / MOH__PANEL;
+  int64_t threads = moh__pool_threads(tape->pool);
+  int64_t across = threads == 1 ? 1 : (4 * threads + blocks - 1) / blocks;
+  if (across > panels) across = panels;
+  job->columns = (panels + across - 1) / across * MOH__PANEL;
+  job->n_across = (job->out + job->columns - 1) / job->columns;
+  moh__pool_run(tape->pool, blocks * job->n_across, scatter_task, job);
 }
 
 /* ---- nodes ---- */
@@ -163,8 +186,7 @@ static void weight_task(void *context, int64_t task, void *scratch) {
   moh__kernel()->gemm_at(&g, scratch);
 }
 
-static void weight_grads(moh__tape *tape, const plan_node *s,
-                         bool gathered) {
+static void weight_grads(moh__tape *tape, const plan_node *s, bool gathered) {
   if (!moh__param_is_trained(s->w)) return;
   weight_job job = {s, gathered};
   moh__pool_run(tape->pool, s->plan->n_candidates, weight_task, &job);
@@ -187,8 +209,8 @@ moh__tensor *moh__op_gathered_linear(moh__tape *tape, moh__tensor *x,
                                      moh__param *w, const moh__plan *plan) {
   moh__tensor *y = moh__tape_tensor(tape, moh__plan_entries(plan),
                                     moh__param_group_out(w));
-  save_node(moh__tape_push(tape, sizeof(plan_node), gathered_backward), x,
-            y, w, plan);
+  save_node(moh__tape_push(tape, sizeof(plan_node), gathered_backward), x, y,
+            w, plan);
   if (moh__tape_counting(tape)) return y;
   plan_job job = {.plan = plan,
                   .w = w,
@@ -214,12 +236,11 @@ static void scattered_backward(moh__tape *tape, void *context) {
 }
 
 moh__tensor *moh__op_scattered_linear(moh__tape *tape, moh__tensor *x,
-                                      moh__param *w,
-                                      const moh__plan *plan) {
+                                      moh__param *w, const moh__plan *plan) {
   moh__tensor *y =
       moh__tape_tensor(tape, plan->n_rows, moh__param_group_out(w));
-  save_node(moh__tape_push(tape, sizeof(plan_node), scattered_backward), x,
-            y, w, plan);
+  save_node(moh__tape_push(tape, sizeof(plan_node), scattered_backward), x, y,
+            w, plan);
   if (moh__tape_counting(tape)) return y;
   plan_job job = {.plan = plan,
                   .w = w,
@@ -234,8 +255,8 @@ moh__tensor *moh__op_scattered_linear(moh__tape *tape, moh__tensor *x,
 /* ---- without weights: heads side by side ---- */
 
 /* Calls copy for every entry: row of the token side, entry, columns. */
-static void each_entry(const moh__plan *plan, moh__tensor *x,
-                       moh__tensor *y, bool backward) {
+static void each_entry(const moh__plan *plan, moh__tensor *x, moh__tensor *y,
+                       bool backward) {
   int64_t d = x->cols;
   for (int32_t c = 0; c < plan->n_candidates; c++) {
     const int32_t *rows = moh__plan_rows(plan, c);
