@@ -12,12 +12,11 @@ enum { LARGE_PAGE = 2 << 20, LARGE = 2 * LARGE_PAGE };
 
 void moh__block_advise(void *memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  uintptr_t first = ((uintptr_t)memory + LARGE_PAGE - 1) / LARGE_PAGE;
-  uintptr_t last = ((uintptr_t)memory + bytes) / LARGE_PAGE;
+  size_t before = -(uintptr_t)memory % LARGE_PAGE; /* to the next page */
   /* Where it fails, pages are small: slower, not wrong. */
-  if (last > first)
-    madvise((void *)(first * LARGE_PAGE), (last - first) * LARGE_PAGE,
-            MADV_HUGEPAGE);
+  if (bytes >= before + LARGE_PAGE)
+    madvise((char *)memory + before,
+            (bytes - before) / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
 #else
   (void)memory, (void)bytes;
 #endif

@@ -43,6 +43,7 @@ typedef vi vi_any __attribute__((aligned(4), may_alias));
 INLINE vi load_pairs(const pair *p) { return *(const vi_any *)p; }
 INLINE void store_pairs(pair *p, vi v) { *(vi_any *)p = v; }
 
+#if !defined(__AVX512BF16__)
 /* To the nearest, ties to even; NaN stays NaN. The result is in the high
  * half, the low one is not cleared. */
 INLINE vi round_high(vf x) {
@@ -51,6 +52,7 @@ INLINE vi round_high(vf x) {
   vi nan = (vi)(x != x);
   return (rounded & ~nan) | ((u | 0x400000) & nan);
 }
+#endif
 
 /* Pairs of x (even k) and y (odd k), lane by lane. */
 INLINE vi pair_up(vf x, vf y) {

@@ -36,7 +36,7 @@ INLINE void run_tile(const tile *t, const bool at, const bool indexed,
 #define TILE(at, mr, nv)                                         \
   static __attribute__((noinline)) void tile_##at##_##mr##_##nv( \
       const tile *t) {                                           \
-    if (at && t->a_index != NULL)                                \
+    if ((at) && t->a_index != NULL)                                \
       run_tile(t, at, true, mr, nv);                             \
     else                                                         \
       run_tile(t, at, false, mr, nv);                            \
