@@ -1,87 +1,30 @@
 /*
  * The head router as an op: logits from x, selection, plan and gates. In
- * backward, dL/dgates, the balance loss and the z-loss meet in the logits:
- *   dx += dlogits W,  dW += dlogits^T x    for W_s, W_r, W_h.
- * Logits come from the same product whatever the batch, in the same order
- * of additions: a token chooses the same heads alone and in company.
+ * backward, dL/dgates, the balance loss and the z-loss meet in the logits.
+ * Logits are the same bits whatever the batch (op/router_scores.h): a token
+ * chooses the same heads alone and in company.
  */
 #include <string.h>
 
-#include "kernel/kernel.h"
 #include "op/op.h"
+#include "op/router_scores.h"
 #include "route/balance.h"
 
 typedef struct router_node {
   moh__tape_node node;
   moh__tensor *x;
   moh__router_args args;
-  moh__router_logits logits;
-  moh__router_logits grads; /* recording only */
-  unsigned char *used;      /* [n][n_heads] */
-  moh__plan plan;           /* the selection */
-  moh__tensor *gates;       /* (entries of plan, 1) */
-  moh__plan all;            /* masked: every head, every row */
+  moh__router_scores scores;
+  unsigned char *used; /* [n][n_heads] */
+  moh__plan plan;      /* the selection */
+  moh__tensor *gates;  /* (entries of plan, 1) */
+  moh__plan all;       /* masked: every head, every row */
   moh__tensor *all_gates;
   real *load;
 } router_node;
 
 static int32_t heads_of(const moh__router_shape *shape) {
   return shape->n_shared + shape->n_routed;
-}
-
-static moh__router_logits alloc_logits(moh__tape *tape,
-                                       const moh__router_shape *shape,
-                                       int64_t n) {
-  moh__router_logits logits = {0};
-  if (moh__router_has_shared(shape))
-    logits.shared = moh__tape_reals(tape, n * shape->n_shared);
-  if (moh__router_has_routed(shape))
-    logits.routed = moh__tape_reals(tape, n * shape->n_routed);
-  if (moh__router_has_mix(shape)) logits.mix = moh__tape_reals(tape, n * 2);
-  return logits;
-}
-
-static void score(moh__tape *tape, const moh__tensor *x,
-                  const moh__param *w, real *logits) {
-  if (w == NULL) return;
-  moh__gemm g = {.m = x->rows,
-                 .n = w->shape[0],
-                 .k = w->shape[1],
-                 .a = x->v,
-                 .lda = x->cols,
-                 .c = logits,
-                 .ldc = w->shape[0]};
-  moh__param_operand(w, 0, false, &g);
-  moh__gemm_run(tape->pool, &g);
-}
-
-static void score_back(moh__tape *tape, moh__tensor *x, moh__param *w,
-                       const real *d_logits) {
-  if (w == NULL) return;
-  int64_t out = w->shape[0];
-  int64_t in = w->shape[1];
-  moh__gemm dx = {.m = x->rows,
-                  .n = in,
-                  .k = out,
-                  .a = d_logits,
-                  .lda = out,
-                  .c = x->g,
-                  .ldc = in,
-                  .accumulate = true};
-  moh__param_operand(w, 0, true, &dx);
-  moh__gemm_run(tape->pool, &dx);
-  if (!moh__param_is_trained(w)) return;
-  moh__gemm dw = {.m = out,
-                  .n = in,
-                  .k = x->rows,
-                  .a = d_logits,
-                  .lda = out,
-                  .b = x->v,
-                  .ldb = in,
-                  .c = w->grad,
-                  .ldc = in,
-                  .accumulate = true};
-  moh__gemm_at_run(tape->pool, &dw);
 }
 
 /* Masked gates: the plan's where a head is selected, 0 elsewhere. copy_back
@@ -103,32 +46,31 @@ static void clear(real *x, int64_t n) {
 }
 
 static void auxiliary_grads(moh__tape *tape, router_node *s) {
-  if (s->logits.routed == NULL) return;
+  if (s->scores.logits.routed == NULL) return;
   int32_t n = (int32_t)s->x->rows;
   int32_t routed = s->args.shape.n_routed;
   if (s->args.balance_weight != 0)
-    moh__balance_loss_grad(s->logits.routed, s->load, n, routed,
+    moh__balance_loss_grad(s->scores.logits.routed, s->load, n, routed,
                            s->args.balance_weight * tape->aux_scale,
-                           s->grads.routed);
+                           s->scores.grads.routed);
   if (s->args.z_weight != 0)
-    moh__z_loss_grad(s->logits.routed, n, routed,
-                     s->args.z_weight * tape->aux_scale, s->grads.routed);
+    moh__z_loss_grad(s->scores.logits.routed, n, routed,
+                     s->args.z_weight * tape->aux_scale,
+                     s->scores.grads.routed);
 }
 
 static void router_backward(moh__tape *tape, void *context) {
   router_node *s = context;
   const moh__router_shape *shape = &s->args.shape;
   int64_t n = s->x->rows;
-  clear(s->grads.shared, n * shape->n_shared);
-  clear(s->grads.routed, n * shape->n_routed);
-  clear(s->grads.mix, n * 2);
+  clear(s->scores.grads.shared, n * shape->n_shared);
+  clear(s->scores.grads.routed, n * shape->n_routed);
+  clear(s->scores.grads.mix, n * 2);
   if (s->all_gates != NULL) copy_gates(s, true);
-  moh__router_gates_grad(shape, &s->logits, &s->plan, s->gates->g,
-                         &s->grads);
+  moh__router_gates_grad(shape, &s->scores.logits, &s->plan, s->gates->g,
+                         &s->scores.grads);
   auxiliary_grads(tape, s);
-  score_back(tape, s->x, s->args.w_shared, s->grads.shared);
-  score_back(tape, s->x, s->args.w_routed, s->grads.routed);
-  score_back(tape, s->x, s->args.w_mix, s->grads.mix);
+  moh__router_scores_backward(&s->scores, tape);
 }
 
 static void report_use(moh__tape *tape, router_node *s) {
@@ -143,23 +85,21 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->mean_p = mean_p;
   if (moh__tape_counting(tape)) return;
   use->gates = s->gates->v;
-  if (s->logits.routed == NULL) return;
+  if (s->scores.logits.routed == NULL) return;
   use->balance = moh__balance_loss(
-      s->logits.routed, s->used + shape->n_shared, heads_of(shape),
+      s->scores.logits.routed, s->used + shape->n_shared, heads_of(shape),
       (int32_t)s->x->rows, shape->n_routed, mean_p, s->load);
-  use->z =
-      moh__z_loss(s->logits.routed, (int32_t)s->x->rows, shape->n_routed);
+  use->z = moh__z_loss(s->scores.logits.routed, (int32_t)s->x->rows,
+                       shape->n_routed);
 }
 
 static void select_heads(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
-  score(tape, s->x, s->args.w_shared, s->logits.shared);
-  score(tape, s->x, s->args.w_routed, s->logits.routed);
-  score(tape, s->x, s->args.w_mix, s->logits.mix);
-  moh__router_select(shape, n, s->logits.routed, s->used);
+  moh__router_scores_forward(&s->scores, tape);
+  moh__router_select(shape, n, s->scores.logits.routed, s->used);
   moh__plan_fill(&s->plan, s->used);
-  moh__router_gates(shape, &s->logits, &s->plan, s->gates->v);
+  moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
 }
 
 /* Everything that a step needs, allocated in one place. */
@@ -167,15 +107,12 @@ static void alloc_node(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
   int32_t active = shape->n_shared + shape->k;
-  s->logits = alloc_logits(tape, shape, n);
-  if (tape->recording) s->grads = alloc_logits(tape, shape, n);
   s->used =
       moh__arena_alloc(tape->arena, (size_t)n * (size_t)heads_of(shape));
   moh__plan_new(&s->plan, tape->arena, n, heads_of(shape), n * active);
   s->gates = moh__tape_tensor(tape, (int64_t)n * active, 1);
   if (!tape->masked) return;
-  moh__plan_first(&s->all, tape->arena, n, heads_of(shape),
-                  heads_of(shape));
+  moh__plan_first(&s->all, tape->arena, n, heads_of(shape), heads_of(shape));
   s->all_gates = moh__tape_tensor(tape, (int64_t)n * heads_of(shape), 1);
 }
 
@@ -186,6 +123,7 @@ moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
   if (s == NULL) s = moh__tape_alloc_meta(tape, sizeof(*s));
   s->x = x;
   s->args = *args;
+  moh__router_scores_alloc(&s->scores, tape, x, args);
   tape->arena->at_end = true; /* head use is read after the forward pass */
   alloc_node(tape, s);
   if (!moh__tape_counting(tape)) select_heads(tape, s);
