@@ -300,6 +300,86 @@ static void cached_decoding_is_the_full_pass(void **state) {
         }
 }
 
+/* ---- several sequences at once ---- */
+
+enum { TOGETHER = 8, STEPS = 70 }; /* more than a page for the longest */
+
+/* A cache for all sequences; pages of one are not behind each other. */
+typedef struct shared_cache {
+  moh__cache cache;
+  real *slots[2];
+  int32_t page_ids[TOGETHER * 2];
+} shared_cache;
+
+static void open_cache(shared_cache *s, const moh__config *c) {
+  int64_t page = 2 * c->n_kv_heads * c->d_head * MOH__PANEL;
+  for (int i = 0; i < 2; i++)
+    s->slots[i] = calloc((size_t)(2 * TOGETHER * page), sizeof(real));
+  for (int i = 0; i < 2 * TOGETHER; i++)
+    s->page_ids[i] = (i * 5 + 3) % (2 * TOGETHER);
+  s->cache = (moh__cache){.slots = s->slots,
+                          .page_size = page,
+                          .page_ids = s->page_ids,
+                          .pages_per_seq = 2};
+}
+
+static int32_t token_of(int sequence, int32_t position) {
+  return (position * position + 7 * sequence + 5) % TINY_VOCAB;
+}
+
+/* One token of each. */
+static const real *step_together(tiny *t, const shared_cache *s, int step) {
+  static int32_t tokens[TOGETHER], positions[TOGETHER];
+  static int32_t starts[TOGETHER + 1];
+  int32_t n = TOGETHER;
+  for (int i = 0; i < TOGETHER; i++) {
+    tokens[i] = token_of(i, step);
+    positions[i] = step;
+    starts[i + 1] = i + 1;
+  }
+  moh__batch batch = {.n = n, .tokens = tokens, .positions = positions,
+                      .n_seq = n, .seq_start = starts, .n_out = n,
+                      .cache = &s->cache};
+  moh__tape_reset(&t->tape, false);
+  return moh__arch_logits(t->model, &t->tape, &batch)->v;
+}
+
+static void check_together(const moh__config *c) {
+  tiny t;
+  shared_cache s;
+  moh_error err;
+  moh__session *alone[TOGETHER];
+  tiny_open(&t, c, 2, 0.3);
+  open_cache(&s, c);
+  assert_int_equal(moh__model_pack(t.model, t.pool, &err), MOH_OK);
+  for (int i = 0; i < TOGETHER; i++)
+    assert_int_equal(
+        moh__session_new(&alone[i], t.model, t.pool, STEPS, &err), MOH_OK);
+  for (int step = 0; step < STEPS; step++) {
+    const real *all = step_together(&t, &s, step);
+    for (int i = 0; i < TOGETHER; i++) {
+      const real *one;
+      int32_t token = token_of(i, step);
+      moh__session_feed(alone[i], &token, 1, &one, &err);
+      assert_same(one, all + i * TINY_VOCAB, TINY_VOCAB, "logits");
+    }
+  }
+  for (int i = 0; i < TOGETHER; i++) moh__session_free(alone[i]);
+  free(s.slots[0]);
+  free(s.slots[1]);
+  tiny_close(&t);
+}
+
+static void sequences_together_are_as_alone(void **state) {
+  (void)state;
+  moh__config c = moh_config(1, 2);
+  check_together(&c);
+  c.n_kv_heads = 4;
+  check_together(&c);
+  c.heads = MOH__HEADS_ALL;
+  check_together(&c);
+}
+
 static void later_tokens_change_nothing_before(void **state) {
   (void)state;
   moh__config c = moh_config(1, 2);
@@ -420,6 +500,7 @@ int main(void) {
       cmocka_unit_test(rows_computed_are_the_plans),
       cmocka_unit_test(threads_change_no_bit),
       cmocka_unit_test(cached_decoding_is_the_full_pass),
+      cmocka_unit_test(sequences_together_are_as_alone),
       cmocka_unit_test(later_tokens_change_nothing_before),
       cmocka_unit_test(repeated_kv_heads_are_gqa),
       cmocka_unit_test(a_layers_attention_alone),
