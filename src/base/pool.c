@@ -17,7 +17,7 @@ typedef struct worker {
 
 struct moh__pool {
   int n_threads;
-  void **scratch; /* one block of MOH__SCRATCH_BYTES a thread */
+  void **scratch;  /* one block of MOH__SCRATCH_BYTES a thread */
   worker *workers; /* n_threads - 1 started threads */
   int n_started;
   pthread_mutex_t mutex;
@@ -133,9 +133,8 @@ moh_status moh__pool_new(moh__pool **out, int n_threads, moh_error *err) {
   *out = NULL;
   if (n_threads == 0) n_threads = default_threads();
   if (n_threads < 1 || n_threads > MAX_THREADS)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "threads must be 1 to %d, not %d", MAX_THREADS,
-                     n_threads);
+    return moh__fail(err, MOH_ERR_ARGUMENT, "threads must be 1 to %d, not %d",
+                     MAX_THREADS, n_threads);
   moh__pool *pool = calloc(1, sizeof(*pool));
   if (pool == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
   pthread_mutex_init(&pool->mutex, NULL);
@@ -193,11 +192,16 @@ static void wait_done(moh__pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
+void moh__pool_run_here(moh__pool *pool, int64_t n_tasks, moh__task_fn *fn,
+                        void *context) {
+  for (int64_t task = 0; task < n_tasks; task++)
+    fn(context, task, pool->scratch[0]);
+}
+
 void moh__pool_run(moh__pool *pool, int64_t n_tasks, moh__task_fn *fn,
                    void *context) {
   if (n_tasks <= 1 || pool->n_threads == 1) {
-    for (int64_t task = 0; task < n_tasks; task++)
-      fn(context, task, pool->scratch[0]);
+    moh__pool_run_here(pool, n_tasks, fn, context);
     return;
   }
   pool->fn = fn;

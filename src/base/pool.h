@@ -30,4 +30,8 @@ int moh__pool_threads(const moh__pool *pool);
 void moh__pool_run(moh__pool *pool, int64_t n_tasks, moh__task_fn *fn,
                    void *context);
 
+/* The same in the calling thread alone. */
+void moh__pool_run_here(moh__pool *pool, int64_t n_tasks, moh__task_fn *fn,
+                        void *context);
+
 #endif

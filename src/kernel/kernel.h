@@ -203,11 +203,22 @@ static inline void moh__gemm_columns(moh__gemm *g, int64_t j, int64_t n) {
 void moh__gemm_run(moh__pool *pool, const moh__gemm *g);
 void moh__gemm_at_run(moh__pool *pool, const moh__gemm *g);
 
+/* Tasks with so many multiply-adds in all: in the calling thread alone when
+ * waking others would take longer. */
+void moh__tasks_run(moh__pool *pool, int64_t n_tasks, int64_t work,
+                    moh__task_fn *fn, void *context);
+
 /* Runs fn(context, begin, end, scratch) over [0, n) in pieces of `grain`. */
 typedef void moh__range_fn(void *context, int64_t begin, int64_t end,
                            void *scratch);
 void moh__range_run(moh__pool *pool, int64_t n, int64_t grain,
                     moh__range_fn *fn, void *context);
+
+enum { MOH__GRAIN = 1 << 14 }; /* elements worth a task, row by row */
+
+/* The same over rows of `width` elements, in pieces of some MOH__GRAIN. */
+void moh__rows_run(moh__pool *pool, int64_t n_rows, int64_t width,
+                   moh__range_fn *fn, void *context);
 
 /* Packs B into panels, see moh__packed_size: transposed, B(k, j) = src[j *
  * ld + k] (a weight as files hold it: one row of k inputs for each of n

@@ -114,3 +114,17 @@ void moh__range_run(moh__pool *pool, int64_t n, int64_t grain,
   range_job job = {fn, context, n, grain};
   moh__pool_run(pool, (n + grain - 1) / grain, run_range, &job);
 }
+
+void moh__rows_run(moh__pool *pool, int64_t n_rows, int64_t width,
+                   moh__range_fn *fn, void *context) {
+  int64_t grain = MOH__GRAIN / (width > 0 ? width : 1);
+  moh__range_run(pool, n_rows, grain > 1 ? grain : 1, fn, context);
+}
+
+void moh__tasks_run(moh__pool *pool, int64_t n_tasks, int64_t work,
+                    moh__task_fn *fn, void *context) {
+  if (work <= SMALL_PRODUCT)
+    moh__pool_run_here(pool, n_tasks, fn, context);
+  else
+    moh__pool_run(pool, n_tasks, fn, context);
+}

@@ -13,8 +13,7 @@ static void forward(void *context, int64_t begin, int64_t end,
                     void *scratch) {
   (void)scratch;
   const add_node *s = context;
-  for (int64_t i = begin; i < end; i++)
-    s->y->v[i] = s->a->v[i] + s->b->v[i];
+  for (int64_t i = begin; i < end; i++) s->y->v[i] = s->a->v[i] + s->b->v[i];
 }
 
 static void add_grads(void *context, int64_t begin, int64_t end,

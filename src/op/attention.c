@@ -112,6 +112,19 @@ static int32_t longest(const moh__attention_args *args) {
   return most * (args->n_heads / args->n_kv_heads);
 }
 
+/* Multiply-adds at most: as if every row used all heads and saw what the last
+ * one of its sequence does. */
+static int64_t work_of(const moh__attention_args *args) {
+  const moh__batch *batch = args->batch;
+  int64_t pairs = 0;
+  for (int32_t s = 0; s < batch->n_seq; s++) {
+    int32_t end = batch->seq_start[s + 1];
+    int32_t rows = end - batch->seq_start[s];
+    if (rows > 0) pairs += (int64_t)rows * (batch->positions[end - 1] + 1);
+  }
+  return 2 * pairs * args->n_heads * args->d_head;
+}
+
 moh__tensor *moh__op_attention(moh__tape *tape, moh__tensor *q,
                                moh__tensor *k, moh__tensor *v,
                                const moh__attention_args *args) {
@@ -121,6 +134,6 @@ moh__tensor *moh__op_attention(moh__tape *tape, moh__tensor *q,
   forward_job job = {&node, (longest(args) + QUERY_BLOCK - 1) / QUERY_BLOCK};
   int64_t n_tasks =
       (int64_t)args->n_kv_heads * args->batch->n_seq * job.n_blocks;
-  moh__pool_run(tape->pool, n_tasks, forward_task, &job);
+  moh__tasks_run(tape->pool, n_tasks, work_of(args), forward_task, &job);
   return node.o;
 }

@@ -17,7 +17,7 @@
 
 /* One query's quantities over its keys, in scratch. */
 typedef struct query {
-  int64_t n;  /* keys it sees: its position + 1 */
+  int64_t n; /* keys it sees: its position + 1 */
   int64_t d;
   const real *q;
   const real *table; /* [n_positions][d] of its head */
@@ -99,8 +99,8 @@ static void weigh_keys(const query *s) {
   real max = 0;
   for (int64_t j = 0; j < s->n; j++) {
     between b = place_of(s, j);
-    s->weight[j] = s->a[j] + (1 - b.share) * s->z[b.low] +
-                   b.share * s->z[b.high];
+    s->weight[j] =
+        s->a[j] + (1 - b.share) * s->z[b.low] + b.share * s->z[b.high];
     if (j == 0 || s->weight[j] > max) max = s->weight[j];
   }
   real sum = 0;
@@ -112,8 +112,8 @@ static void weigh_keys(const query *s) {
 }
 
 /* Arrays for n keys, one behind the other in scratch. */
-static query query_of(const moh__attention_node *node, int32_t seq,
-                      int32_t h, int32_t entry, void *scratch) {
+static query query_of(const moh__attention_node *node, int32_t seq, int32_t h,
+                      int32_t entry, void *scratch) {
   int32_t group = node->args.n_heads / node->args.n_kv_heads;
   query s = {.n = node->pos[entry] + 1, .d = node->args.d_head};
   s.q = node->q->v + entry * s.d;
@@ -171,8 +171,8 @@ static void query_grad(const query *s, real *dq) {
   for (int64_t j = 0; j < s->n; j += MOH__PANEL) {
     const real *page = page_of(s, j);
     for (int64_t c = 0; c < s->d; c++)
-      dq[c] += s->scale *
-               dot(s->a + j, page + c * MOH__PANEL, page_keys(s, j));
+      dq[c] +=
+          s->scale * dot(s->a + j, page + c * MOH__PANEL, page_keys(s, j));
   }
   for (int64_t n = 0; n < s->n_positions; n++)
     for (int64_t c = 0; c < s->d; c++)
@@ -186,8 +186,7 @@ static void backward_query(const moh__attention_node *node, const query *s,
   const real *d_o = node->o->g + entry * d;
   weigh_keys(s);
   for (int64_t j = 0; j < s->n; j++)
-    for (int64_t c = 0; c < d; c++)
-      dv[j * ld + c] += s->weight[j] * d_o[c];
+    for (int64_t c = 0; c < d; c++) dv[j * ld + c] += s->weight[j] * d_o[c];
   score_grads(s, d_o, dot(d_o, node->o->v + entry * d, d));
   query_grad(s, node->q->g + entry * d);
   for (int64_t j = 0; j < s->n; j++)

@@ -91,7 +91,7 @@ static void run_chunk(chunk_job *job) {
                  .ldc = job->w->shape[0]};
   moh__param_operand(job->w, 0, false, &z);
   moh__gemm_run(job->tape->pool, &z);
-  moh__range_run(job->tape->pool, rows, 8, finish_rows, job);
+  moh__rows_run(job->tape->pool, rows, job->w->shape[0], finish_rows, job);
   if (job->tape->recording) pass_back(job, rows);
 }
 

@@ -14,8 +14,7 @@ typedef struct pair_node {
 } pair_node;
 
 static moh__tensor *run(moh__tape *tape, moh__tensor *a, moh__tensor *b,
-                        moh__range_fn *forward,
-                        moh__backward_fn *backward) {
+                        moh__range_fn *forward, moh__backward_fn *backward) {
   pair_node all = {.a = a, .b = b};
   all.y = moh__tape_tensor(tape, a->rows, a->cols);
   pair_node *s = moh__tape_push(tape, sizeof(*s), backward);
@@ -47,8 +46,7 @@ static void swiglu_grads(void *context, int64_t begin, int64_t end,
 
 static void swiglu_backward(moh__tape *tape, void *context) {
   pair_node *s = context;
-  moh__range_run(tape->pool, s->a->rows * s->a->cols, GRAIN, swiglu_grads,
-                 s);
+  moh__range_run(tape->pool, s->a->rows * s->a->cols, GRAIN, swiglu_grads, s);
 }
 
 moh__tensor *moh__op_swiglu(moh__tape *tape, moh__tensor *gate,

@@ -6,8 +6,6 @@
 #include "kernel/kernel.h"
 #include "op/op.h"
 
-enum { GRAIN = 64 }; /* rows of a task */
-
 typedef struct gate_node {
   moh__tape_node node;
   moh__tensor *x, *gates, *y;
@@ -28,7 +26,7 @@ static void backward_rows(void *context, int64_t begin, int64_t end,
 
 static void gate_backward(moh__tape *tape, void *context) {
   gate_node *s = context;
-  moh__range_run(tape->pool, s->x->rows, GRAIN, backward_rows, s);
+  moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
 }
 
 static void forward_rows(void *context, int64_t begin, int64_t end,
@@ -37,8 +35,7 @@ static void forward_rows(void *context, int64_t begin, int64_t end,
   const gate_node *s = context;
   int64_t d = s->x->cols;
   for (int64_t e = begin; e < end; e++)
-    moh__kernel()->scale(s->y->v + e * d, s->gates->v[e], s->x->v + e * d,
-                         d);
+    moh__kernel()->scale(s->y->v + e * d, s->gates->v[e], s->x->v + e * d, d);
 }
 
 moh__tensor *moh__op_gate(moh__tape *tape, moh__tensor *x,
@@ -52,6 +49,6 @@ moh__tensor *moh__op_gate(moh__tape *tape, moh__tensor *x,
     s->y = all.y;
   }
   if (!moh__tape_counting(tape))
-    moh__range_run(tape->pool, x->rows, GRAIN, forward_rows, &all);
+    moh__rows_run(tape->pool, x->rows, x->cols, forward_rows, &all);
   return all.y;
 }

@@ -22,35 +22,35 @@ typedef struct write_job {
   const moh__attention_args *args;
   const moh__tensor *k, *v;
   const moh__key_pages *pages;
-  int32_t seq;
 } write_job;
 
-/* Rows from r on that lie in one page, at most `left`; gives how many. */
-static int64_t write_rows(const write_job *job, int64_t r, int64_t left) {
+/* Rows from r on that lie in one page, at most `left`, of one KV head; gives
+ * how many. */
+static int64_t write_rows(const write_job *job, moh__keys keys, int32_t g,
+                          int64_t r, int64_t left) {
   const moh__key_pages *pages = job->pages;
   int64_t d = pages->d;
   int32_t position = job->args->batch->positions[r];
   int64_t slot = position % MOH__PANEL;
   int64_t n = left < MOH__PANEL - slot ? left : MOH__PANEL - slot;
-  for (int32_t g = 0; g < job->args->n_kv_heads; g++) {
-    moh__keys keys = moh__key_pages_of(pages, job->seq, g);
-    int64_t id = keys.page_ids[position / MOH__PANEL];
-    real *page =
-        pages->pages + id * pages->page_size + g * 2 * d * MOH__PANEL;
-    int64_t at = r * job->k->cols + g * d;
-    moh__page_write(page, d, slot, n, job->k->v + at, job->v->v + at,
-                    job->k->cols);
-  }
+  int64_t id = keys.page_ids[position / MOH__PANEL];
+  real *page = pages->pages + id * pages->page_size + g * 2 * d * MOH__PANEL;
+  int64_t at = r * job->k->cols + g * d;
+  moh__page_write(page, d, slot, n, job->k->v + at, job->v->v + at,
+                  job->k->cols);
   return n;
 }
 
-static void write_seq(void *context, int64_t seq, void *scratch) {
+/* A task is a KV head of a sequence. */
+static void write_task(void *context, int64_t task, void *scratch) {
   (void)scratch;
-  write_job job = *(const write_job *)context;
-  const int32_t *start = job.args->batch->seq_start;
-  job.seq = (int32_t)seq;
+  const write_job *job = context;
+  int32_t g = (int32_t)(task % job->args->n_kv_heads);
+  int32_t seq = (int32_t)(task / job->args->n_kv_heads);
+  const int32_t *start = job->args->batch->seq_start;
+  moh__keys keys = moh__key_pages_of(job->pages, seq, g);
   for (int64_t r = start[seq]; r < start[seq + 1];)
-    r += write_rows(&job, r, start[seq + 1] - r);
+    r += write_rows(job, keys, g, r, start[seq + 1] - r);
 }
 
 void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
@@ -69,7 +69,8 @@ void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
   }
   if (moh__tape_counting(tape)) return;
   write_job job = {.args = args, .k = k, .v = v, .pages = out};
-  moh__pool_run(tape->pool, batch->n_seq, write_seq, &job);
+  moh__tasks_run(tape->pool, (int64_t)batch->n_seq * args->n_kv_heads,
+                 (int64_t)batch->n * k->cols, write_task, &job);
 }
 
 moh__keys moh__key_pages_of(const moh__key_pages *pages, int32_t seq,
@@ -141,7 +142,7 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
   if (moh__tape_counting(tape)) return false;
   fill_positions(node);
   if (node->merged != NULL)
-    moh__pool_run(tape->pool, args->n_kv_heads, merge_group, node);
+    moh__tasks_run(tape->pool, args->n_kv_heads, q->rows, merge_group, node);
   if (saved != NULL) {
     node->node = saved->node;
     *saved = *node;

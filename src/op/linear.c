@@ -41,8 +41,7 @@ static void linear_backward(moh__tape *tape, void *context) {
   moh__gemm_at_run(tape->pool, &dw);
 }
 
-moh__tensor *moh__op_linear(moh__tape *tape, moh__tensor *x,
-                            moh__param *w) {
+moh__tensor *moh__op_linear(moh__tape *tape, moh__tensor *x, moh__param *w) {
   int64_t in = w->shape[1];
   int64_t out = w->shape[0];
   moh__tensor *y = moh__tape_tensor(tape, x->rows, out);

@@ -8,7 +8,7 @@
 #include "kernel/kernel.h"
 #include "op/op.h"
 
-enum { GRAIN = 32, COLUMNS = 64 }; /* rows, columns of a task */
+enum { COLUMNS = 64 }; /* of a task */
 
 typedef struct norm_node {
   moh__tape_node node;
@@ -55,9 +55,7 @@ static void backward_row(const norm_node *s, int64_t r, real *a, real *h) {
   kernels->scale_gain(h, s->x->v + r * d, s->mean[r], inverse, NULL, d);
   kernels->scale_gain(a, s->y->g + r * d, 0, 1, s->gain->data, d);
   real along = kernels->dot(a, h, d) / (real)d;
-  real shift = s->kind == MOH__NORM_LAYER
-                   ? kernels->sum(a, d) / (real)d
-                   : 0;
+  real shift = s->kind == MOH__NORM_LAYER ? kernels->sum(a, d) / (real)d : 0;
   kernels->axpy(a, -along, h, d);
   kernels->scale_gain(a, a, shift, inverse, NULL, d);
   kernels->add(dx, a, d);
@@ -89,15 +87,15 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
 
 static void norm_backward(moh__tape *tape, void *context) {
   norm_node *s = context;
-  moh__range_run(tape->pool, s->x->rows, GRAIN, backward_rows, s);
+  moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
 }
 
 moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
                           moh__norm_kind kind, real eps, moh__param *gain,
                           moh__param *bias) {
-  norm_node all = {.x = x, .gain = gain, .bias = bias, .kind = kind,
-                   .eps = eps};
+  norm_node all = {
+      .x = x, .gain = gain, .bias = bias, .kind = kind, .eps = eps};
   all.y = moh__tape_tensor(tape, x->rows, x->cols);
   all.mean = moh__tape_reals(tape, x->rows);
   all.inverse = moh__tape_reals(tape, x->rows);
@@ -107,6 +105,6 @@ moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
     *s = all;
   }
   if (!moh__tape_counting(tape))
-    moh__range_run(tape->pool, x->rows, GRAIN, forward_rows, &all);
+    moh__rows_run(tape->pool, x->rows, x->cols, forward_rows, &all);
   return all.y;
 }

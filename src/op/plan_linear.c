@@ -29,6 +29,11 @@ typedef struct plan_job {
   int64_t columns, n_across; /* of a scatter task, tasks along them */
 } plan_job;
 
+/* Multiply-adds. */
+static int64_t work_of(const plan_job *job) {
+  return moh__plan_entries(job->plan) * job->in * job->out;
+}
+
 /* ---- rows in: task t is (candidate, block of its entries) ---- */
 
 static void gather_block(const plan_job *job, int32_t c, int32_t first,
@@ -63,8 +68,8 @@ static void gather_task(void *context, int64_t task, void *scratch) {
 
 static void gather(moh__tape *tape, plan_job *job) {
   int64_t blocks = (job->plan->n_rows + ENTRY_BLOCK - 1) / ENTRY_BLOCK;
-  moh__pool_run(tape->pool, blocks * job->plan->n_candidates, gather_task,
-                job);
+  moh__tasks_run(tape->pool, blocks * job->plan->n_candidates, work_of(job),
+                 gather_task, job);
 }
 
 /* ---- rows out: a task is a block of tokens and some columns, all
@@ -128,7 +133,8 @@ static void scatter(moh__tape *tape, plan_job *job) {
   if (across > panels) across = panels;
   job->columns = (panels + across - 1) / across * MOH__PANEL;
   job->n_across = (job->out + job->columns - 1) / job->columns;
-  moh__pool_run(tape->pool, blocks * job->n_across, scatter_task, job);
+  moh__tasks_run(tape->pool, blocks * job->n_across, work_of(job),
+                 scatter_task, job);
 }
 
 /* ---- nodes ---- */

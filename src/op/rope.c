@@ -5,8 +5,6 @@
 #include "kernel/kernel.h"
 #include "op/op.h"
 
-enum { GRAIN = 64 }; /* rows of a task */
-
 typedef struct rope_node {
   moh__tape_node node;
   moh__tensor *x;
@@ -48,14 +46,18 @@ static void rope_backward(moh__tape *tape, void *context) {
   rope_node *s = context;
   s->sign = -1;
   s->target = s->x->g;
-  moh__range_run(tape->pool, s->x->rows, GRAIN, turn_rows, s);
+  moh__rows_run(tape->pool, s->x->rows, s->x->cols, turn_rows, s);
 }
 
 moh__tensor *moh__op_rope(moh__tape *tape, moh__tensor *x, int64_t d_head,
                           const real *angles, const int32_t *positions,
                           const int32_t *rows) {
-  rope_node all = {.x = x, .d = d_head, .angles = angles,
-                   .positions = positions, .rows = rows, .sign = 1,
+  rope_node all = {.x = x,
+                   .d = d_head,
+                   .angles = angles,
+                   .positions = positions,
+                   .rows = rows,
+                   .sign = 1,
                    .target = x->v};
   rope_node *s = moh__tape_push(tape, sizeof(*s), rope_backward);
   if (s != NULL) {
@@ -63,6 +65,6 @@ moh__tensor *moh__op_rope(moh__tape *tape, moh__tensor *x, int64_t d_head,
     *s = all;
   }
   if (!moh__tape_counting(tape))
-    moh__range_run(tape->pool, x->rows, GRAIN, turn_rows, &all);
+    moh__rows_run(tape->pool, x->rows, x->cols, turn_rows, &all);
   return x;
 }

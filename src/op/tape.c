@@ -6,8 +6,8 @@
 /* Tensors and nodes are small; reserved memory that is not touched is free. */
 enum { META_BYTES = 64 << 20 };
 
-moh_status moh__tape_init(moh__tape *tape, moh__arena *arena,
-                          moh__pool *pool, moh_error *err) {
+moh_status moh__tape_init(moh__tape *tape, moh__arena *arena, moh__pool *pool,
+                          moh_error *err) {
   memset(tape, 0, sizeof(*tape));
   tape->arena = arena;
   tape->pool = pool;
