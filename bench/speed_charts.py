@@ -50,7 +50,7 @@ def read_tables(paths):
 
 def bound(row):
     """The counted speed-up that a measured one is compared with."""
-    return 1 / max(row["counted_ratio"], row.get("bytes_read_ratio", 0))
+    return 1 / max(row["counted_ratio"], row.get("counted_bytes_ratio", 0))
 
 
 def lines_of(tables):

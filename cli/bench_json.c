@@ -37,7 +37,8 @@ static void add_counts(json_t *row, const moh__contender *c,
   json_object_set_new(row, "counted_ratio", json_real(r->counted));
   if (r->bytes_read > 0) {
     json_object_set_new(row, "bytes_read", json_real(r->bytes_read));
-    json_object_set_new(row, "bytes_read_ratio", json_real(r->counted_bytes));
+    json_object_set_new(row, "counted_bytes_ratio",
+                        json_real(r->counted_bytes));
     json_object_set_new(row, "bytes_per_second",
                         json_real(r->bytes_read / r->seconds.median));
   }

@@ -2,6 +2,7 @@
  * columns wide. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench.h"
 #include "kernel/kernel.h"
@@ -116,6 +117,17 @@ static void cell_text(const moh__contender *c, const moh__result *r,
   }
 }
 
+/* Columns of a column: labels are as long as they are. */
+static int width_of(const moh__contest *t, column c) {
+  int longest = 0;
+  if (c != LABEL) return columns[c].width;
+  for (int i = 0; i < t->n_contenders; i++) {
+    int n = (int)strlen(t->contenders[i].label);
+    if (n > longest) longest = n;
+  }
+  return longest > -columns[c].width ? -longest : columns[c].width;
+}
+
 /* Without blanks at its end. */
 static void print_row(const moh__contest *t, const moh__result *r,
                       const moh__contender *c) {
@@ -129,8 +141,8 @@ static void print_row(const moh__contest *t, const moh__result *r,
       snprintf(text, sizeof text, "%s", columns[i].title);
     else
       cell_text(c, r, i, text);
-    n += snprintf(line + n, sizeof line - (size_t)n, "%*s", columns[i].width,
-                  text);
+    n += snprintf(line + n, sizeof line - (size_t)n, "%*s",
+                  width_of(t, (column)i), text);
     if (text[0] != '\0') end = n;
   }
   while (end > 0 && line[end - 1] == ' ') end--;
@@ -200,8 +212,8 @@ static void print_payoff(const moh__payoff *p, const moh__contest *t,
   for (int i = 1; i < t->n_contenders; i++) {
     int32_t from = moh__payoff_from(p, i, pool);
     if (t->contenders[i].masked) continue;
-    printf("  %-14s %s %s tokens%s\n", t->contenders[i].label,
-           from > 0 ? "from" : "nowhere up to",
+    printf("  %*s %s %s tokens%s\n", width_of(t, LABEL),
+           t->contenders[i].label, from > 0 ? "from" : "nowhere up to",
            moh__number_grouped(&number, from > 0 ? from : longest),
            from > 0 ? " on" : "");
   }

@@ -135,13 +135,13 @@ class Bench(Case):
                            (4, 6, 2)]):
                 read = bytes_read(70, heads, router, kv, size)
                 self.assertEqual(row["bytes_read"], read, row["heads"])
-                self.assertAlmostEqual(row["bytes_read_ratio"],
+                self.assertAlmostEqual(row["counted_bytes_ratio"],
                                        read / rows[0]["bytes_read"])
                 self.assertAlmostEqual(
                     row["bytes_per_second"] * row["seconds"] / read, 1)
             # three heads of four save rows of W_Q and W_O but no cache
             self.assertEqual(rows[3]["kept_of"], "bytes")
-            saving = 1 - rows[3]["bytes_read_ratio"]
+            saving = 1 - rows[3]["counted_bytes_ratio"]
             self.assertAlmostEqual(rows[3]["kept_saving"],
                                    (1 - rows[3]["ratio"]) / saving)
         (table,) = self.tables("--contexts", 5, "--work", "prefill")
@@ -265,15 +265,16 @@ class Bench(Case):
 
 
 class Charts(Case):
-    """bench/speed_charts.py, from made-up figures."""
+    """bench/speed_charts.py, from made-up figures; bench/speed_table.py."""
 
-    SCRIPT = HERE.parent.parent / "bench" / "speed_charts.py"
+    SCRIPTS = HERE.parent.parent / "bench"
+    SCRIPT = SCRIPTS / "speed_charts.py"
 
     def table(self, tokens, ratio, hidden=16):
         row = {"heads": "75 %, skipped", "strategy": "moh:1+2",
                "masked": False, "ratio": ratio, "ratio_low": ratio - .1,
                "ratio_high": ratio + .1, "counted_ratio": .5,
-               "bytes_read_ratio": .8}
+               "counted_bytes_ratio": .8}
         dense = {**row, "heads": "all heads", "strategy": "all"}
         masked = {**row, "heads": "75 %, masked", "masked": True}
         return {"work": "decoding", "precision": "bf16", "threads": 2,
@@ -311,6 +312,21 @@ class Charts(Case):
         self.assertAlmostEqual((y0 - bound) / (y0 - y1), .25, places=2)
         for label in ("75 %, masked", "75 %, skipped", "counted"):
             self.assertEqual(len(re.findall(f">{label}<", text)), 1)
+
+    def test_markdown(self):
+        _, out, _ = moh("bench", *SMALL, "--d-head", HEAD, "--json",
+                        "--contexts", 5, "--threads", "1,2",
+                        "--contenders", "75")
+        self.write("bench.json", out)
+        done = subprocess.run(
+            [sys.executable, "-B", self.SCRIPTS / "speed_table.py",
+             "bench.json"], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]]
+                for line in done.stdout.splitlines() if line[:1] == "|"]
+        self.assertEqual({len(row) for row in rows}, {9})
+        # a head and a line, 5 kinds of work, 2 numbers of threads, 2 rows
+        self.assertEqual(len(rows), 2 + 5 * 2 * 2)
 
     def test_two_models_are_refused(self):
         code, out, err = self.draw(self.table(100, 1),
