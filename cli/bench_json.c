@@ -52,12 +52,13 @@ static void add_counts(json_t *row, const moh__contender *c,
 static json_t *row_json(const moh__contender *c, const moh__result *r) {
   char heads[64];
   moh__config_heads_text(&c->config, heads, sizeof heads);
-  json_t *row =
-      json_pack("{s:s, s:s, s:b, s:f, s:s}", "heads", c->label, "strategy",
-                heads, "masked", c->masked, "active_share",
-                (double)moh__config_active_heads(&c->config) /
-                    (double)c->config.n_heads,
-                "work", moh__bench_work_names[c->work]);
+  json_t *row = json_pack("{s:s, s:s, s:s, s:b, s:f, s:s}", "heads", c->label,
+                          "strategy", heads, "route_by",
+                          moh__route_by_names[c->config.route_by], "masked",
+                          c->masked, "active_share",
+                          (double)moh__config_active_heads(&c->config) /
+                              (double)c->config.n_heads,
+                          "work", moh__bench_work_names[c->work]);
   json_t *times = times_json(r);
   json_object_update(row, times);
   json_decref(times);

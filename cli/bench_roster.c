@@ -16,12 +16,13 @@ static moh__contender *add(moh__bench_roster *r, const moh__contest *t,
   return c;
 }
 
-/* A quarter of the heads shared, and routed ones up to n quarters. */
+/* A quarter of the heads (or KV groups) shared, and routed ones up to n
+ * quarters. */
 static moh__config with_quarters(const moh__bench_plan *p, int64_t n) {
   moh__config config = p->config;
   config.heads = MOH__HEADS_MOH;
-  config.n_shared = config.n_heads / 4;
-  config.k = config.n_heads * (n - 1) / 4;
+  config.n_shared = moh__config_candidates(&config) / 4;
+  config.k = moh__config_candidates(&config) * (n - 1) / 4;
   return config;
 }
 
@@ -49,7 +50,7 @@ static void add_own(moh__bench_roster *r, const moh__bench_plan *p,
                     const moh__contest *t) {
   for (int i = 0; i < p->n_own; i++) {
     char label[40];
-    moh__config_heads_text(&p->own[i], label, sizeof label);
+    moh__config_heads_label(&p->own[i], label, sizeof label);
     add(r, t, &p->own[i], label);
   }
 }

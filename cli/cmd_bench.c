@@ -152,14 +152,16 @@ static moh_status fill_own(moh__bench_plan *p, const char *text,
 
 static moh_status fill_kinds(moh__bench_plan *p, const moh__list *list,
                              moh_error *err) {
-  bool quarters = p->config.n_heads % 4 == 0;
+  bool quarters = moh__config_candidates(&p->config) % 4 == 0;
   MOH_TRY(read_names("contenders", list, kind_names, p->kinds, err));
   bool asked = p->kinds[MOH__BENCH_MASKED] || p->kinds[MOH__BENCH_75] ||
                p->kinds[MOH__BENCH_50] || p->kinds[MOH__BENCH_PRUNED];
   if (!quarters && (asked || (list->n == 0 && p->n_own == 0)))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the number of heads must be a multiple of 4, to have "
-                     "75 %% and 50 %% of them; else choose with --heads");
+    return moh__fail(
+        err, MOH_ERR_ARGUMENT,
+        "the number of %s must be a multiple of 4, to have "
+        "75 %% and 50 %% of them; else choose with --heads",
+        p->config.route_by == MOH__ROUTE_BY_GROUP ? "KV heads" : "heads");
   for (int i = 0; i < MOH__BENCH_KINDS && list->n == 0; i++)
     p->kinds[i] = quarters;
   return MOH_OK;

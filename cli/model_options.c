@@ -27,6 +27,10 @@ const moh__option moh__preset_options[] = {
      "heads of a token: all; moh:S+K, S shared ones and K by the router; "
      "static:N, the first N",
      "the preset's", FIELD(heads)},
+    {"route-by", 0, MOH__OPTION_CHOICE, NULL,
+     "what the router chooses: query heads, or KV heads with all query "
+     "heads that use them; S and K count these",
+     "head", FIELD(route_by), .choices = moh__route_by_names},
     {.name = NULL},
 };
 
@@ -128,6 +132,8 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
     c->gate_scale = scale[v->gate_scale];
   if (moh__is_set_choice(v->output_projection))
     c->output_projection = v->output_projection == 1;
+  if (moh__is_set_choice(v->route_by))
+    c->route_by = (moh__route_by)v->route_by;
   if (v->tied || v->untied) c->tied = v->tied;
 }
 

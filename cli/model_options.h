@@ -12,11 +12,12 @@ typedef struct moh__model_values {
   int64_t cope_positions;
   double rope_theta;
   int norm, norm_placement, final_norm, ffn, position, output_projection;
-  int gate_scale;
+  int gate_scale, route_by;
   bool tied, untied;
 } moh__model_values;
 
-extern const moh__option moh__preset_options[]; /* --preset, --heads */
+extern const moh__option moh__preset_options[]; /* --preset, --heads,
+                                                 * --route-by */
 extern const moh__option moh__model_options[];  /* the changes */
 
 /* The preset with its changes; not yet checked, as the vocabulary may still

@@ -57,7 +57,7 @@ static void forecast_model(const moh__run *run) {
   moh__number count, vocabulary;
   char heads[64];
   const moh__config *config = &run->model->config;
-  moh__config_heads_text(config, heads, sizeof heads);
+  moh__config_heads_label(config, heads, sizeof heads);
   fprintf(stderr,
           "%-9s %s: %s parameters, vocabulary %s, heads %s of %" PRId64
           "\n",

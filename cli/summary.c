@@ -61,7 +61,12 @@ static void read_heads(const moh__model *model, moh__summary *s) {
   s->n_kv_heads = s->d_head == 0 ? 0 : rows_of(k) / s->d_head;
   s->routed = s->counts[MOH__PART_ROUTER] > 0;
   s->n_routed = rows_of(routed);
-  s->n_shared = s->routed ? s->n_heads - s->n_routed : 0;
+  s->heads_each = s->routed &&
+                          model->config.route_by == MOH__ROUTE_BY_GROUP &&
+                          s->n_kv_heads > 0
+                      ? s->n_heads / s->n_kv_heads
+                      : 1;
+  s->n_shared = s->routed ? s->n_heads / s->heads_each - s->n_routed : 0;
   s->active = moh__config_active_heads(&model->config);
 }
 

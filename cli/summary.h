@@ -38,8 +38,10 @@ typedef struct moh__summary {
   int64_t vocabulary, d_model, d_ff;
   int64_t n_layers;
   int64_t n_heads, n_kv_heads, d_head;
-  int64_t n_shared, n_routed, active; /* active: heads of a token */
-  int64_t n_positions; /* rows of a position or CoPE table; 0: none */
+  int64_t n_shared, n_routed; /* candidates of the router, */
+  int64_t heads_each;         /* heads of one of them */
+  int64_t active;             /* heads of a token */
+  int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
   bool rope, cope, layer_norm, swiglu, tied, final_norm, projection, routed;
 } moh__summary;
 

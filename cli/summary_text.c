@@ -119,7 +119,13 @@ static void print_heads(const moh__box *box, const moh__model *model,
     moh__box_field(box, "heads of a token",
                    "MoH: %" PRId64 " shared + %" PRId64 " of %" PRId64
                    " by the router = %" PRId64 " of %" PRId64,
-                   s->n_shared, c->k, s->n_routed, s->active, s->n_heads);
+                   s->n_shared * s->heads_each, c->k * s->heads_each,
+                   s->n_routed * s->heads_each, s->active, s->n_heads);
+    if (c->route_by == MOH__ROUTE_BY_GROUP)
+      moh__box_field(box, "",
+                     "the router chooses KV heads, each with its %" PRId64
+                     " query heads",
+                     s->heads_each);
     moh__box_field(box, "",
                    "%.0f %% of the heads are not computed; beta %g, z %g",
                    skipped, c->balance_weight, c->z_weight);
@@ -197,12 +203,14 @@ static json_t *counts_json(const moh__summary *s) {
 
 json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
   return json_pack(
-      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "config",
+      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+      "config",
       moh__config_to_json(&model->config), "norm", norm_name(s),
       "feed_forward", ffn_name(s), "position", position_name(s),
       "attention", attention_name(s), "layers", (json_int_t)s->n_layers,
       "heads", (json_int_t)s->n_heads, "kv_heads",
       (json_int_t)s->n_kv_heads, "active_heads", (json_int_t)s->active,
-      "shared_heads", (json_int_t)s->n_shared, "parameters",
+      "shared_heads", (json_int_t)(s->n_shared * s->heads_each),
+      "heads_each", (json_int_t)s->heads_each, "parameters",
       counts_json(s));
 }

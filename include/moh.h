@@ -137,6 +137,9 @@ typedef struct moh_model_options {
                          the preset, say {"num_hidden_layers": 2}; NULL */
   int32_t max_length; /* tokens of a sequence, at most; 0: the preset's */
   uint64_t seed;      /* of the initial weights; 1 */
+  const char *route_by; /* what S and K count: "head", or "group", KV heads
+                           with all query heads that use them, so that the
+                           cache of the others is not read; NULL: "head" */
 } moh_model_options;
 MOH_API void moh_model_options_default(moh_model_options *options,
                                        size_t size);
@@ -171,6 +174,8 @@ typedef struct moh_model_info {
   int64_t n_router_parameters; /* of these */
   bool trainable;
   char heads[32]; /* "all", "moh:2+4", "static:6" */
+  int64_t n_heads_each; /* query heads that its routers choose together: 1,
+                           or all of a KV head; moh:S+K counts these */
 } moh_model_info;
 MOH_API moh_status moh_model_describe(const moh_model *model,
                                       moh_model_info *info, size_t size,
@@ -670,7 +675,8 @@ MOH_API moh_status moh_trainer_run(moh_trainer *trainer,
                                    moh_step_fn *on_step, void *context,
                                    moh_error *err);
 
-/* How the heads of a layer were used in the last step. */
+/* How the heads of a layer, or the KV heads where the router chooses these,
+ * were used in the last step. */
 typedef struct moh_layer_load {
   int32_t n_shared, n_routed;
   const float *load; /* [n_routed] fraction of tokens that used the head;

@@ -114,6 +114,8 @@ static moh_status make_config(moh__config *c, const moh_tokenizer *tokenizer,
   if (o->config != NULL) MOH_TRY(merge(c, o->config, o->preset != NULL, err));
   if (tokenizer != NULL) c->vocab_size = moh_tokenizer_size(tokenizer);
   if (o->heads != NULL) MOH_TRY(moh__config_set_heads(c, o->heads, err));
+  if (o->route_by != NULL)
+    MOH_TRY(moh__config_set_route_by(c, o->route_by, err));
   if (o->max_length != 0) c->max_seq_len = o->max_length;
   return moh__config_check(c, err);
 }
@@ -171,11 +173,15 @@ static void describe(const moh_model *model, moh_model_info *info) {
       .n_layers = c->n_layers,
       .n_heads = c->n_heads,
       .n_kv_heads = c->n_kv_heads,
-      .n_shared_heads = c->heads == MOH__HEADS_MOH ? c->n_shared : 0,
+      .n_shared_heads = c->heads == MOH__HEADS_MOH
+                            ? c->n_shared * moh__config_heads_each(c)
+                            : 0,
       .n_active_heads = moh__config_active_heads(c),
       .n_parameters = moh__model_count(model->inner),
       .n_router_parameters = moh__model_count_routers(model->inner),
-      .trainable = model->trainable};
+      .trainable = model->trainable,
+      .n_heads_each =
+          c->heads == MOH__HEADS_MOH ? moh__config_heads_each(c) : 1};
   moh__config_heads_text(c, info->heads, sizeof(info->heads));
 }
 

@@ -88,6 +88,7 @@ static void set_shape(moh_router *router, const moh_router_options *o) {
   router->shape = shape;
   router->args = (moh__router_args){
       .shape = shape,
+      .heads_each = 1,
       .w_shared = set_matrix(router, 0, moh__router_has_shared(&shape),
                              o->n_shared, o->d_model),
       .w_routed = set_matrix(router, 1, moh__router_has_routed(&shape),

@@ -261,6 +261,7 @@ static moh__tensor *route(const pass *p, const layer_params *w,
   if (p->fixed_plan != NULL) return NULL;
   moh__router_args args = {
       .shape = moh__config_router_shape(c),
+      .heads_each = (int32_t)moh__config_heads_each(c),
       .w_shared = w->router_shared,
       .w_routed = w->router_routed,
       .w_mix = w->router_mix,

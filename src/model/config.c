@@ -29,8 +29,8 @@ const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
 
 /* CoPE rows are looked up by a position in [0, rows - 1], between two rows.
  */
-static const moh__int_field cope_field = {
-    "cope_positions", FIELD(cope_positions), 2, 1 << 16};
+static const moh__int_field cope_field = {"cope_positions",
+                                          FIELD(cope_positions), 2, 1 << 16};
 
 void moh__config_default(moh__config *config) {
   *config = (moh__config){
@@ -93,6 +93,7 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
   MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_STATIC, err));
+  MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
 }
 
@@ -139,19 +140,24 @@ static moh_status check_position(const moh__config *c, moh_error *err) {
   return MOH_OK;
 }
 
+/* n_shared and k count heads or KV groups. */
 static moh_status check_moh(const moh__config *c, moh_error *err) {
-  if (c->n_shared < 0 || c->n_shared > c->n_heads)
+  bool groups = c->route_by == MOH__ROUTE_BY_GROUP;
+  int64_t n = moh__config_candidates(c);
+  if (c->n_shared < 0 || c->n_shared > n)
     return moh__fail(err, MOH_ERR_CONFIG,
                      "n_shared is %" PRId64
-                     ", it must lie between 0 and num_attention_heads, "
-                     "%" PRId64,
-                     c->n_shared, c->n_heads);
-  if (c->k < 0 || c->k > c->n_heads - c->n_shared)
+                     ", it must lie between 0 and %s, %" PRId64,
+                     c->n_shared,
+                     groups ? "num_key_value_heads (routing is by group)"
+                            : "num_attention_heads",
+                     n);
+  if (c->k < 0 || c->k > n - c->n_shared)
     return moh__fail(err, MOH_ERR_CONFIG,
                      "k is %" PRId64
                      ", it must lie between 0 and the number of routed "
-                     "heads, %" PRId64,
-                     c->k, c->n_heads - c->n_shared);
+                     "%s, %" PRId64,
+                     c->k, groups ? "KV groups" : "heads", n - c->n_shared);
   if (c->n_shared + c->k == 0)
     return moh__fail(err, MOH_ERR_CONFIG,
                      "n_shared and k are both 0, so no head would work: "
@@ -183,10 +189,19 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
 
 /* ---- heads ---- */
 
+int64_t moh__config_candidates(const moh__config *config) {
+  return config->route_by == MOH__ROUTE_BY_GROUP ? config->n_kv_heads
+                                                 : config->n_heads;
+}
+
+int64_t moh__config_heads_each(const moh__config *config) {
+  return config->n_heads / moh__config_candidates(config);
+}
+
 int64_t moh__config_active_heads(const moh__config *config) {
   switch (config->heads) {
     case MOH__HEADS_MOH:
-      return config->n_shared + config->k;
+      return (config->n_shared + config->k) * moh__config_heads_each(config);
     case MOH__HEADS_STATIC:
       return config->n_static;
     case MOH__HEADS_ALL:
@@ -199,7 +214,8 @@ moh__router_shape moh__config_router_shape(const moh__config *config) {
   moh__router_shape shape = {0, 0, 0, config->gate_scale};
   if (config->heads != MOH__HEADS_MOH) return shape; /* no router at all */
   shape.n_shared = (int32_t)config->n_shared;
-  shape.n_routed = (int32_t)(config->n_heads - config->n_shared);
+  shape.n_routed =
+      (int32_t)(moh__config_candidates(config) - config->n_shared);
   shape.k = (int32_t)config->k;
   return shape;
 }
@@ -229,8 +245,7 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
   moh__head_strategy heads;
   if (strcmp(text, "all") == 0)
     heads = MOH__HEADS_ALL;
-  else if (strncmp(text, "moh:", 4) == 0 &&
-           read_moh(text + 4, &n_shared, &k))
+  else if (strncmp(text, "moh:", 4) == 0 && read_moh(text + 4, &n_shared, &k))
     heads = MOH__HEADS_MOH;
   else if (strncmp(text, "static:", 7) == 0 &&
            read_static(text + 7, &n_static))
@@ -256,4 +271,26 @@ void moh__config_heads_text(const moh__config *config, char *text,
     snprintf(text, size, "static:%" PRId64, config->n_static);
   else
     snprintf(text, size, "all");
+}
+
+void moh__config_heads_label(const moh__config *config, char *text,
+                             size_t size) {
+  moh__config_heads_text(config, text, size);
+  bool groups = config->heads == MOH__HEADS_MOH &&
+                config->route_by == MOH__ROUTE_BY_GROUP;
+  size_t used = strlen(text);
+  if (groups) snprintf(text + used, size - used, " by KV group");
+}
+
+const char *const moh__route_by_names[] = {"head", "group", NULL};
+
+moh_status moh__config_set_route_by(moh__config *config, const char *text,
+                                    moh_error *err) {
+  for (int i = 0; moh__route_by_names[i] != NULL; i++) {
+    if (strcmp(moh__route_by_names[i], text) != 0) continue;
+    config->route_by = (moh__route_by)i;
+    return MOH_OK;
+  }
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "routing is by head or by group, not by '%.60s'", text);
 }

@@ -31,6 +31,13 @@ typedef enum moh__head_strategy {
   MOH__HEADS_STATIC /* the first n_static heads only */
 } moh__head_strategy;
 
+/* What the router chooses among. */
+typedef enum moh__route_by {
+  MOH__ROUTE_BY_HEAD, /* query heads, each for itself */
+  MOH__ROUTE_BY_GROUP /* KV heads, with all query heads that use them: the
+                       * keys and values of the others are not read */
+} moh__route_by;
+
 typedef struct moh__config {
   moh__architecture architecture;
   int64_t vocab_size;
@@ -52,8 +59,9 @@ typedef struct moh__config {
   bool tied;              /* output matrix is the embedding */
   bool output_projection; /* W_O */
   moh__head_strategy heads;
-  int64_t n_shared; /* MoH: heads that are always on, the first ones */
-  int64_t k;        /* MoH: routed heads a token uses */
+  moh__route_by route_by; /* MoH: what n_shared and k count */
+  int64_t n_shared; /* MoH: heads (or groups) always on, the first ones */
+  int64_t k;        /* MoH: routed heads (or groups) a token uses */
   int64_t n_static; /* static: heads in use */
   moh__gate_scale gate_scale;
   double balance_weight; /* beta: weight of the mean over layers of L_b */
@@ -67,6 +75,11 @@ void moh__config_default(moh__config *config);
 
 /* Refuses what cannot be, naming the field. */
 moh_status moh__config_check(const moh__config *config, moh_error *err);
+
+/* What a router chooses among: query heads or their groups, and the number
+ * of query heads that go together. */
+int64_t moh__config_candidates(const moh__config *config);
+int64_t moh__config_heads_each(const moh__config *config);
 
 /* Query heads in use per token, at most. */
 int64_t moh__config_active_heads(const moh__config *config);
@@ -87,6 +100,14 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
 /* The same spelling back. */
 void moh__config_heads_text(const moh__config *config, char *text,
                             size_t size);
+/* That, and " by KV group" where the router chooses groups: for people. */
+void moh__config_heads_label(const moh__config *config, char *text,
+                             size_t size);
+
+/* "head", "group", NULL: the names of moh__route_by. */
+extern const char *const moh__route_by_names[];
+moh_status moh__config_set_route_by(moh__config *config, const char *text,
+                                    moh_error *err);
 
 /* config.json. Read: missing or wrong fields are refused by name, unknown
  * ones ignored outside the "moh" object and refused inside it. Write: a new

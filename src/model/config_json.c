@@ -13,7 +13,8 @@
  *            | {"strategy": "static", "n_static": 6}
  *            | {"strategy": "moh", "n_shared": 2, "k": 4, "gate_scale":
  *               "unit" | "paper" | "one", "balance_weight": 0.01,
- *               "z_weight": 0.0, "router_init_std": 0.02}}
+ *               "z_weight": 0.0, "router_init_std": 0.02,
+ *               "route_by": "group"}}        where n_shared and k count these
  *
  * rms_norm_eps serves either norm; rope_theta is there with RoPE only.
  */
@@ -61,7 +62,10 @@ static int put_bool(json_t *object, const char *key, bool value) {
 }
 
 static int put_router(json_t *heads, const moh__config *c) {
-  return put_int(heads, "n_shared", c->n_shared) |
+  int failed = 0;
+  if (c->route_by != MOH__ROUTE_BY_HEAD)
+    failed = put_text(heads, "route_by", moh__route_by_names[c->route_by]);
+  return failed | put_int(heads, "n_shared", c->n_shared) |
          put_int(heads, "k", c->k) |
          put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
          put_real(heads, "balance_weight", c->balance_weight) |
@@ -185,9 +189,10 @@ static moh_status refuse_unknown(json_t *object, const char *where,
 static moh_status read_router(moh__config *c, json_t *heads,
                               moh_error *err) {
   static const char *const known[] = {
-      "strategy", "n_shared",        "k", "gate_scale", "balance_weight",
-      "z_weight", "router_init_std", NULL};
+      "strategy", "n_shared", "k", "gate_scale", "balance_weight",
+      "z_weight", "router_init_std", "route_by", NULL};
   int scale;
+  int route_by = MOH__ROUTE_BY_HEAD;
   MOH_TRY(refuse_unknown(heads, "heads", known, err));
   MOH_TRY(get_int(heads, "n_shared", &c->n_shared, err));
   MOH_TRY(get_int(heads, "k", &c->k, err));
@@ -197,7 +202,11 @@ static moh_status read_router(moh__config *c, json_t *heads,
   MOH_TRY(moh__json_get_real(heads, "z_weight", &c->z_weight, err));
   MOH_TRY(moh__json_get_real(heads, "router_init_std", &c->router_init_std,
                              err));
+  if (json_object_get(heads, "route_by") != NULL)
+    MOH_TRY(
+        get_choice(heads, "route_by", moh__route_by_names, &route_by, err));
   c->gate_scale = (moh__gate_scale)scale;
+  c->route_by = (moh__route_by)route_by;
   return MOH_OK;
 }
 

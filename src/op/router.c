@@ -15,29 +15,57 @@ typedef struct router_node {
   moh__tensor *x;
   moh__router_args args;
   moh__router_scores scores;
-  unsigned char *used; /* [n][n_heads] */
+  unsigned char *used; /* [n][candidates] */
   moh__plan plan;      /* the selection */
   moh__tensor *gates;  /* (entries of plan, 1) */
-  moh__plan all;       /* masked: every head, every row */
+  moh__plan wide;      /* the same over heads, where a candidate has many */
+  moh__tensor *wide_gates;
+  moh__plan all; /* masked: every head, every row */
   moh__tensor *all_gates;
   real *load;
 } router_node;
 
-static int32_t heads_of(const moh__router_shape *shape) {
+static int32_t candidates_of(const moh__router_shape *shape) {
   return shape->n_shared + shape->n_routed;
 }
 
-/* Masked gates: the plan's where a head is selected, 0 elsewhere. copy_back
- * moves gradients the other way. */
-static void copy_gates(router_node *s, bool back) {
+/* The selection as heads. */
+static const moh__plan *head_plan(const router_node *s) {
+  return s->args.heads_each > 1 ? &s->wide : &s->plan;
+}
+
+static moh__tensor *head_gates(const router_node *s) {
+  return s->args.heads_each > 1 ? s->wide_gates : s->gates;
+}
+
+/* The heads of a candidate have its gate; its gradient is the sum of theirs,
+ * by ascending head. */
+static void widen_gates(router_node *s, bool back) {
   const moh__plan *plan = &s->plan;
+  int32_t each = s->args.heads_each;
+  for (int32_t c = 0; c < plan->n_candidates; c++)
+    for (int32_t j = 0; j < each; j++)
+      for (int32_t e = plan->start[c]; e < plan->start[c + 1]; e++) {
+        int32_t wide = moh__plan_wide_entry(plan, each, c, e, j);
+        if (back)
+          s->gates->g[e] += s->wide_gates->g[wide];
+        else
+          s->wide_gates->v[wide] = s->gates->v[e];
+      }
+}
+
+/* Masked gates: the plan's where a head is selected, 0 elsewhere. back moves
+ * gradients the other way. */
+static void copy_gates(router_node *s, bool back) {
+  const moh__plan *plan = head_plan(s);
+  moh__tensor *gates = head_gates(s);
   for (int32_t c = 0; c < plan->n_candidates; c++)
     for (int32_t e = plan->start[c]; e < plan->start[c + 1]; e++) {
       int64_t all = s->all.start[c] + plan->rows[e];
       if (back)
-        s->gates->g[e] += s->all_gates->g[all];
+        gates->g[e] += s->all_gates->g[all];
       else
-        s->all_gates->v[all] = s->gates->v[e];
+        s->all_gates->v[all] = gates->v[e];
     }
 }
 
@@ -67,6 +95,7 @@ static void router_backward(moh__tape *tape, void *context) {
   clear(s->scores.grads.routed, n * shape->n_routed);
   clear(s->scores.grads.mix, n * 2);
   if (s->all_gates != NULL) copy_gates(s, true);
+  if (s->wide_gates != NULL) widen_gates(s, true);
   moh__router_gates_grad(shape, &s->scores.logits, &s->plan, s->gates->g,
                          &s->scores.grads);
   auxiliary_grads(tape, s);
@@ -76,7 +105,7 @@ static void router_backward(moh__tape *tape, void *context) {
 static void report_use(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   moh__head_use *use = moh__tape_add_use(tape);
-  use->plan = &s->plan;
+  use->plan = head_plan(s);
   use->n_shared = shape->n_shared;
   use->n_routed = shape->n_routed;
   real *mean_p = moh__tape_reals(tape, shape->n_routed);
@@ -84,36 +113,45 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->load = s->load;
   use->mean_p = mean_p;
   if (moh__tape_counting(tape)) return;
-  use->gates = s->gates->v;
+  use->gates = head_gates(s)->v;
   if (s->scores.logits.routed == NULL) return;
   use->balance = moh__balance_loss(
-      s->scores.logits.routed, s->used + shape->n_shared, heads_of(shape),
+      s->scores.logits.routed, s->used + shape->n_shared, candidates_of(shape),
       (int32_t)s->x->rows, shape->n_routed, mean_p, s->load);
   use->z = moh__z_loss(s->scores.logits.routed, (int32_t)s->x->rows,
                        shape->n_routed);
 }
 
-static void select_heads(moh__tape *tape, router_node *s) {
+static void select_candidates(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
   moh__router_scores_forward(&s->scores, tape);
   moh__router_select(shape, n, s->scores.logits.routed, s->used);
   moh__plan_fill(&s->plan, s->used);
   moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
+  if (s->wide_gates == NULL) return;
+  moh__plan_widen(&s->wide, &s->plan, s->args.heads_each);
+  widen_gates(s, false);
 }
 
 /* Everything that a step needs, allocated in one place. */
 static void alloc_node(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
-  int32_t active = shape->n_shared + shape->k;
-  s->used =
-      moh__arena_alloc(tape->arena, (size_t)n * (size_t)heads_of(shape));
-  moh__plan_new(&s->plan, tape->arena, n, heads_of(shape), n * active);
-  s->gates = moh__tape_tensor(tape, (int64_t)n * active, 1);
+  int32_t candidates = candidates_of(shape);
+  int32_t heads = candidates * s->args.heads_each;
+  int32_t active = n * (shape->n_shared + shape->k);
+  s->used = moh__arena_alloc(tape->arena, (size_t)n * (size_t)candidates);
+  moh__plan_new(&s->plan, tape->arena, n, candidates, active);
+  s->gates = moh__tape_tensor(tape, active, 1);
+  if (s->args.heads_each > 1) {
+    active *= s->args.heads_each;
+    moh__plan_new(&s->wide, tape->arena, n, heads, active);
+    s->wide_gates = moh__tape_tensor(tape, active, 1);
+  }
   if (!tape->masked) return;
-  moh__plan_first(&s->all, tape->arena, n, heads_of(shape), heads_of(shape));
-  s->all_gates = moh__tape_tensor(tape, (int64_t)n * heads_of(shape), 1);
+  moh__plan_first(&s->all, tape->arena, n, heads, heads);
+  s->all_gates = moh__tape_tensor(tape, (int64_t)n * heads, 1);
 }
 
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
@@ -126,11 +164,11 @@ moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
   moh__router_scores_alloc(&s->scores, tape, x, args);
   tape->arena->at_end = true; /* head use is read after the forward pass */
   alloc_node(tape, s);
-  if (!moh__tape_counting(tape)) select_heads(tape, s);
+  if (!moh__tape_counting(tape)) select_candidates(tape, s);
   report_use(tape, s);
   tape->arena->at_end = false;
-  *plan = &s->plan;
-  if (!tape->masked) return s->gates;
+  *plan = head_plan(s);
+  if (!tape->masked) return head_gates(s);
   *plan = &s->all;
   if (moh__tape_counting(tape)) return s->all_gates;
   clear(s->all_gates->v, s->all_gates->rows);

@@ -31,10 +31,10 @@ typedef struct moh__head_use {
   const struct moh__head_use *next;
   const moh__plan *plan; /* which heads each row used */
   const real *gates;     /* [entries] */
-  int32_t n_shared, n_routed;
+  int32_t n_shared, n_routed; /* candidates: heads, or groups of heads */
   real balance;       /* L_b, see route/balance.h */
   real z;             /* z-loss */
-  const real *load;   /* [n_routed] fraction of rows that used the head */
+  const real *load;   /* [n_routed] fraction of rows that used it */
   const real *mean_p; /* [n_routed] */
 } moh__head_use;
 

@@ -71,8 +71,28 @@ void moh__plan_fill(moh__plan *plan, const unsigned char *used) {
   plan->start[0] = 0;
 }
 
-int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c,
-                              int32_t row) {
+void moh__plan_widen(moh__plan *wide, const moh__plan *plan, int32_t each) {
+  for (int32_t c = 0; c < plan->n_candidates; c++)
+    for (int32_t j = 0; j < each; j++) {
+      int32_t first = moh__plan_wide_entry(plan, each, c, plan->start[c], j);
+      wide->start[c * each + j] = first;
+      memcpy(wide->rows + first, plan->rows + plan->start[c],
+             (size_t)moh__plan_count(plan, c) * sizeof(int32_t));
+    }
+  int32_t n = plan->start[plan->n_candidates];
+  wide->start[wide->n_candidates] = n * each;
+  for (int32_t t = 0; t <= plan->n_rows; t++)
+    wide->token_start[t] = plan->token_start[t] * each;
+  for (int32_t i = 0; i < n; i++)
+    for (int32_t j = 0; j < each; j++) {
+      int32_t c = plan->candidate_of[i];
+      wide->candidate_of[i * each + j] = c * each + j;
+      wide->entry_of[i * each + j] =
+          moh__plan_wide_entry(plan, each, c, plan->entry_of[i], j);
+    }
+}
+
+int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c, int32_t row) {
   int32_t low = plan->start[c];
   int32_t high = plan->start[c + 1];
   if (plan->rows == NULL) return low + (row < high - low ? row : high - low);

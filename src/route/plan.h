@@ -60,8 +60,18 @@ void moh__plan_new(moh__plan *plan, moh__arena *arena, int32_t n_rows,
                    int32_t n_candidates, int32_t capacity);
 
 /* The first entry of candidate c whose row is at least `row`. */
-int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c,
-                              int32_t row);
+int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c, int32_t row);
+
+/* Fills `wide`, of moh__plan_new over `each` times the candidates and
+ * entries: the rows of candidate c use candidates each c .. each (c + 1) of
+ * it. Entry e of c is then entry moh__plan_wide_entry of its j-th. */
+void moh__plan_widen(moh__plan *wide, const moh__plan *plan, int32_t each);
+
+static inline int32_t moh__plan_wide_entry(const moh__plan *plan,
+                                           int32_t each, int32_t c, int32_t e,
+                                           int32_t j) {
+  return (each - 1) * plan->start[c] + j * moh__plan_count(plan, c) + e;
+}
 
 /* Fills a plan of moh__plan_new from used[t * n_candidates + c] != 0. */
 void moh__plan_fill(moh__plan *plan, const unsigned char *used);

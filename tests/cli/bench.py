@@ -158,6 +158,32 @@ class Bench(Case):
         skipped = (most - read) / (40 * 2 * HEAD * 4) * 8
         self.assertAlmostEqual(skipped, round(skipped))
 
+    def test_groups_read_their_cache_only(self):
+        (table,) = self.tables(
+            "--contexts", 70, "--work", "decoding", "--route-by", "group",
+            "--heads", "moh:0+1,moh:1+0,moh:1+1")
+        rows = table["contenders"]
+        self.assertEqual([row["heads"] for row in rows],
+                         ["all heads"] + [f"moh:{counts} by KV group"
+                                          for counts in ("0+1", "1+0", "1+1")])
+        self.assertEqual(rows[1]["route_by"], "group")
+        # heads, rows of the router, KV heads that are read
+        for row, (heads, router, kv) in zip(
+                rows, [(4, 0, 2), (2, 2, 1), (2, 3, 1), (4, 3, 2)]):
+            self.assertEqual(row["counted"], decoding(70, heads, router))
+            self.assertEqual(row["bytes_read"],
+                             bytes_read(70, heads, router, kv, 4))
+
+    def test_quarters_of_groups(self):
+        (table,) = self.tables("--contexts", 9, "--work", "prefill",
+                               "--n-heads", 8, "--kv-heads", 4,
+                               "--route-by", "group", "--contenders",
+                               "75,50,pruned")
+        self.assertEqual([(row["strategy"], row["active_share"])
+                          for row in table["contenders"]],
+                         [("all", 1), ("moh:1+2", .75), ("moh:1+1", .5),
+                          ("static:6", .75)])
+
     def test_threads_and_precisions(self):
         tables = self.tables("--contexts", 5, "--work", "training",
                              "--threads", "1,2", "--precision", "bf16,f32")
@@ -185,7 +211,7 @@ class Bench(Case):
             set(skipped),
             {"heads", "strategy", "masked", "active_share", "work",
              "seconds", "quartile_low", "quartile_high", "ratio",
-             "ratio_low", "ratio_high", "counted", "counted_ratio",
+             "ratio_low", "ratio_high", "route_by", "counted", "counted_ratio",
              "kept_saving", "kept_of", "bytes", "bytes_ratio", "memory"})
         self.assertEqual(
             [(r["strategy"], r["masked"], r["active_share"])
@@ -238,6 +264,9 @@ class Bench(Case):
                              "75")
         self.assertEqual((code, out), (2, ""))
         self.assertIn("must be a multiple of 4", err)
+        code, _, err = moh("bench", *SMALL, "--route-by", "group")
+        self.assertEqual(code, 2)
+        self.assertIn("number of KV heads must be a multiple of 4", err)
 
     def test_usage(self):
         number = "a number in --%s must be 1 to"

@@ -108,6 +108,11 @@ class Usage(Case):
              "the model's longest sequence, 80"),
             ("--preset seed --kv-heads 3", "num_key_value_heads is 3, it "
              "must divide num_attention_heads, 8"),
+            ("--preset seed --route-by group", "k is 4, it must lie between "
+             "0 and the number of routed KV groups, 2"),
+            ("--preset seed --route-by group --heads moh:5+0", "n_shared is "
+             "5, it must lie between 0 and num_key_value_heads (routing is "
+             "by group), 4"),
         ]:
             self.assert_fails(f"inspect {words}", 2,
                               f"moh inspect: {message} (see 'moh inspect "
@@ -231,6 +236,23 @@ class Inspect(Case):
         self.assertEqual(rows[2]["dense"] - rows[2]["active"],
                          3 * 12 * head - router)
 
+    def test_groups(self):
+        # 2 of 3 groups of 4 heads, whose router scores groups
+        got = self.inspect("--preset", "moh-s", "--kv-heads", 3,
+                           "--route-by", "group", "--heads", "moh:1+1")
+        self.assertEqual((got["heads"], got["active_heads"],
+                          got["shared_heads"], got["heads_each"]),
+                         (12, 8, 4, 4))
+        self.assertEqual(got["config"]["moh"]["heads"]["route_by"], "group")
+        self.assertEqual(got["parameters"]["router_per_layer"], (2 + 2) * 768)
+        row = got["multiply_adds"][2]
+        self.assertEqual(row["router"], (2 + 2) * 768 * 12)
+        self.assertEqual(row["dense"] - row["active"], 4 * 12 * (
+            2 * 64 * 768 + 2 * 1024 * 64) - row["router"])
+        got = self.inspect("--preset", "moh-s")
+        self.assertNotIn("route_by", got["config"]["moh"]["heads"])
+        self.assertEqual(got["heads_each"], 1)
+
     def test_text(self):
         start = "--preset moh-s --heads "
         for name, words in [
@@ -239,6 +261,7 @@ class Inspect(Case):
                 ("llama", start + "all"),
                 ("gqa", start + "all --kv-heads 4"),
                 ("mqa-routed", start + "moh:0+6 --kv-heads 1"),
+                ("groups", start + "moh:1+1 --kv-heads 3 --route-by group"),
                 ("shared", start + "moh:6+0 --gate-scale paper"),
                 ("pruned", start + "static:6"),
                 ("gpt-2", start + "all --position learned --norm layer "

@@ -53,6 +53,31 @@ class Outliers(Runs):
         self.assertFalse(any("skipped" in line for line in log))
 
 
+class Groups(Runs):
+    """Routing by KV group, from training to text."""
+
+    def test_a_run(self):
+        words = ["--n-heads", 6, "--kv-heads", 3, "--d-head", 4,
+                 "--route-by", "group", "--heads", "moh:1+1"]
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "run", "--steps", 4,
+            *TINY, *words)
+        self.assertEqual(code, 0, err)
+        self.assertIn("heads moh:1+1 by KV group of 6\n", err)
+        log = (self.folder / "run/log.jsonl").read_text().splitlines()
+        for line in map(json.loads, log):
+            for layer in line.get("heads", []):
+                self.assertEqual(len(layer["load"]), 2)
+                self.assertAlmostEqual(sum(layer["load"]), 1, places=5)
+        code, out, _ = self.run_in("inspect", "--model", "run", "--json")
+        model = json.loads(out)
+        self.assertEqual((model["active_heads"], model["heads_each"]), (4, 2))
+        code, _, err = self.run_in("generate", "--model", "run", "ice is",
+                                   "--max-tokens", 3, "--stats")
+        self.assertEqual(code, 0, err)
+        self.assertIn("4.00 of 6", err)
+
+
 def tensors(path):
     """The bytes of each tensor of a safetensors file."""
     data = path.read_bytes()

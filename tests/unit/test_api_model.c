@@ -52,6 +52,63 @@ static void a_model_is_what_was_asked_for(void **state) {
   moh_model_free(model);
 }
 
+/* 1 shared KV head and 1 of 2 others, each with its 2 query heads. */
+static moh_model *grouped_model(void) {
+  moh_error err;
+  moh_model *model;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.preset = "nano";
+  o.heads = "moh:1+1";
+  o.route_by = "group";
+  o.config = "{\"vocab_size\": 23, \"num_hidden_layers\": 2,"
+             " \"num_attention_heads\": 6, \"num_key_value_heads\": 3}";
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  return model;
+}
+
+static void assert_grouped(const moh_model *model) {
+  moh_error err;
+  moh_model_info info;
+  must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+  assert_string_equal(info.heads, "moh:1+1");
+  assert_int_equal(info.n_heads_each, 2);
+  assert_int_equal(info.n_shared_heads, 2);
+  assert_int_equal(info.n_active_heads, 4);
+  /* W_r 2 rows and W_h 2 rows, twice. */
+  assert_int_equal(info.n_router_parameters, 2 * 4 * info.d_model);
+}
+
+static void groups_are_kept_in_files_and_plans(void **state) {
+  moh_error err;
+  const char *dir = temp_path(state, "groups");
+  moh_model *model = grouped_model();
+  assert_grouped(model);
+  must(moh_model_save(model, dir, NULL, &err), &err);
+  moh_model_free(model);
+  must(moh_model_load(&model, dir, NULL, &err), &err);
+  assert_grouped(model);
+  moh_session *session = open_session(model, 1);
+  const int32_t tokens[] = {1, 2, 3, 4, 5};
+  const float *logits;
+  must(moh_session_feed(session, tokens, 5, &logits, &err), &err);
+  moh_plan *plan;
+  must(moh_session_plan(session, 1, 0, 5, &plan, &err), &err);
+  assert_int_equal(moh_plan_n_heads(plan), 6);
+  for (int32_t row = 0; row < 5; row++) {
+    const int32_t *heads, *entries;
+    assert_int_equal(moh_plan_row(plan, row, &heads, &entries), 4);
+    assert_true(heads[0] == 0 && heads[1] == 1);
+    assert_true(heads[2] % 2 == 0 && heads[3] == heads[2] + 1);
+    const float *gates = moh_plan_gates(plan);
+    assert_true(gates[entries[0]] == gates[entries[1]]);
+    assert_true(gates[entries[2]] == gates[entries[3]]);
+  }
+  moh_plan_free(plan);
+  moh_session_free(session);
+  moh_model_free(model);
+}
+
 static void wrong_models_are_refused(void **state) {
   (void)state;
   moh_error err;
@@ -74,6 +131,9 @@ static void wrong_models_are_refused(void **state) {
   o.config = "{";
   assert_int_equal(moh_model_new(&model, NULL, &o, &err), MOH_ERR_FORMAT);
   o.config = "{\"vocab_size\": 23}";
+  o.route_by = "token";
+  refused(moh_model_new(&model, NULL, &o, &err), &err, "not by 'token'");
+  o.route_by = NULL;
   o.heads = "moh:9+9";
   assert_int_not_equal(moh_model_new(&model, NULL, &o, &err), MOH_OK);
   assert_null(model);
@@ -332,6 +392,7 @@ static void statuses_have_names(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_model_is_what_was_asked_for),
+      WITH_DIR(groups_are_kept_in_files_and_plans),
       cmocka_unit_test(wrong_models_are_refused),
       WITH_DIR(bad_directories_are_named),
       WITH_DIR(texts_become_tokens_and_back),

@@ -53,6 +53,7 @@ static void assert_same(const moh__config *a, const moh__config *b) {
   ASSERT_SAME(balance_weight);
   ASSERT_SAME(z_weight);
   ASSERT_SAME(router_init_std);
+  ASSERT_SAME(route_by);
 }
 
 /* Through the text of config.json. */
@@ -120,6 +121,8 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(z_weight, 1e-3);
   ROUND_TRIP(init_std, 0.1 / 3);
   ROUND_TRIP(router_init_std, 0);
+  config.k = 1; /* 2 + 1 of 4 KV heads */
+  ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
   ROUND_TRIP(position, MOH__POSITION_LEARNED);
   ROUND_TRIP(position, MOH__POSITION_NONE);
   config.position = MOH__POSITION_ROPE;
@@ -351,6 +354,7 @@ static void choices_must_exist(void **state) {
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
   ASSERT_INVALID(c, heads, (moh__head_strategy)3, "strategy");
   ASSERT_INVALID(c, gate_scale, (moh__gate_scale)3, "gate_scale");
+  ASSERT_INVALID(c, route_by, (moh__route_by)2, "route_by");
 }
 
 static void heads_must_exist(void **state) {
@@ -378,6 +382,25 @@ static void heads_must_exist(void **state) {
   ASSERT_INVALID(c, n_static, 9, "n_static");
   ASSERT_VALID(c, n_static, 8);
   ASSERT_VALID(c, n_static, 1);
+}
+
+/* 8 heads on 4 KV heads: the same rules, counted in groups. */
+static void groups_must_exist(void **state) {
+  (void)state;
+  moh__config c = preset("seed");
+  c.route_by = MOH__ROUTE_BY_GROUP;
+  c.k = 2;
+  assert_int_equal(moh__config_active_heads(&c), 8);
+  ASSERT_VALID(c, k, 0);
+  ASSERT_INVALID(c, k, 3, "k");
+  ASSERT_INVALID(c, n_shared, 5, "n_shared");
+  ASSERT_INVALID(c, n_shared, 3, "k");
+  c.k = 1;
+  assert_int_equal(moh__config_active_heads(&c), 6);
+  moh__router_shape shape = moh__config_router_shape(&c);
+  assert_int_equal(shape.n_shared, 2);
+  assert_int_equal(shape.n_routed, 2);
+  assert_int_equal(shape.k, 1);
 }
 
 /* ---- reading ---- */
@@ -455,6 +478,8 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "heads", "\"moh\"", "heads");
   assert_unreadable("heads", "k", "7", "k is 7");
   assert_unreadable("heads", "n_static", "7", "n_static");
+  assert_unreadable("heads", "route_by", "\"token\"", "route_by");
+  assert_unreadable("heads", "route_by", "1", "route_by");
   assert_unreadable("heads", "strategy", "\"all\"", "not known");
   assert_unreadable("heads", "strategy", "\"static\"", "not known");
 }
@@ -563,6 +588,7 @@ int main(void) {
       cmocka_unit_test(numbers_must_be_finite_and_sensible),
       cmocka_unit_test(choices_must_exist),
       cmocka_unit_test(heads_must_exist),
+      cmocka_unit_test(groups_must_exist),
       cmocka_unit_test(missing_fields_are_named),
       cmocka_unit_test(wrong_fields_are_named),
       cmocka_unit_test(unknown_arithmetic_is_refused),

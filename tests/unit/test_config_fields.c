@@ -179,6 +179,8 @@ static void mixture_of_heads(void **state) {
   CHANGE(gate_scale, MOH__GATE_ONE, LOSS);
   CHANGE(balance_weight, 0.5, LOSS);
   CHANGE(z_weight, 0.5, LOSS);
+  c.k = 0; /* all of the 2 groups */
+  CHANGE(route_by, MOH__ROUTE_BY_GROUP, ALL_NEW);
 }
 
 static void starting_values(void **state) {

@@ -145,6 +145,20 @@ static void multiply_adds_of_attention(void **state) {
   assert_int_equal(whole.active, 3 * part.active + rest);
 }
 
+/* By group, 1 + 2 of 4: as many heads, a router of 3 + 2 rows. */
+static void groups_have_smaller_routers(void **state) {
+  (void)state;
+  moh__config c = proper(1520, MOH__POSITION_ROPE, MOH__HEADS_MOH);
+  c.route_by = MOH__ROUTE_BY_GROUP;
+  c.n_shared = 1;
+  c.k = 2;
+  moh__macs part = moh__arch_attention_macs(&c, 100);
+  assert_int_equal(part.dense, 16384 + 8 * (4096 + 3200));
+  assert_int_equal(part.active, 16384 + 6 * (4096 + 3200) + 5 * 128);
+  assert_int_equal(part.router, 5 * 128);
+  assert_int_equal(count(&c), 832384 + 3 * 5 * 128);
+}
+
 /* A step with a gradient of 1 everywhere moves exactly the counted numbers.
  */
 static void the_optimizer_updates_what_is_counted(void **state) {
@@ -185,6 +199,7 @@ int main(void) {
       cmocka_unit_test(swiglu_has_three_matrices),
       cmocka_unit_test(multiply_adds_of_a_token),
       cmocka_unit_test(multiply_adds_of_attention),
+      cmocka_unit_test(groups_have_smaller_routers),
       cmocka_unit_test(the_optimizer_updates_what_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

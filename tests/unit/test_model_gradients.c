@@ -183,12 +183,38 @@ static void test_gate_scales(void **state) {
       check_gates(scales[s], counts[i][0], counts[i][1]);
 }
 
+/* Heads of a group share a gate; the auxiliary losses count groups. */
+static void check_groups(int kv, int n_shared, int k) {
+  static const moh__gate_scale scales[] = {MOH__GATE_UNIT, MOH__GATE_PAPER,
+                                           MOH__GATE_ONE};
+  char name[80];
+  for (int s = 0; s < 3; s++) {
+    moh__config c = combine(kv, s, 1, 0, name, sizeof(name));
+    c.route_by = MOH__ROUTE_BY_GROUP;
+    c.gate_scale = scales[s];
+    c.n_shared = n_shared;
+    c.k = k;
+    snprintf(name, sizeof(name), "groups, gate scale %d, %d + %d",
+             (int)scales[s], n_shared, k);
+    check_scales(&c, name);
+  }
+}
+
+static void test_groups(void **state) {
+  (void)state;
+  static const int counts[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 1}, {1, 0, 2},
+                                  {1, 1, 0}, {1, 1, 1}, {2, 0, 1}, {2, 1, 0}};
+  for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+    check_groups(counts[i][0], counts[i][1], counts[i][2]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_all_combinations),
       cmocka_unit_test(test_post_norm),
       cmocka_unit_test(test_relu_tied_without_projection),
       cmocka_unit_test(test_gate_scales),
+      cmocka_unit_test(test_groups),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,11 +135,39 @@ static void counting_takes_as_much_as_the_real_thing(void **state) {
   assert_int_equal(counting.used, arena->used);
 }
 
+/* A wide plan is the one that is filled from the wide marks. */
+static void wide_plans_are_filled_ones(void **state) {
+  enum { ROWS = 30, GROUPS = 5, EACH = 3 };
+  unsigned char used[ROWS * GROUPS], heads[ROWS * GROUPS * EACH];
+  moh__plan plan, wide, filled;
+  moh__rng rng = moh__rng_make(3, 1);
+  for (int i = 0; i < ROWS * GROUPS; i++) {
+    used[i] = i % GROUPS != 2 && moh__rng_u64(&rng) % 2 == 0;
+    memset(heads + i * EACH, used[i], EACH);
+  }
+  moh__plan_new(&plan, *state, ROWS, GROUPS, ROWS * GROUPS);
+  moh__plan_fill(&plan, used);
+  int32_t n = moh__plan_entries(&plan) * EACH;
+  moh__plan_new(&wide, *state, ROWS, GROUPS * EACH, n);
+  moh__plan_new(&filled, *state, ROWS, GROUPS * EACH, n);
+  moh__plan_widen(&wide, &plan, EACH);
+  moh__plan_fill(&filled, heads);
+  size_t bytes = (size_t)n * sizeof(int32_t);
+  assert_memory_equal(wide.start, filled.start,
+                      (GROUPS * EACH + 1) * sizeof(int32_t));
+  assert_memory_equal(wide.token_start, filled.token_start,
+                      (ROWS + 1) * sizeof(int32_t));
+  assert_memory_equal(wide.rows, filled.rows, bytes);
+  assert_memory_equal(wide.candidate_of, filled.candidate_of, bytes);
+  assert_memory_equal(wide.entry_of, filled.entry_of, bytes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(first_candidates_use_all_rows),
       cmocka_unit_test(filled_plan_lists_rows_and_candidates),
       cmocka_unit_test(random_plans_match_their_marks),
+      cmocka_unit_test(wide_plans_are_filled_ones),
       cmocka_unit_test(refilling_forgets_the_old_plan),
       cmocka_unit_test(counting_takes_as_much_as_the_real_thing),
   };

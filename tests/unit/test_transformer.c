@@ -24,6 +24,13 @@ static moh__config moh_config(int n_shared, int k) {
   return c;
 }
 
+/* The router counts KV groups of two heads, unless n_kv_heads is changed. */
+static moh__config group_config(int n_shared, int k) {
+  moh__config c = moh_config(n_shared, k);
+  c.route_by = MOH__ROUTE_BY_GROUP;
+  return c;
+}
+
 static void assert_same(const real *a, const real *b, int64_t n,
                         const char *what) {
   for (int64_t i = 0; i < n; i++)
@@ -52,9 +59,9 @@ static void copy_weights(const tiny *from, tiny *to) {
   }
 }
 
-static void check_fresh_routers(int n_shared) {
+static void check_fresh_routers(moh__config routed) {
   moh__config dense = tiny_config();
-  moh__config routed = moh_config(n_shared, 4 - n_shared);
+  dense.n_kv_heads = routed.n_kv_heads;
   tiny a;
   tiny b;
   tiny_open(&a, &dense, 1, 0.3);
@@ -74,7 +81,14 @@ static void check_fresh_routers(int n_shared) {
 static void check_fresh(const moh__kernels *table) {
   moh__kernel_use(table);
   for (int n_shared = 0; n_shared <= 4; n_shared++)
-    check_fresh_routers(n_shared);
+    check_fresh_routers(moh_config(n_shared, 4 - n_shared));
+  for (int n_shared = 0; n_shared <= 2; n_shared++)
+    check_fresh_routers(group_config(n_shared, 2 - n_shared));
+  for (int n_shared = 0; n_shared <= 1; n_shared++) {
+    moh__config c = group_config(n_shared, 1 - n_shared);
+    c.n_kv_heads = 1;
+    check_fresh_routers(c);
+  }
 }
 
 static void fresh_routers_give_the_dense_bits(void **state) {
@@ -111,9 +125,24 @@ static void check_masked(const moh__kernels *table) {
     }
 }
 
+static void check_masked_groups(const moh__kernels *table) {
+  moh__kernel_use(table);
+  for (int n_shared = 0; n_shared <= 1; n_shared++) {
+    moh__config c = group_config(n_shared, 1);
+    check_masked_config(&c);
+    c = group_config(n_shared, 1 - n_shared);
+    check_masked_config(&c);
+    c.position = MOH__POSITION_COPE;
+    c.cope_positions = 5;
+    c.gate_scale = MOH__GATE_PAPER;
+    check_masked_config(&c);
+  }
+}
+
 static void skipping_gives_the_bits_of_masking(void **state) {
   (void)state;
   for_each_table(check_masked);
+  for_each_table(check_masked_groups);
 }
 
 /* One token of 1 + 1 heads: two heads of each layer are nobody's. */
@@ -161,6 +190,66 @@ static void unused_heads_are_never_touched(void **state) {
       assert_true(isfinite(t.model->params[i].grad[j]));
   free(before);
   tiny_close(&t);
+}
+
+/* Neither are its keys and values, which are in the cache all the same. */
+static void plant_nan_keys(tiny *t, int64_t layer, int32_t group) {
+  static const char *const names[] = {"self_attn.k_proj.weight",
+                                      "self_attn.v_proj.weight"};
+  for (int i = 0; i < 2; i++) {
+    moh__param *w = moh__model_layer_param(t->model, layer, names[i]);
+    int64_t n = t->model->config.d_head * w->shape[1];
+    for (int64_t j = 0; j < n; j++) w->data[group * n + j] = NAN;
+  }
+}
+
+/* A group goes as a whole: 2 layers of 2 groups of 2 heads, 1 in use. */
+static void unused_groups_are_never_read(void **state) {
+  (void)state;
+  moh__config c = group_config(0, 1);
+  tiny t;
+  tiny_open(&t, &c, 1, 0.3);
+  one_token(&t);
+  real *before = copied_reals(tiny_logits(&t), TINY_VOCAB);
+  int64_t layer = 0;
+  for (const moh__head_use *u = t.tape.use; u != NULL; u = u->next, layer++) {
+    assert_int_equal(u->n_routed, 2);
+    assert_true(u->load[0] + u->load[1] == 1);
+    assert_true(u->gates[0] == u->gates[1]);
+    for (int32_t g = 0; g < 2; g++) {
+      int32_t n = u->load[g] > 0;
+      assert_int_equal(moh__plan_count(u->plan, 2 * g), n);
+      assert_int_equal(moh__plan_count(u->plan, 2 * g + 1), n);
+      if (n > 0) continue;
+      plant_nan(&t, layer, 2 * g);
+      plant_nan(&t, layer, 2 * g + 1);
+      plant_nan_keys(&t, layer, g);
+    }
+  }
+  assert_int_equal(layer, 2);
+  assert_same(before, tiny_logits(&t), TINY_VOCAB, "logits");
+  free(before);
+  tiny_close(&t);
+}
+
+/* Groups of one head are heads. */
+static void groups_of_one_are_heads(void **state) {
+  (void)state;
+  for (int n_shared = 0; n_shared <= 2; n_shared++) {
+    moh__config heads = moh_config(n_shared, 2);
+    heads.n_kv_heads = 4;
+    moh__config groups = heads;
+    groups.route_by = MOH__ROUTE_BY_GROUP;
+    tiny a;
+    tiny b;
+    tiny_open(&a, &heads, 1, 0.3);
+    tiny_open(&b, &groups, 1, 0.3);
+    assert_true(tiny_backward(&a) == tiny_backward(&b));
+    assert_same(a.loss, b.loss, TINY_ROWS, "loss");
+    assert_same_grads(&a, &b);
+    tiny_close(&a);
+    tiny_close(&b);
+  }
 }
 
 /* A table that counts the rows it is given, on one thread. */
@@ -380,6 +469,17 @@ static void sequences_together_are_as_alone(void **state) {
   check_together(&c);
 }
 
+static void groups_decode_as_in_the_full_pass(void **state) {
+  (void)state;
+  for (int n_shared = 0; n_shared <= 1; n_shared++) {
+    moh__config c = group_config(n_shared, 1);
+    check_cached(&c, "2 groups");
+    c.n_kv_heads = 1;
+    c.k = 1 - n_shared;
+    check_cached(&c, "1 group");
+  }
+}
+
 static void later_tokens_change_nothing_before(void **state) {
   (void)state;
   moh__config c = moh_config(1, 2);
@@ -497,10 +597,13 @@ int main(void) {
       cmocka_unit_test(fresh_routers_give_the_dense_bits),
       cmocka_unit_test(skipping_gives_the_bits_of_masking),
       cmocka_unit_test(unused_heads_are_never_touched),
+      cmocka_unit_test(unused_groups_are_never_read),
+      cmocka_unit_test(groups_of_one_are_heads),
       cmocka_unit_test(rows_computed_are_the_plans),
       cmocka_unit_test(threads_change_no_bit),
       cmocka_unit_test(cached_decoding_is_the_full_pass),
       cmocka_unit_test(sequences_together_are_as_alone),
+      cmocka_unit_test(groups_decode_as_in_the_full_pass),
       cmocka_unit_test(later_tokens_change_nothing_before),
       cmocka_unit_test(repeated_kv_heads_are_gqa),
       cmocka_unit_test(a_layers_attention_alone),
