@@ -130,7 +130,7 @@ moh__tensor *moh__op_attention_cope(moh__tape *tape, moh__tensor *q,
 
 typedef struct moh__router_args {
   moh__router_shape shape;
-  int32_t heads_each;   /* heads of a candidate, all with its gate */
+  int32_t heads_each;     /* heads of a candidate, all with its gate */
   moh__param *w_shared; /* (n_shared, d) or NULL */
   moh__param *w_routed; /* (n_routed, d) or NULL */
   moh__param *w_mix;    /* (2, d) or NULL */
@@ -139,8 +139,8 @@ typedef struct moh__router_args {
 } moh__router_args;
 
 /* Scores the rows of x (n, d), chooses among n_shared + n_routed candidates,
- * and gives the plan over their heads and its gates (entries, 1). Adds the layer's auxiliary losses to the gradients, and an
- * entry to tape->use. */
+ * and gives the plan over their heads and its gates (entries, 1). Adds the
+ * layer's auxiliary losses to the gradients, and an entry to tape->use. */
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
                                  const moh__router_args *args,
                                  const moh__plan **plan);
