@@ -33,6 +33,15 @@ static inline real *random_reals(moh__rng *rng, int64_t n, double std) {
   return x;
 }
 
+/* Equal numbers; NaN fails. */
+static inline void assert_same_reals(const real *a, const real *b, int64_t n,
+                        const char *what) {
+  for (int64_t i = 0; i < n; i++)
+    if (!(a[i] == b[i]))
+      fail_msg("%s: element %d is %.9g and %.9g", what, (int)i,
+               (double)a[i], (double)b[i]);
+}
+
 static inline real *copied_reals(const real *from, int64_t n) {
   real *x = malloc((size_t)(n > 0 ? n : 1) * sizeof(real));
   assert_non_null(x);

@@ -27,6 +27,22 @@ moh__config tiny_config(void) {
   return c;
 }
 
+moh__config tiny_moh_config(int n_shared, int k) {
+  moh__config c = tiny_config();
+  c.heads = MOH__HEADS_MOH;
+  c.n_shared = n_shared;
+  c.k = k;
+  c.balance_weight = 0.1;
+  c.z_weight = 0.01;
+  return c;
+}
+
+moh__config tiny_group_config(int n_shared, int k) {
+  moh__config c = tiny_moh_config(n_shared, k);
+  c.route_by = MOH__ROUTE_BY_GROUP;
+  return c;
+}
+
 double tiny_noise(uint64_t seed, uint64_t k) {
   moh__rng rng = moh__rng_make(seed, 99);
   rng.position = 2 * k;

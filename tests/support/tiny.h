@@ -25,6 +25,10 @@ typedef struct tiny {
 
 /* Two layers, d_model 12, 4 heads of 6 with 2 KV heads, AllHeads, RoPE. */
 moh__config tiny_config(void);
+/* The same with routers and auxiliary losses; the second counts KV groups of
+ * two heads. */
+moh__config tiny_moh_config(int n_shared, int k);
+moh__config tiny_group_config(int n_shared, int k);
 
 /* All weights are drawn anew from N(0, std), norms and biases too, so that no
  * factor is 1 or 0. */

@@ -97,14 +97,6 @@ static void run_rows(bench *b, int32_t begin, int32_t n) {
   moh__tape_backward(&b->tape);
 }
 
-static void assert_same(const real *a, const real *b, int64_t n,
-                        const char *what) {
-  for (int64_t i = 0; i < n; i++)
-    if (a[i] != b[i])
-      fail_msg("%s: element %d is %.9g and %.9g", what, (int)i, (double)a[i],
-               (double)b[i]);
-}
-
 static void check_pieces(const moh__kernels *table) {
   static const char *const names[] = {"dW shared", "dW routed", "dW mix"};
   static bench whole, pieces;
@@ -114,10 +106,11 @@ static void check_pieces(const moh__kernels *table) {
   run_rows(&whole, 0, ROWS);
   for (int32_t i = 0; i < ROWS; i += FEW) run_rows(&pieces, i, FEW);
   assert_memory_equal(whole.heads, pieces.heads, sizeof(whole.heads));
-  assert_same(whole.gates, pieces.gates, ENTRIES, "gates");
-  assert_same(whole.dx, pieces.dx, ROWS * D, "dx");
+  assert_same_reals(whole.gates, pieces.gates, ENTRIES, "gates");
+  assert_same_reals(whole.dx, pieces.dx, ROWS * D, "dx");
   for (int i = 0; i < MATRICES; i++)
-    assert_same(whole.w[i].grad, pieces.w[i].grad, whole.w[i].n, names[i]);
+    assert_same_reals(whole.w[i].grad, pieces.w[i].grad, whole.w[i].n,
+                      names[i]);
   close_bench(&whole);
   close_bench(&pieces);
 }
@@ -135,11 +128,11 @@ static void frozen_matrices_get_nothing(void **state) {
   b.w[1].flags = MOH__PARAM_FROZEN;
   run_rows(&b, 0, ROWS);
   run_rows(&old, 0, ROWS);
-  assert_same(b.w[0].grad, old.w[0].grad, b.w[0].n, "dW shared");
-  assert_same(b.w[2].grad, old.w[2].grad, b.w[2].n, "dW mix");
+  assert_same_reals(b.w[0].grad, old.w[0].grad, b.w[0].n, "dW shared");
+  assert_same_reals(b.w[2].grad, old.w[2].grad, b.w[2].n, "dW mix");
   close_bench(&old);
   open_bench(&old);
-  assert_same(b.w[1].grad, old.w[1].grad, b.w[1].n, "frozen");
+  assert_same_reals(b.w[1].grad, old.w[1].grad, b.w[1].n, "frozen");
   close_bench(&old);
   close_bench(&b);
 }
