@@ -80,6 +80,17 @@ typedef struct moh__gemm {
   bool bf16;
 } moh__gemm;
 
+/* A plain operand to be packed into panels as moh__gemm has them, in f32 (dst,
+ * moh__packed_size) or in bf16 (dst16, moh__packed_size_bf16). */
+typedef struct moh__pack {
+  const real *src;
+  int64_t ld;
+  int64_t k, n;
+  bool transposed; /* B(k, j) = src[j * ld + k]; else src[k * ld + j] */
+  real *dst;
+  moh__bf16 *dst16; /* NULL: dst is filled */
+} moh__pack;
+
 /*
  * Keys and values of one KV head of one sequence, in pages of 64 keys: page
  * p is at pages + page_ids[p] * page_stride and holds K transposed,
@@ -144,6 +155,7 @@ typedef struct moh__adamw {
 
 typedef struct moh__kernels {
   const char *name;
+  void (*pack)(const moh__pack *p);
   /* matrix products on one thread; scratch: MOH__SCRATCH_BYTES */
   void (*gemm)(const moh__gemm *g, void *scratch);
   void (*gemm_at)(const moh__gemm *g, void *scratch);
@@ -220,10 +232,9 @@ enum { MOH__GRAIN = 1 << 14 }; /* elements worth a task, row by row */
 void moh__rows_run(moh__pool *pool, int64_t n_rows, int64_t width,
                    moh__range_fn *fn, void *context);
 
-/* Packs B into panels, see moh__packed_size: transposed, B(k, j) = src[j *
- * ld + k] (a weight as files hold it: one row of k inputs for each of n
- * outputs), or by rows, B(k, j) = src[k * ld + j] (the same weight in
- * backward). */
+/* Packs B with the table in use: transposed, B(k, j) = src[j * ld + k] (a
+ * weight as files hold it: one row of k inputs for each of n outputs), or by
+ * rows, B(k, j) = src[k * ld + j] (the same weight in backward). */
 void moh__pack_transposed(real *dst, const real *src, int64_t ld, int64_t k,
                           int64_t n);
 void moh__pack_rows(real *dst, const real *src, int64_t ld, int64_t k,
@@ -232,6 +243,11 @@ void moh__pack_transposed_bf16(moh__bf16 *dst, const real *src, int64_t ld,
                                int64_t k, int64_t n);
 void moh__pack_rows_bf16(moh__bf16 *dst, const real *src, int64_t ld,
                          int64_t k, int64_t n);
+
+/* Rows k0 .. k0 + n_k (past an odd depth, too, in bf16) and columns j0 .. j0 +
+ * n_j of one panel, word by word; 0 outside of B. */
+void moh__pack_words(const moh__pack *p, int64_t panel, int64_t k0,
+                     int64_t n_k, int64_t j0, int64_t n_j);
 
 /* Rounds to nearest, ties to even; NaN stays NaN. */
 moh__bf16 moh__bf16_of(real x);

@@ -30,6 +30,12 @@ static real b_at(const moh__gemm *g, int64_t k, int64_t j) {
               j % MOH__PANEL];
 }
 
+static void reference_pack(const moh__pack *p) {
+  int64_t depth = p->dst16 == NULL ? p->k : (p->k + 1) / 2 * 2;
+  for (int64_t panel = 0; panel * MOH__PANEL < p->n; panel++)
+    moh__pack_words(p, panel, 0, depth, 0, moh__panel_width(p->n, panel));
+}
+
 static void reference_gemm(const moh__gemm *g, void *scratch) {
   (void)scratch;
   for (int64_t i = 0; i < g->m; i++) {
@@ -234,6 +240,7 @@ static void reference_adamw(const moh__adamw *a, real *w, const real *g,
 
 const moh__kernels moh__kernels_reference = {
     .name = "reference",
+    .pack = reference_pack,
     .gemm = reference_gemm,
     .gemm_at = reference_gemm_at,
     .attention = reference_attention,

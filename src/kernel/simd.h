@@ -182,6 +182,7 @@ INLINE vf vexp(vf x) {
 /* Between the simd_*.c files of one instruction set. */
 void SIMD(gemm)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
+void SIMD(pack)(const moh__pack *p);
 void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(attention)(const moh__attention *a, void *scratch);

@@ -25,7 +25,7 @@ enum { MR = 4, NRV = 2 }; /* widening needs registers */
 enum {
   NR = NRV * VL,
   KC = 512,             /* depth of a block, even */
-  NC = 256,             /* columns of B packed at a time by gemm_at */
+  NC = 512,             /* columns of B packed at a time by gemm_at */
   MC = 192,             /* rows of A packed at a time: a multiple of MR */
   A_PAIRS = MC * KC / 2 /* room for packed A */
 };
@@ -290,23 +290,24 @@ static void pack_b(pair *dst, const block *s, int64_t j0, int64_t columns) {
   }
 }
 
-/* Rows of A are columns of C: tiles of MR. A vector of pairs is cut up. */
+/* Columns i0.. of A, which are rows of C, as tiles of [n_pairs][MR]. */
 static void pack_a(pair *dst, const block *s) {
   const moh__gemm *g = s->g;
+  int64_t stride = tile_stride(s->n_pairs);
+  pair row[MC + VL];
   for (int64_t p = 0; p < s->n_pairs; p++) {
     int64_t k = s->k0 + 2 * p;
     const float *x = plain_row(g->a, g->lda, g->a_rows, k, g->k);
     const float *y = plain_row(g->a, g->lda, g->a_rows, k + 1, g->k);
     for (int64_t i = 0; i < s->rows; i += VL) {
-      pair buffer[VL];
-      int64_t left = s->rows - i < VL ? s->rows - i : VL;
-      vf even = load_up_to(x + s->i0 + i, left, 0);
-      vf odd = y == NULL ? (vf){0} : load_up_to(y + s->i0 + i, left, 0);
-      store_pairs(buffer, pair_up(even, odd));
-      for (int64_t r = 0; r < left; r++)
-        dst[(i + r) / MR * tile_stride(s->n_pairs) + p * MR + (i + r) % MR] =
-            buffer[r];
+      vf even = load_up_to(x + s->i0 + i, s->rows - i, 0);
+      vf odd =
+          y == NULL ? (vf){0} : load_up_to(y + s->i0 + i, s->rows - i, 0);
+      store_pairs(row + i, pair_up(even, odd));
     }
+    pair *to = dst + p * MR;
+    for (int64_t i = 0; i < s->rows; i += MR, to += stride)
+      memcpy(to, row + i, MR * sizeof(pair));
   }
 }
 

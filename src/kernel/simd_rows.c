@@ -166,6 +166,7 @@ static void rows_gemm_at(const moh__gemm *g, void *scratch) {
 const moh__kernels SIMD(kernels);
 const moh__kernels SIMD(kernels) = {
     .name = SIMD_TEXT(MOH_SIMD_NAME),
+    .pack = SIMD(pack),
     .gemm = rows_gemm,
     .gemm_at = rows_gemm_at,
     .attention = SIMD(attention),

@@ -3,7 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/block.h"
 #include "kernel/kernel.h"
 
 enum { PIECE = 1 << 14 }; /* elements of a task */
@@ -46,14 +48,20 @@ static size_t block_elements(const moh__model *model) {
   return (size_t)moh__model_measure(model).grads / sizeof(real);
 }
 
+static real *zeros(size_t n) {
+  real *x = moh__block_alloc(n * sizeof(real));
+  if (x != NULL) memset(x, 0, n * sizeof(real));
+  return x;
+}
+
 static moh_status alloc_all(moh__optimizer *o, bool amsgrad,
                             moh_error *err) {
   size_t n = block_elements(o->model);
   for (int i = 0; i < o->model->n_params; i++)
     o->n_pieces += pieces_of(&o->model->params[i]);
-  o->m = calloc(n, sizeof(real));
-  o->v = calloc(n, sizeof(real));
-  if (amsgrad) o->v_max = calloc(n, sizeof(real));
+  o->m = zeros(n);
+  o->v = zeros(n);
+  if (amsgrad) o->v_max = zeros(n);
   o->pieces = calloc((size_t)o->n_pieces + 1, sizeof(piece));
   o->sums = calloc((size_t)o->n_pieces + 1, sizeof(double));
   if (o->m == NULL || o->v == NULL || (amsgrad && o->v_max == NULL) ||
