@@ -1,5 +1,5 @@
 /* The table of a contest for people: one number of threads, at most 99
- * columns wide. */
+ * columns wide with the usual labels. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
