@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Reading a prompt and decoding: ours and llama.cpp's, same weights, in turns.
+
+    bench/peers/inference.py [--rounds 7] [--threads 1,2] [--json]
+
+A LLaMA of 246M parameters with random weights (width 1024, 16 layers, 16 heads,
+4 KV heads, FFN 2816, vocabulary 32000 untied) is made by our library and written
+as GGUF by gguf_file.py. First the logits of both, in f32, must agree. Then, with
+weights in bf16: a prompt of 512 tokens, and one token behind 32 and behind 2048
+others; llama.cpp (llama-cpp-python of the Python registry, pinned) with flash
+attention on and off, of which the better counts. With one thread the processor
+time counts, with more the clock. The read bandwidth of the machine is measured
+beside it. About ten minutes after the installation, which compiles llama.cpp.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+
+from contest import (ROOT, WORKER, Contender, build, environment, median,
+                     ratio, take_turns)
+
+LLAMA = "llama-cpp-python==0.3.36"
+GGUF = "gguf==0.19.0"
+CONFIG = {"num_hidden_layers": 16, "hidden_size": 1024,
+          "num_attention_heads": 16, "num_key_value_heads": 4,
+          "head_dim": 64, "intermediate_size": 2816, "vocab_size": 32000,
+          "max_position_embeddings": 4096, "tie_word_embeddings": False}
+FOLDER = ROOT / "build/peers/model"
+HERE = pathlib.Path(__file__).resolve().parent
+LENGTH = 2304
+
+
+def make_files(python):
+    """Our directory, and the same weights as GGUF in f32 and in bf16."""
+    if not (FOLDER / "manifest.json").exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        subprocess.run([WORKER, "make", json.dumps(CONFIG), FOLDER],
+                       check=True)
+    for precision in ("f32", "bf16"):
+        path = FOLDER / f"{precision}.gguf"
+        if not path.exists():
+            subprocess.run([python, HERE / "gguf_file.py", FOLDER, path,
+                            precision], check=True)
+
+
+def ours(precision, threads):
+    return Contender("moh", [WORKER, "run", FOLDER, precision, threads,
+                             LENGTH], threads)
+
+
+def llama(python, precision, threads, flash):
+    return Contender(f"llama.cpp, flash attention {'on' if flash else 'off'}",
+                     [python, HERE / "llama_worker.py",
+                      FOLDER / f"{precision}.gguf", threads, LENGTH,
+                      int(flash)], threads)
+
+
+def check(python):
+    """Largest difference of the logits behind 40 tokens, over their size."""
+    pair = [ours("f32", 2), llama(python, "f32", 2, False)]
+    logits = [c.ask("logits", 40)[:32000] for c in pair]
+    for c in pair:
+        c.close()
+    off = max(abs(a - b) for a, b in zip(*logits))
+    size = max(abs(a) for a in logits[0])
+    print(f"logits: largest {size:.3f}, largest difference {off:.1e}")
+    if not off < 1e-3 * size:
+        raise SystemExit("the two do not compute the same: nothing is timed")
+
+
+def bandwidth(threads):
+    """GB/s of reading 512 MB with so many threads."""
+    program = ROOT / "build/peers/bandwidth"
+    subprocess.run(["cc", "-O3", "-march=native", "-pthread",
+                    HERE / "bandwidth.c", "-o", program], check=True)
+    return float(subprocess.run([program, str(threads)], check=True,
+                                capture_output=True, text=True).stdout)
+
+
+def bytes_of_token(position):
+    """Weights in bf16 and the f32 cache behind `position` tokens."""
+    c = CONFIG
+    d, kv = c["hidden_size"], c["num_key_value_heads"] * c["head_dim"]
+    layer = 2 * d * d + 2 * d * kv + 3 * d * c["intermediate_size"]
+    weights = c["num_hidden_layers"] * layer + c["vocab_size"] * d
+    cache = c["num_hidden_layers"] * 2 * kv * (position + 1)
+    return 2 * weights + 4 * cache
+
+
+def contest(python, threads, rounds):
+    contenders = [ours("bf16", threads),
+                  llama(python, "bf16", threads, True),
+                  llama(python, "bf16", threads, False)]
+    rows = []
+    works = [(("prefill", 512), (), 512)]
+    works += [(("decode", n), [("fill", n), ("decode", n), ("decode", n)], 1)
+              for n in (32, 2048)]
+    for work, before, tokens in works:
+        take_turns(contenders, work, rounds if tokens > 1 else 3 * rounds,
+                   before=before)
+        best = min(contenders[1:], key=lambda c, w=work: median(c, w))
+        for c in contenders:
+            middle, low, high = ratio(c, contenders[0], work)
+            rows.append({"work": f"{work[0]} {work[1]}", "threads": threads,
+                         "contender": c.name, "better": c is best,
+                         "seconds": median(c, work),
+                         "tokens_per_second": tokens / median(c, work),
+                         "ratio": middle, "quartiles": [low, high]})
+    for c in contenders:
+        c.close()
+    return rows
+
+
+def show(rows):
+    for r in rows:
+        print(f"{r['work']:13} {r['threads']} thread(s)  "
+              f"{r['contender']:31}{'*' if r['better'] else ' '} "
+              f"{1e3 * r['seconds']:8.2f} ms  "
+              f"{r['tokens_per_second']:7.1f} tokens/s  time / ours "
+              f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f}-"
+              f"{r['quartiles'][1]:.2f})")
+        if r["contender"] == "moh" and r["work"].startswith("decode"):
+            rate = bytes_of_token(int(r["work"][7:])) / r["seconds"] * 1e-9
+            print(f"{'':13} reads {rate:.1f} GB/s, "
+                  f"{100 * rate / r['bandwidth']:.0f} % of "
+                  f"{r['bandwidth']:.1f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("-v", action="store_true",
+                        help="what contenders say on stderr")
+    options = parser.parse_args()
+    build()
+    python = environment("llama", [LLAMA, GGUF, "numpy"])
+    make_files(python)
+    check(python)
+    rows = []
+    for threads in map(int, options.threads.split(",")):
+        measured = contest(python, threads, options.rounds)
+        rate = bandwidth(threads)
+        rows += [dict(r, bandwidth=rate) for r in measured]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        show(rows)
+
+
+if __name__ == "__main__":
+    main()
