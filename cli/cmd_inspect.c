@@ -17,6 +17,7 @@ typedef struct values {
   moh__model_values model;
   const char *path;
   int64_t vocabulary, batch, context;
+  int precision;
   bool verify, json;
 } values;
 
@@ -40,6 +41,9 @@ static const moh__option output_options[] = {
     {"context", 'c', MOH__OPTION_INT, "N",
      "tokens of a sequence, for the memory", "the model's longest sequence",
      .offset = offsetof(values, context), .min = 1, .max = 1 << 24},
+    {"precision", 0, MOH__OPTION_CHOICE, NULL,
+     "of the packed weights, for the memory", "f32",
+     .offset = offsetof(values, precision), .choices = moh__precision_names},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
      .offset = offsetof(values, json)},
     {.name = NULL},
@@ -64,7 +68,8 @@ typedef struct costs {
   int64_t batch, context; /* of the memory figures */
   moh__model_bytes model;
   moh__session_bytes session;
-  size_t arena; /* of training */
+  size_t arena;      /* of training */
+  size_t recomputed; /* the same with --recompute */
 } costs;
 
 /* 1, 256, 1024, 4096, ... and the longest sequence. */
@@ -91,8 +96,12 @@ static moh_status find_costs(const values *v, const moh__model *model,
   c->model = moh__model_measure(model);
   MOH_TRY(
       moh__session_measure(model, (int32_t)c->context, &c->session, err));
-  return moh__arch_arena_bytes(model, (int32_t)c->batch,
-                               (int32_t)c->context, true, &c->arena, err);
+  MOH_TRY(moh__arch_arena_bytes_training(model, (int32_t)c->batch,
+                                         (int32_t)c->context, true,
+                                         &c->recomputed, err));
+  return moh__arch_arena_bytes_training(model, (int32_t)c->batch,
+                                        (int32_t)c->context, false, &c->arena,
+                                        err);
 }
 
 /* Activations, and the gates that a session keeps. */
@@ -161,6 +170,7 @@ static void print_memory(const moh__box *box, const costs *c) {
   print_bytes(box, "gradients", c->model.grads);
   print_bytes(box, "moments", c->model.moments);
   print_bytes(box, "activations", (int64_t)c->arena);
+  print_bytes(box, "  --recompute", (int64_t)c->recomputed);
   print_bytes(box, "total", training_bytes(c));
 }
 
@@ -191,11 +201,14 @@ static json_t *macs_json(const moh__model *model, const costs *c) {
 
 static json_t *memory_json(const costs *c) {
   return json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "context",
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+      "context",
       (json_int_t)c->context, "batch", (json_int_t)c->batch, "weights",
       (json_int_t)c->model.data, "packed", (json_int_t)c->model.packed,
       "gradients", (json_int_t)c->model.grads, "moments",
       (json_int_t)c->model.moments, "activations", (json_int_t)c->arena,
+      "activations_recomputed", (json_int_t)c->recomputed, "packed_back",
+      (json_int_t)c->model.packed_back,
       "keys_and_values", (json_int_t)c->session.pages, "work",
       (json_int_t)c->session.work, "inference_total",
       (json_int_t)inference_bytes(c), "training_total",
@@ -243,10 +256,13 @@ static moh_status open_model(const values *v, moh__model **model,
   return moh__load(v->path, options, model, NULL, err);
 }
 
-static moh_status inspect(const values *v, const moh__model *model,
+static moh_status inspect(const values *v, moh__model *model,
                           moh_error *err) {
   moh__summary summary;
   costs c;
+  moh__model_set_precision(
+      model,
+      (moh__precision)moh__choice_or(v->precision, MOH__PRECISION_F32));
   MOH_TRY(find_costs(v, model, &c, err));
   moh__summary_make(model, &summary);
   if (v->json) return print_json(model, &summary, &c, err);

@@ -71,8 +71,9 @@ static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
                           size_t *arena, moh_error *err) {
   *bytes = moh__model_measure(run->model);
   if (run->options.amsgrad) bytes->moments += bytes->moments / 2;
-  return moh__arch_arena_bytes(run->model, run->options.batch,
-                               run->options.context, true, arena, err);
+  return moh__arch_arena_bytes_training(
+      run->model, run->options.batch, run->options.context,
+      run->options.recompute, arena, err);
 }
 
 /* Packed for both directions. */

@@ -112,6 +112,10 @@ const moh__option moh__training_options[] = {
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
      "what products are computed in; weights and moments stay f32", "f32",
      FIELD(precision), .choices = moh__precision_names},
+    {"recompute", 0, MOH__OPTION_FLAG, NULL,
+     "compute the activations within a layer again in backward, not keep "
+     "them: less memory, a third more time",
+     NULL, FIELD(recompute)},
     {"seed", 's', MOH__OPTION_INT, "N",
      "of initial weights and the order of the data", "1", FIELD(seed),
      .min = 0, .max = 9e18},
@@ -181,6 +185,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->freeze = v->freeze;
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
+  options->recompute = v->recompute;
   options->precision =
       (moh__precision)moh__choice_or(v->precision, MOH__PRECISION_F32);
   options->batch = (int32_t)moh__int_or(v->batch, d->batch);

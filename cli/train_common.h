@@ -19,7 +19,7 @@ typedef struct moh__training_values {
   double held_out;
   int64_t eval_every, eval_tokens, final_eval_tokens;
   int64_t checkpoint_every, keep_checkpoints;
-  bool overwrite, json, l2, amsgrad;
+  bool overwrite, json, l2, amsgrad, recompute;
   int precision;
   const char *resume, *max_time;
   moh__format_values format;

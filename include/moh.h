@@ -618,6 +618,8 @@ typedef struct moh_train_options {
                          "model.layers.0.*"; copied; NULL: none; NULL */
   moh_precision precision; /* of this training, and of sessions of the model
                               from then on; MOH_F32 */
+  bool recompute; /* activations within a layer are computed again in backward,
+                     not kept: less memory, a third more time; false */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);

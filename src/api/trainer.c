@@ -39,7 +39,8 @@ static moh_train_options train_defaults(void) {
                              .skip_outliers = o.skip_outliers,
                              .seed = o.seed,
                              .freeze = o.freeze,
-                             .precision = (moh_precision)o.precision};
+                             .precision = (moh_precision)o.precision,
+                             .recompute = o.recompute};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -66,6 +67,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.seed = o->seed;
   inner.freeze = o->freeze;
   inner.precision = (moh__precision)o->precision;
+  inner.recompute = o->recompute;
   return inner;
 }
 

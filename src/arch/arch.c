@@ -100,33 +100,37 @@ static moh_status make_dry_batch(dry_batch *dry, const moh__model *model,
 }
 
 static moh_status dry_run(const moh__model *model, const moh__batch *batch,
-                          dry_kind kind, bool masked, size_t *bytes,
-                          moh_error *err) {
+                          dry_kind kind, const moh__tape *like,
+                          size_t *bytes, moh_error *err) {
   moh__arena arena;
   moh__arena_init_counting(&arena);
   moh__tape tape;
   MOH_TRY(moh__tape_init(&tape, &arena, NULL, err));
   moh__tape_reset(&tape, kind == DRY_TRAINING);
-  tape.masked = masked;
+  tape.masked = like->masked;
+  tape.recompute = like->recompute;
   if (kind == DRY_CACHED)
     moh__arch_logits(model, &tape, batch);
   else
     moh__arch_loss(model, &tape, batch, NULL, NULL, NULL);
+  moh__tape_backward(&tape);
   moh__tape_free(&tape);
   *bytes = arena.peak;
   return MOH_OK;
 }
 
+/* `like` has the properties of the tape that is planned for. */
 static moh_status arena_bytes(const moh__model *model, int32_t n_seq,
-                              int32_t seq_len, dry_kind kind, bool masked,
-                              size_t *bytes, moh_error *err) {
+                              int32_t seq_len, dry_kind kind,
+                              const moh__tape *like, size_t *bytes,
+                              moh_error *err) {
   if ((int64_t)n_seq * seq_len > INT32_MAX / 2)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a batch of %d x %d tokens is too large", n_seq,
                      seq_len);
   dry_batch dry;
   MOH_TRY(make_dry_batch(&dry, model, n_seq, seq_len, kind, err));
-  moh_status status = dry_run(model, &dry.batch, kind, masked, bytes, err);
+  moh_status status = dry_run(model, &dry.batch, kind, like, bytes, err);
   free(dry.rows);
   free((void *)dry.slots);
   return status;
@@ -136,21 +140,31 @@ moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
                                  int32_t seq_len, bool training,
                                  size_t *bytes, moh_error *err) {
   return arena_bytes(model, n_seq, seq_len,
-                     training ? DRY_TRAINING : DRY_CACHED, false, bytes,
-                     err);
+                     training ? DRY_TRAINING : DRY_CACHED, &(moh__tape){0},
+                     bytes, err);
+}
+
+moh_status moh__arch_arena_bytes_training(const moh__model *model,
+                                          int32_t n_seq, int32_t seq_len,
+                                          bool recompute, size_t *bytes,
+                                          moh_error *err) {
+  moh__tape like = {.recompute = recompute};
+  return arena_bytes(model, n_seq, seq_len, DRY_TRAINING, &like, bytes, err);
 }
 
 moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,
                                         bool training, size_t *bytes,
                                         moh_error *err) {
+  moh__tape like = {.masked = true};
   return arena_bytes(model, n_seq, seq_len,
-                     training ? DRY_TRAINING : DRY_CACHED, true, bytes,
+                     training ? DRY_TRAINING : DRY_CACHED, &like, bytes,
                      err);
 }
 
 moh_status moh__arch_arena_bytes_loss(const moh__model *model,
                                       int32_t n_seq, int32_t seq_len,
                                       size_t *bytes, moh_error *err) {
-  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, false, bytes, err);
+  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, &(moh__tape){0}, bytes,
+                     err);
 }

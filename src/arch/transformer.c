@@ -348,20 +348,40 @@ static moh__tensor *embed(const pass *p) {
       moh__op_embed(p->tape, table, batch->positions, batch->n));
 }
 
+/* A layer of a pass, as a segment of the tape. */
+typedef struct layer_segment {
+  const pass *pass;
+  int64_t layer;
+} layer_segment;
+
+static moh__tensor *segment(moh__tape *tape, void *context, moh__tensor *x) {
+  (void)tape; /* the pass's */
+  const layer_segment *s = context;
+  return run_layer(s->pass, s->layer, x);
+}
+
+static moh__tensor *run_layers(const pass *p) {
+  size_t mark = moh__tape_mark(p->tape);
+  moh__tensor *x = embed(p);
+  for (int64_t layer = 0; layer < p->model->config.n_layers; layer++) {
+    layer_segment *s = moh__tape_alloc_meta(p->tape, sizeof(*s));
+    *s = (layer_segment){p, layer};
+    x = moh__tape_segment(p->tape, segment, s, x);
+    moh__tape_release(p->tape, mark, x);
+  }
+  return x;
+}
+
 static moh__tensor *transformer_forward(const moh__model *model,
                                         moh__tape *tape,
                                         const moh__batch *batch) {
-  pass p = {.model = model, .tape = tape, .batch = batch};
-  make_fixed_plan(&p);
-  size_t mark = moh__tape_mark(tape);
-  moh__tensor *x = embed(&p);
-  for (int64_t layer = 0; layer < model->config.n_layers; layer++) {
-    x = run_layer(&p, layer, x);
-    moh__tape_release(tape, mark, x);
-  }
+  pass *p = moh__tape_alloc_meta(tape, sizeof(*p)); /* for backward, too */
+  *p = (pass){.model = model, .tape = tape, .batch = batch};
+  make_fixed_plan(p);
+  moh__tensor *x = run_layers(p);
   x = moh__op_select_rows(tape, x, batch->out_rows, batch->n_out);
   if (!model->config.final_norm) return x;
-  return normed(&p, x, moh__model_param(model, "model.norm.weight"),
+  return normed(p, x, moh__model_param(model, "model.norm.weight"),
                 moh__model_param(model, "model.norm.bias"));
 }
 

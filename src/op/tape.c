@@ -63,9 +63,92 @@ void *moh__tape_push(moh__tape *tape, size_t size,
   return node;
 }
 
-void moh__tape_backward(moh__tape *tape) {
+/* ---- segments ---- */
+
+typedef struct segment_node {
+  moh__tape_node node;
+  moh__segment_fn *fn;
+  void *context;
+  moh__tensor *x, *y;
+} segment_node;
+
+/* What a stretch that is given back leaves as it was. */
+typedef struct tape_state {
+  size_t used, used_at_end, meta;
+  moh__tape_node *last;
+  const moh__head_use *use;
+  moh__head_use *use_last;
+  bool recording, recompute;
+} tape_state;
+
+static tape_state save_state(const moh__tape *tape) {
+  return (tape_state){tape->arena->used, tape->arena->used_at_end,
+                      tape->meta.used,   tape->last,
+                      tape->use,         tape->use_last,
+                      tape->recording,   tape->recompute};
+}
+
+static void restore_state(moh__tape *tape, const tape_state *s) {
+  tape->arena->used = s->used;
+  tape->arena->used_at_end = s->used_at_end;
+  tape->meta.used = s->meta;
+  tape->last = s->last;
+  tape->use = s->use;
+  tape->use_last = s->use_last;
+  tape->recording = s->recording;
+  tape->recompute = s->recompute;
+}
+
+static void walk_back(moh__tape *tape) {
   for (moh__tape_node *n = tape->last; n != NULL; n = n->previous)
     n->backward(tape, n);
+}
+
+/* The ops of the segment again, recorded behind what there is. */
+static void segment_backward(moh__tape *tape, void *context) {
+  segment_node *s = context;
+  tape_state before = save_state(tape);
+  moh__head_use unlisted = {0};
+  tape->last = NULL;
+  tape->use_last = &unlisted;
+  tape->recompute = false;
+  moh__tensor *y = s->fn(tape, s->context, s->x);
+  y->g = s->y->g;
+  if (!moh__tape_counting(tape)) walk_back(tape);
+  restore_state(tape, &before);
+}
+
+/* Values alone: only what is at the arena's end, head use, stays. */
+static void run_unrecorded(moh__tape *tape, const segment_node *s) {
+  size_t mark = tape->arena->used;
+  tape->recording = false;
+  const moh__tensor *y = s->fn(tape, s->context, s->x);
+  tape->recording = true;
+  if (!moh__tape_counting(tape))
+    memcpy(s->y->v, y->v, (size_t)(y->rows * y->cols) * sizeof(real));
+  moh__arena_release(tape->arena, mark);
+}
+
+moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
+                               void *context, moh__tensor *x) {
+  if (!tape->recording || !tape->recompute) return fn(tape, context, x);
+  moh__tensor *y = moh__tape_tensor(tape, x->rows, x->cols);
+  segment_node *s = moh__tape_push(tape, sizeof(*s), segment_backward);
+  s->fn = fn;
+  s->context = context;
+  s->x = x;
+  s->y = y;
+  run_unrecorded(tape, s);
+  return y;
+}
+
+void moh__tape_backward(moh__tape *tape) {
+  if (!moh__tape_counting(tape)) {
+    walk_back(tape);
+    return;
+  }
+  for (moh__tape_node *n = tape->last; n != NULL; n = n->previous)
+    if (n->backward == segment_backward) segment_backward(tape, n);
 }
 
 moh__head_use *moh__tape_add_use(moh__tape *tape) {

@@ -55,6 +55,9 @@ struct moh__tape {
   /* Every head is computed, unselected ones with gate 0: the contrast that
    * skipping is compared with, in tests and in benchmarks. */
   bool masked;
+  /* Segments keep their input and output only, and are computed again in
+   * backward: activation checkpointing (Chen et al., arXiv 1604.06174). */
+  bool recompute;
   /* Factor on auxiliary losses: this micro-batch's share of the step. */
   real aux_scale;
   /* Factor on the task loss in backward: 1, or 0 to see auxiliary losses
@@ -91,8 +94,20 @@ static inline bool moh__tape_counting(const moh__tape *tape) {
 void *moh__tape_push(moh__tape *tape, size_t size,
                      moh__backward_fn *backward);
 
-/* Runs the pushed functions, newest first. */
+/* Runs the pushed functions, newest first. On a counting arena only segments
+ * are gone through, for the memory that they take in backward. */
 void moh__tape_backward(moh__tape *tape);
+
+/* A stretch of ops from x to a tensor of the same shape. `context` must live as
+ * long as the step. */
+typedef moh__tensor *moh__segment_fn(moh__tape *tape, void *context,
+                                     moh__tensor *x);
+
+/* fn(tape, context, x); when recording with `recompute`, nothing between x and
+ * the result is kept: backward calls fn again, which must do the same. Head use
+ * is listed once, and every gradient is the same to the last bit. */
+moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
+                               void *context, moh__tensor *x);
 
 /* Appends to the list of routed layers. */
 moh__head_use *moh__tape_add_use(moh__tape *tape);

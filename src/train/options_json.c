@@ -8,7 +8,7 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:s*}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
@@ -16,7 +16,8 @@ json_t *moh__train_options_json(const moh__train_options *o) {
       "accumulate", o->accumulate, "context", o->context, "mix_share",
       o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2, "amsgrad",
       o->amsgrad, "skip_outliers", o->skip_outliers, "precision",
-      moh__precision_names[o->precision], "freeze", o->freeze);
+      moh__precision_names[o->precision], "recompute", o->recompute,
+      "freeze", o->freeze);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
@@ -35,6 +36,13 @@ static moh_status get_precision(moh__train_options *o, const json_t *json,
   if (moh__precision_find(name, &o->precision)) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT,
                    "\"precision\" is '%s', neither f32 nor bf16", name);
+}
+
+/* False where it is not there. */
+static moh_status get_recompute(moh__train_options *o, const json_t *json,
+                                moh_error *err) {
+  if (json_object_get(json, "recompute") == NULL) return MOH_OK;
+  return moh__json_get_bool(json, "recompute", &o->recompute, err);
 }
 
 /* A number from 0 on; what is too large shows when a trainer is made. */
@@ -92,6 +100,7 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   MOH_TRY(get_counts(o, json, err));
   MOH_TRY(get_freeze(o, json, err));
   MOH_TRY(get_precision(o, json, err));
+  MOH_TRY(get_recompute(o, json, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

@@ -121,10 +121,12 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   moh__model_set_precision(t->model, o->precision);
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   size_t bytes = 0;
-  MOH_TRY(moh__arch_arena_bytes(t->model, o->batch, o->context, true, &bytes,
-                                err));
+  MOH_TRY(moh__arch_arena_bytes_training(t->model, o->batch, o->context,
+                                         o->recompute, &bytes, err));
   MOH_TRY(moh__arena_init(&t->arena, bytes, err));
-  return moh__tape_init(&t->tape, &t->arena, t->pool, err);
+  MOH_TRY(moh__tape_init(&t->tape, &t->arena, t->pool, err));
+  t->tape.recompute = o->recompute;
+  return MOH_OK;
 }
 
 static moh_status copy_freeze(moh__trainer *t, moh_error *err) {

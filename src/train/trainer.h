@@ -32,6 +32,7 @@ typedef struct moh__train_options {
   int32_t context;      /* tokens that a sequence predicts, at most */
   double mix_share;     /* of the sequences, from the second dataset */
   double skip_outliers; /* standard deviations (train/outliers.h); 0: off */
+  bool recompute;           /* activations, in backward (op/tape.h) */
   moh__precision precision; /* of products; f32: weights and moments */
   uint64_t seed;
   const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */

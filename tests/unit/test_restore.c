@@ -107,6 +107,7 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK((o.steps = 0, o.epochs = 9));
   CHECK(o.freeze = "router,*.k_proj.weight");
   CHECK(o.precision = MOH__PRECISION_BF16);
+  CHECK(o.recompute = true);
 }
 
 /* The windows are full and steps are being skipped when it stops. */
