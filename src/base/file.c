@@ -61,6 +61,12 @@ moh_status moh__map_open(moh__map *map, const char *path, moh_error *err) {
   return status;
 }
 
+void moh__map_forget(const moh__map *map, size_t n) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  if (n >= page) /* where it fails, pages stay: no harm */
+    madvise((void *)map->bytes, n / page * page, MADV_DONTNEED);
+}
+
 void moh__map_close(moh__map *map) {
   if (map->bytes != NULL) munmap((void *)map->bytes, map->size);
   memset(map, 0, sizeof(*map));

@@ -20,6 +20,8 @@ typedef struct moh__map {
 /* Maps a regular file for reading. */
 moh_status moh__map_open(moh__map *map, const char *path, moh_error *err);
 void moh__map_close(moh__map *map);
+/* The first n bytes are not needed soon: they leave memory, not the map. */
+void moh__map_forget(const moh__map *map, size_t n);
 
 /* A file being written, not yet under its name. */
 typedef struct moh__writer moh__writer;
