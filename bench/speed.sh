@@ -68,8 +68,8 @@ run_part() {
       ;;
     charts)
       bench model "${layer[@]}" --layers 4 --d-ff 1408 --vocab 4096 \
-        --work training,prefill,decoding --contexts 128,256,512,1024,2048,4096 \
-        --rounds 5
+        --work training,prefill,decoding --contexts 128,256,512,1024,2048 \
+        --rounds 3
       bench/speed_charts.py "$out/layer.json" --out docs/images --name layer \
         --title "8 heads of 64, width 512"
       bench/speed_charts.py "$out/model.json" --out docs/images --name model \

@@ -6,8 +6,11 @@
 #include "kernel/kernel.h"
 
 enum {
-  PIECES = 3,             /* of a thread: the last to end is waited for */
-  LEAST_ROWS = 48,        /* of a piece: B is read once for each piece */
+  PIECES = 3,      /* of a thread: the last to end is waited for */
+  PIECES_AT = 2,   /* the same of gemm_at */
+  PANEL_PIECES = 6, /* the same along the columns: panels are coarse */
+  LEAST_ROWS = 48, /* of a piece, which reads all of B; */
+  LEAST_ROWS_AT = 96, /* and packs it */
   SMALL_PRODUCT = 1 << 15 /* multiply-adds below which one thread does it */
 };
 
@@ -58,21 +61,23 @@ static void run_whole(void *context, int64_t task, void *scratch) {
 static int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 /*
- * Cuts C into equal pieces, a few for each thread: along the columns by
- * panels, and along the rows where panels are too few. Every element is one
- * chain whatever the cut, so the number of threads may decide it.
+ * Cuts C into pieces, a few for each thread: along the rows, where pieces can be
+ * equal and A is packed once, and along the panels of columns where rows are
+ * too few. Every element is one chain whatever the cut, so the number of
+ * threads may decide it.
  */
 static void cut(gemm_job *job, int64_t n_threads) {
   const moh__gemm *g = job->g;
-  int64_t wanted = n_threads * PIECES;
+  int64_t down = g->m / (job->at ? LEAST_ROWS_AT : LEAST_ROWS);
+  int64_t most = n_threads * (job->at ? PIECES_AT : PIECES);
+  if (down > most) down = most;
+  if (down < 1) down = 1;
+  job->rows = moh__round_up(divide_up(g->m, down), 6);
   int64_t panels = divide_up(g->n, MOH__PANEL);
-  int64_t across = panels < wanted ? panels : wanted;
+  int64_t across = down >= n_threads ? 1 : n_threads * PANEL_PIECES / down;
+  if (across > panels) across = panels;
   job->columns = divide_up(panels, across) * MOH__PANEL;
   job->n_across = divide_up(g->n, job->columns);
-  int64_t down = divide_up(wanted, job->n_across);
-  int64_t most = divide_up(g->m, LEAST_ROWS);
-  if (down > most) down = most;
-  job->rows = moh__round_up(divide_up(g->m, down), 6);
 }
 
 static void run(moh__pool *pool, const moh__gemm *g, bool at) {

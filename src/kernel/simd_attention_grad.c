@@ -6,7 +6,10 @@
 #include "kernel/simd_attention.h"
 #include "kernel/turn.h"
 
-enum { BQ = 96 }; /* queries of a block */
+enum {
+  BQ = 96,     /* queries of a block */
+  BQ_EDGE = 24 /* the same on the edge of what is visible */
+};
 
 /* Scratch of backward, for one page. */
 typedef struct page_work {
@@ -110,10 +113,18 @@ static int64_t first_query(const moh__attention *a, int64_t key0) {
   return low;
 }
 
+/* Queries that do not see the whole page come in smaller blocks, which are
+ * spared the keys that none of them sees. */
 static void backward_head(const moh__attention_grad *b, const page_work *w) {
-  int64_t n = b->forward.n;
-  for (int64_t i = first_query(&b->forward, w->key0); i < n; i += BQ)
-    backward_block(b, i, at_most(n - i, BQ), w);
+  const moh__attention *a = &b->forward;
+  int64_t rows = 0;
+  for (int64_t i = first_query(a, w->key0); i < a->n; i += rows) {
+    bool whole = a->pos[i] + 1 >= w->key0 + w->n_keys;
+    page_work part = *w;
+    rows = at_most(a->n - i, whole ? BQ : BQ_EDGE);
+    part.n_keys = at_most(w->n_keys, a->pos[i + rows - 1] + 1 - w->key0);
+    backward_block(b, i, rows, &part);
+  }
 }
 
 /* The last key that a query of one of the heads sees; -1: no queries. */

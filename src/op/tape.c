@@ -3,8 +3,10 @@
 
 #include <string.h>
 
+#include "kernel/kernel.h"
+
 /* Tensors and nodes are small; reserved memory that is not touched is free. */
-enum { META_BYTES = 64 << 20 };
+enum { META_BYTES = 64 << 20, CLEAR = 1 << 16 /* elements of a task */ };
 
 moh_status moh__tape_init(moh__tape *tape, moh__arena *arena, moh__pool *pool,
                           moh_error *err) {
@@ -41,6 +43,12 @@ int32_t *moh__tape_ints(moh__tape *tape, int64_t n) {
   return moh__arena_alloc(tape->arena, (size_t)n * sizeof(int32_t));
 }
 
+static void clear_range(void *context, int64_t begin, int64_t end,
+                        void *scratch) {
+  (void)scratch;
+  memset((real *)context + begin, 0, (size_t)(end - begin) * sizeof(real));
+}
+
 moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols) {
   moh__tensor *tensor = moh__tape_alloc_meta(tape, sizeof(*tensor));
   tensor->rows = rows;
@@ -49,7 +57,7 @@ moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols) {
   if (!tape->recording) return tensor;
   tensor->g = moh__tape_reals(tape, rows * cols);
   if (tensor->g != NULL)
-    memset(tensor->g, 0, (size_t)(rows * cols) * sizeof(real));
+    moh__range_run(tape->pool, rows * cols, CLEAR, clear_range, tensor->g);
   return tensor;
 }
 
