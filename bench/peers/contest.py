@@ -9,8 +9,10 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import time
 import venv
 
+REST = 0.05  # seconds between two turns
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKER = ROOT / "build/release/bench/peers/moh_worker"
 
@@ -28,20 +30,23 @@ def environment(name, packages, index=()):
     """The Python of a virtual environment with these packages."""
     folder = ROOT / "build/peers" / name
     python = folder / "bin/python"
-    if not (folder / "installed").exists():
+    marker = folder / "installed"
+    if not marker.exists() or marker.read_text() != "\n".join(packages):
         print(f"installing {' '.join(packages)}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *index,
                         *packages], check=True)
-        (folder / "installed").write_text("\n".join(packages))
+        marker.write_text("\n".join(packages))
     return python
 
 
 class Contender:
     def __init__(self, name, command, threads):
         env = dict(os.environ, OMP_NUM_THREADS=str(threads),
-                   OMP_WAIT_POLICY="passive", MKL_NUM_THREADS=str(threads),
+                   MKL_NUM_THREADS=str(threads),
                    OPENBLAS_NUM_THREADS=str(threads))
+        for name_of_tuning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+            env.pop(name_of_tuning, None)
         self.name, self.threads = name, threads
         self.samples = {}
         self.process = subprocess.Popen(
@@ -62,7 +67,9 @@ class Contender:
         return [float(x) for x in line.split()]
 
     def time(self, word, number):
-        """Processor time of one thread, or the clock of several."""
+        """Processor time of one thread, or the clock of several. Threads of
+        the one before may still wait for work with all their might."""
+        time.sleep(REST)
         cpu, wall = self.ask(word, number)
         seconds = cpu if self.threads == 1 else wall
         self.samples.setdefault((word, number), []).append(seconds)

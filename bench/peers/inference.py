@@ -16,6 +16,7 @@ import argparse
 import json
 import pathlib
 import subprocess
+import sys
 
 from contest import (ROOT, WORKER, Contender, build, environment, median,
                      ratio, take_turns)
@@ -64,7 +65,8 @@ def check(python):
         c.close()
     off = max(abs(a - b) for a, b in zip(*logits))
     size = max(abs(a) for a in logits[0])
-    print(f"logits: largest {size:.3f}, largest difference {off:.1e}")
+    print(f"logits: largest {size:.3f}, largest difference {off:.1e}",
+          file=sys.stderr)
     if not off < 1e-3 * size:
         raise SystemExit("the two do not compute the same: nothing is timed")
 

@@ -88,8 +88,12 @@ def main():
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     model = Model(context)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4,
-                                  weight_decay=0.1)
+    options = {"lr": 3e-4, "weight_decay": 0.1}
+    try:
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True,
+                                      **options)
+    except (RuntimeError, TypeError):  # older ones have it for GPUs only
+        optimizer = torch.optim.AdamW(model.parameters(), **options)
     ids = torch.randint(0, VOCABULARY, (batch, context + 1))
     print("ready", flush=True)
     for _ in sys.stdin:

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SPIN_TURNS = 2000, STACK_BYTES = 1 << 20, MAX_THREADS = 256 };
+enum { SPIN_TURNS = 20000, STACK_BYTES = 1 << 20, MAX_THREADS = 256 };
 
 typedef struct worker {
   moh__pool *pool;
