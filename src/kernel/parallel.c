@@ -61,9 +61,9 @@ static void run_whole(void *context, int64_t task, void *scratch) {
 static int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 /*
- * Cuts C into pieces, a few for each thread: along the rows, where pieces can be
- * equal and A is packed once, and along the panels of columns where rows are
- * too few. Every element is one chain whatever the cut, so the number of
+ * Cuts C into pieces, a few for each thread: along the rows, where pieces can
+ * be equal and A is packed once, and along the panels of columns where rows
+ * are too few. Every element is one chain whatever the cut, so the number of
  * threads may decide it.
  */
 static void cut(gemm_job *job, int64_t n_threads) {
