@@ -210,7 +210,7 @@ json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
       "attention", attention_name(s), "layers", (json_int_t)s->n_layers,
       "heads", (json_int_t)s->n_heads, "kv_heads",
       (json_int_t)s->n_kv_heads, "active_heads", (json_int_t)s->active,
-      "shared_heads", (json_int_t)(s->n_shared * s->heads_each),
+      "shared_heads", (json_int_t)s->n_shared * s->heads_each,
       "heads_each", (json_int_t)s->heads_each, "parameters",
       counts_json(s));
 }

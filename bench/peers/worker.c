@@ -123,9 +123,10 @@ static void forget(moh_session *session, int n) {
 }
 
 static void print_logits(moh_session *session, int n) {
-  const float *logits;
+  const float *logits = NULL;
   forget(session, 0);
   feed(session, n, &logits);
+  if (logits == NULL) return; /* no tokens, no logits */
   for (int i = 0; i < 32000; i++) printf("%.9g ", (double)logits[i]);
 }
 
