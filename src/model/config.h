@@ -66,7 +66,7 @@ typedef struct moh__config {
   moh__gate_scale gate_scale;
   double balance_weight; /* beta: weight of the mean over layers of L_b */
   double z_weight;
-  double init_std;        /* of matrices; see arch/transformer.c */
+  double init_std;        /* of matrices; see arch/declare.c */
   double router_init_std; /* of W_s, W_r, W_h */
 } moh__config;
 

@@ -1,0 +1,179 @@
+/*
+ * The transformer block: attention over a plan of heads, then the
+ * feed-forward, in LLaMA's tensor names:
+ *   pre-norm   x += attn(norm(x));  x += ffn(norm(x))
+ *   post-norm  x = norm(x + attn(x));  x = norm(x + ffn(x))
+ * A dense model, MoH and static pruning run the same lines.
+ */
+#include "arch/block.h"
+
+/* ---- declaring ---- */
+
+static moh_status declare_attention(const moh__declaration *d) {
+  const moh__config *c = &d->model->config;
+  int64_t q = c->n_heads * c->d_head;
+  int64_t kv = c->n_kv_heads * c->d_head;
+  MOH_TRY(moh__declare_matrix(d, "self_attn.q_proj.weight", q, c->d_model,
+                              MOH__PACK_OUTPUTS, c->n_heads));
+  MOH_TRY(moh__declare_matrix(d, "self_attn.k_proj.weight", kv, c->d_model,
+                              MOH__PACK_OUTPUTS, 1));
+  MOH_TRY(moh__declare_matrix(d, "self_attn.v_proj.weight", kv, c->d_model,
+                              MOH__PACK_OUTPUTS, 1));
+  if (c->output_projection)
+    MOH_TRY(moh__declare_matrix(d, "self_attn.o_proj.weight", c->d_model, q,
+                                MOH__PACK_INPUTS, c->n_heads));
+  if (c->position == MOH__POSITION_COPE) {
+    int64_t shape[3] = {c->n_heads, c->cope_positions, c->d_head};
+    MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, 0,
+                         MOH__PACK_NONE, 1));
+  }
+  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  moh__router_shape router = moh__config_router_shape(c);
+  return moh__declare_router(d, "self_attn", &router);
+}
+
+static moh_status declare_feed_forward(const moh__declaration *d) {
+  const moh__config *c = &d->model->config;
+  if (c->ffn == MOH__FFN_SWIGLU)
+    MOH_TRY(moh__declare_matrix(d, "mlp.gate_proj.weight", c->d_ff,
+                                c->d_model, MOH__PACK_OUTPUTS, 1));
+  MOH_TRY(moh__declare_matrix(d, "mlp.up_proj.weight", c->d_ff, c->d_model,
+                              MOH__PACK_OUTPUTS, 1));
+  return moh__declare_matrix(d, "mlp.down_proj.weight", c->d_model, c->d_ff,
+                             MOH__PACK_OUTPUTS, 1);
+}
+
+moh_status moh__block_declare(const moh__declaration *d) {
+  MOH_TRY(moh__declare_norm(d, "input_layernorm"));
+  MOH_TRY(declare_attention(d));
+  MOH_TRY(moh__declare_norm(d, "post_attention_layernorm"));
+  return declare_feed_forward(d);
+}
+
+moh__block_params moh__block_find(const moh__model *model,
+                                  const char *prefix) {
+  moh__block_params p;
+#define FIND(field, name) p.field = moh__find_param(model, prefix, name)
+  FIND(norm1, "input_layernorm.weight");
+  FIND(norm1_bias, "input_layernorm.bias");
+  FIND(q, "self_attn.q_proj.weight");
+  FIND(k, "self_attn.k_proj.weight");
+  FIND(v, "self_attn.v_proj.weight");
+  FIND(o, "self_attn.o_proj.weight");
+  FIND(cope, "self_attn.cope.weight");
+  FIND(router_shared, "self_attn.wg_1.weight");
+  FIND(router_routed, "self_attn.wg.weight");
+  FIND(router_mix, "self_attn.wg_0.weight");
+  FIND(norm2, "post_attention_layernorm.weight");
+  FIND(norm2_bias, "post_attention_layernorm.bias");
+  FIND(gate, "mlp.gate_proj.weight");
+  FIND(up, "mlp.up_proj.weight");
+  FIND(down, "mlp.down_proj.weight");
+#undef FIND
+  return p;
+}
+
+/* ---- forward ---- */
+
+moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
+                            moh__param *gain, moh__param *bias) {
+  const moh__config *c = &p->model->config;
+  return moh__op_norm(p->tape, x, c->norm, (real)c->norm_eps, gain, bias);
+}
+
+static void make_fixed_plan(moh__pass *p) {
+  const moh__config *c = &p->model->config;
+  if (c->heads == MOH__HEADS_MOH) return;
+  moh__plan *plan = moh__tape_alloc_meta(p->tape, sizeof(*plan));
+  int64_t used = moh__config_active_heads(c);
+  moh__plan_first(plan, p->tape->arena, p->batch->n, (int32_t)c->n_heads,
+                  (int32_t)used);
+  p->fixed_plan = plan;
+  if (c->position == MOH__POSITION_ROPE)
+    p->fixed_rows = moh__plan_entry_rows(p->tape, plan);
+}
+
+void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
+                     const moh__batch *batch) {
+  *p = (moh__pass){.model = model, .tape = tape, .batch = batch};
+  make_fixed_plan(p);
+}
+
+/* The layer's plan, and its gates (NULL: all 1). */
+moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
+                              moh__tensor *x, const moh__plan **plan) {
+  const moh__config *c = &p->model->config;
+  *plan = p->fixed_plan;
+  if (p->fixed_plan != NULL) return NULL;
+  moh__router_args args = {
+      .shape = moh__config_router_shape(c),
+      .heads_each = (int32_t)moh__config_heads_each(c),
+      .w_shared = w->router_shared,
+      .w_routed = w->router_routed,
+      .w_mix = w->router_mix,
+      .balance_weight = (real)(c->balance_weight / (double)c->n_layers),
+      .z_weight = (real)(c->z_weight / (double)c->n_layers)};
+  return moh__op_head_router(p->tape, x, &args, plan);
+}
+
+static void rotate(const moh__pass *p, moh__tensor *q, moh__tensor *k,
+                   const moh__plan *plan) {
+  const moh__config *c = &p->model->config;
+  const real *angles = p->model->rope_angles;
+  const int32_t *rows = p->fixed_rows;
+  if (plan != p->fixed_plan) rows = moh__plan_entry_rows(p->tape, plan);
+  moh__op_rope(p->tape, q, c->d_head, angles, p->batch->positions, rows);
+  moh__op_rope(p->tape, k, c->d_head, angles, p->batch->positions, NULL);
+}
+
+static moh__tensor *attend(const moh__pass *p, const moh__block_params *w,
+                           int32_t slot, moh__tensor *q, moh__tensor *k,
+                           moh__tensor *v, const moh__plan *plan) {
+  const moh__config *c = &p->model->config;
+  moh__attention_args args = {.plan = plan,
+                              .batch = p->batch,
+                              .slot = slot,
+                              .n_heads = (int32_t)c->n_heads,
+                              .n_kv_heads = (int32_t)c->n_kv_heads,
+                              .d_head = c->d_head};
+  if (c->position == MOH__POSITION_COPE)
+    return moh__op_attention_cope(p->tape, q, k, v, w->cope, &args);
+  return moh__op_attention(p->tape, q, k, v, &args);
+}
+
+moh__tensor *moh__block_attention(const moh__pass *p,
+                                  const moh__block_params *w, int32_t slot,
+                                  moh__tensor *x) {
+  const moh__plan *plan = NULL;
+  moh__tensor *gates = moh__block_route(p, w, x, &plan);
+  moh__tensor *q = moh__op_gathered_linear(p->tape, x, w->q, plan);
+  moh__tensor *k = moh__op_linear(p->tape, x, w->k);
+  moh__tensor *v = moh__op_linear(p->tape, x, w->v);
+  if (p->model->config.position == MOH__POSITION_ROPE) rotate(p, q, k, plan);
+  moh__tensor *o = attend(p, w, slot, q, k, v, plan);
+  if (gates != NULL) o = moh__op_gate(p->tape, o, gates);
+  if (w->o == NULL) return moh__op_scatter_heads(p->tape, o, plan);
+  return moh__op_scattered_linear(p->tape, o, w->o, plan);
+}
+
+static moh__tensor *feed_forward(const moh__pass *p,
+                                 const moh__block_params *w, moh__tensor *x) {
+  moh__tensor *up = moh__op_linear(p->tape, x, w->up);
+  moh__tensor *h = NULL;
+  if (w->gate == NULL)
+    h = moh__op_relu(p->tape, up);
+  else
+    h = moh__op_swiglu(p->tape, moh__op_linear(p->tape, x, w->gate), up);
+  return moh__op_linear(p->tape, h, w->down);
+}
+
+moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
+                            int32_t slot, moh__tensor *x) {
+  bool pre = p->model->config.pre_norm;
+  moh__tensor *h = pre ? moh__pass_norm(p, x, w->norm1, w->norm1_bias) : x;
+  x = moh__op_add(p->tape, x, moh__block_attention(p, w, slot, h));
+  if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
+  h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
+  x = moh__op_add(p->tape, x, feed_forward(p, w, h));
+  return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
+}

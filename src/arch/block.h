@@ -1,0 +1,54 @@
+/*
+ * The transformer block, of which architectures are made, and the pass that
+ * goes through them.
+ */
+#ifndef MOH_ARCH_BLOCK_H
+#define MOH_ARCH_BLOCK_H
+
+#include "arch/declare.h"
+#include "op/op.h"
+
+/* Parameters of a block; NULL where the configuration has none. */
+typedef struct moh__block_params {
+  moh__param *norm1, *norm1_bias;
+  moh__param *q, *k, *v, *o;
+  moh__param *cope;
+  moh__param *router_shared, *router_routed, *router_mix;
+  moh__param *norm2, *norm2_bias;
+  moh__param *gate, *up, *down;
+} moh__block_params;
+
+/* Declares a block's parameters under d->prefix, and finds them again. */
+moh_status moh__block_declare(const moh__declaration *d);
+moh__block_params moh__block_find(const moh__model *model,
+                                  const char *prefix);
+
+/* What all blocks of a pass share. */
+typedef struct moh__pass {
+  const moh__model *model;
+  moh__tape *tape;
+  const moh__batch *batch;
+  const moh__plan *fixed_plan; /* all heads or static; NULL with a router */
+  const int32_t *fixed_rows;   /* rows of its entries, for rope */
+} moh__pass;
+
+void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
+                     const moh__batch *batch);
+
+/* The model's norm. */
+moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
+                            moh__param *gain, moh__param *bias);
+
+/* x (n, d_model) -> (n, d_model), keys and values in the given state slot. */
+moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
+                            int32_t slot, moh__tensor *x);
+
+/* Its attention by itself, from normed rows; and its plan with the gates
+ * (NULL: all 1). */
+moh__tensor *moh__block_attention(const moh__pass *p,
+                                  const moh__block_params *w, int32_t slot,
+                                  moh__tensor *x);
+moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
+                              moh__tensor *x, const moh__plan **plan);
+
+#endif

@@ -1,0 +1,109 @@
+/* Parameters by name, and their starting values. */
+#include "arch/declare.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+void moh__declaration_layer(moh__declaration *d, int64_t layer) {
+  snprintf(d->prefix, sizeof(d->prefix), "model.layers.%" PRId64 ".", layer);
+}
+
+static void full_name(char *full, const char *prefix, const char *name) {
+  snprintf(full, MOH__NAME_MAX, "%s%s", prefix, name);
+}
+
+moh_status moh__declare(const moh__declaration *d, const char *name,
+                        int n_dims, const int64_t *shape, unsigned flags,
+                        moh__grouping grouping, int64_t n_groups) {
+  char full[MOH__NAME_MAX];
+  full_name(full, d->prefix, name);
+  return moh__model_declare(d->model, full, n_dims, shape, flags, grouping,
+                            n_groups, d->err);
+}
+
+moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
+                               int64_t out, int64_t in,
+                               moh__grouping grouping, int64_t n_groups) {
+  int64_t shape[2] = {out, in};
+  return moh__declare(d, name, 2, shape, MOH__PARAM_DECAY, grouping,
+                      n_groups);
+}
+
+static moh_status router_matrix(const moh__declaration *d, const char *router,
+                                const char *name, int64_t out) {
+  char full[MOH__NAME_MAX];
+  snprintf(full, sizeof(full), "%s.%s.weight", router, name);
+  int64_t shape[2] = {out, d->model->config.d_model};
+  return moh__declare(d, full, 2, shape, MOH__PARAM_DECAY | MOH__PARAM_ROUTER,
+                      MOH__PACK_OUTPUTS, 1);
+}
+
+moh_status moh__declare_router(const moh__declaration *d, const char *name,
+                               const moh__router_shape *shape) {
+  if (moh__router_has_routed(shape))
+    MOH_TRY(router_matrix(d, name, "wg", shape->n_routed));
+  if (moh__router_has_shared(shape))
+    MOH_TRY(router_matrix(d, name, "wg_1", shape->n_shared));
+  if (moh__router_has_mix(shape)) MOH_TRY(router_matrix(d, name, "wg_0", 2));
+  return MOH_OK;
+}
+
+moh_status moh__declare_norm(const moh__declaration *d, const char *name) {
+  char full[MOH__NAME_MAX];
+  snprintf(full, sizeof(full), "%s.weight", name);
+  int64_t shape[1] = {d->model->config.d_model};
+  MOH_TRY(moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1));
+  if (d->model->config.norm != MOH__NORM_LAYER) return MOH_OK;
+  snprintf(full, sizeof(full), "%s.bias", name);
+  return moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1);
+}
+
+moh__param *moh__find_param(const moh__model *model, const char *prefix,
+                            const char *name) {
+  char full[MOH__NAME_MAX];
+  full_name(full, prefix, name);
+  return moh__model_param(model, full);
+}
+
+/* ---- starting values ---- */
+
+static bool ends_with(const char *name, const char *end) {
+  size_t n = strlen(name);
+  size_t m = strlen(end);
+  return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Standard deviation of a parameter's normal distribution; matrices that
+ * write into the residual stream start smaller, as 2 n_layers of them add up
+ * (Radford et al. 2019, section 2.3). CoPE's table starts at 0, as released. */
+static double init_std_of(const moh__config *c, const moh__param *w) {
+  if ((w->flags & MOH__PARAM_ROUTER) != 0) return c->router_init_std;
+  if (ends_with(w->name, "cope.weight")) return 0;
+  if (ends_with(w->name, "o_proj.weight") ||
+      ends_with(w->name, "down_proj.weight"))
+    return c->init_std / sqrt(2.0 * (double)c->n_layers);
+  return c->init_std;
+}
+
+static void init_param(const moh__config *c, moh__param *w, int index,
+                       uint64_t seed) {
+  if (w->n_dims == 1) {
+    real value = ends_with(w->name, ".bias") ? 0 : 1;
+    for (int64_t i = 0; i < w->n; i++) w->data[i] = value;
+    return;
+  }
+  moh__rng rng =
+      moh__rng_make(seed, MOH__STREAM_INIT + ((uint64_t)index << 8));
+  double std = init_std_of(c, w);
+  for (int64_t i = 0; i < w->n; i++)
+    w->data[i] = (real)(std * moh__rng_normal(&rng));
+}
+
+void moh__init_params(moh__model *model, uint64_t seed) {
+  for (int i = 0; i < model->n_params; i++)
+    init_param(&model->config, &model->params[i], i, seed);
+}

@@ -1,0 +1,43 @@
+/*
+ * Declaring parameters and giving them their starting values: what the
+ * architectures have in common.
+ */
+#ifndef MOH_ARCH_DECLARE_H
+#define MOH_ARCH_DECLARE_H
+
+#include "model/model.h"
+
+/* Where parameters are declared: `prefix` stands before every name, such as
+ * "model.layers.3." or nothing. */
+typedef struct moh__declaration {
+  moh__model *model;
+  char prefix[MOH__NAME_MAX];
+  moh_error *err;
+} moh__declaration;
+
+/* For names under "model.layers.<layer>.". */
+void moh__declaration_layer(moh__declaration *d, int64_t layer);
+
+moh_status moh__declare(const moh__declaration *d, const char *name,
+                        int n_dims, const int64_t *shape, unsigned flags,
+                        moh__grouping grouping, int64_t n_groups);
+/* (out, in), decayed. */
+moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
+                               int64_t out, int64_t in,
+                               moh__grouping grouping, int64_t n_groups);
+/* The matrices of a router over the width of the model, whatever of them the
+ * shape has: <name>.wg (routed), .wg_1 (shared), .wg_0 (mix), the released
+ * code's names. */
+moh_status moh__declare_router(const moh__declaration *d, const char *name,
+                               const moh__router_shape *shape);
+/* <name>.weight of the model's width, and .bias for LayerNorm. */
+moh_status moh__declare_norm(const moh__declaration *d, const char *name);
+
+/* The parameter <prefix><name>, NULL when there is none. */
+moh__param *moh__find_param(const moh__model *model, const char *prefix,
+                            const char *name);
+
+/* Starting values of all parameters from a seed. */
+void moh__init_params(moh__model *model, uint64_t seed);
+
+#endif

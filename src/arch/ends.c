@@ -1,0 +1,43 @@
+/* What is before and behind the blocks. */
+#include "arch/ends.h"
+
+moh_status moh__declare_embeddings(const moh__declaration *d) {
+  const moh__config *c = &d->model->config;
+  int64_t shape[2] = {c->vocab_size, c->d_model};
+  unsigned flags = MOH__PARAM_DECAY | MOH__PARAM_EMBEDDING;
+  MOH_TRY(moh__declare(d, "model.embed_tokens.weight", 2, shape,
+                       flags | (c->tied ? MOH__PARAM_OUTPUT : 0),
+                       c->tied ? MOH__PACK_OUTPUTS : MOH__PACK_NONE, 1));
+  if (c->position != MOH__POSITION_LEARNED) return MOH_OK;
+  shape[0] = c->max_seq_len;
+  return moh__declare(d, "model.embed_positions.weight", 2, shape, flags,
+                      MOH__PACK_NONE, 1);
+}
+
+moh_status moh__declare_output(const moh__declaration *d) {
+  const moh__config *c = &d->model->config;
+  if (c->final_norm) MOH_TRY(moh__declare_norm(d, "model.norm"));
+  if (c->tied) return MOH_OK;
+  int64_t shape[2] = {c->vocab_size, c->d_model};
+  return moh__declare(d, "lm_head.weight", 2, shape,
+                      MOH__PARAM_DECAY | MOH__PARAM_OUTPUT, MOH__PACK_OUTPUTS,
+                      1);
+}
+
+moh__tensor *moh__pass_embed(const moh__pass *p) {
+  const moh__batch *batch = p->batch;
+  moh__param *table = moh__model_param(p->model, "model.embed_tokens.weight");
+  moh__tensor *x = moh__op_embed(p->tape, table, batch->tokens, batch->n);
+  if (p->model->config.position != MOH__POSITION_LEARNED) return x;
+  table = moh__model_param(p->model, "model.embed_positions.weight");
+  return moh__op_add(
+      p->tape, x, moh__op_embed(p->tape, table, batch->positions, batch->n));
+}
+
+moh__tensor *moh__pass_output(const moh__pass *p, moh__tensor *x) {
+  const moh__batch *batch = p->batch;
+  x = moh__op_select_rows(p->tape, x, batch->out_rows, batch->n_out);
+  if (!p->model->config.final_norm) return x;
+  return moh__pass_norm(p, x, moh__model_param(p->model, "model.norm.weight"),
+                        moh__model_param(p->model, "model.norm.bias"));
+}
