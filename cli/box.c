@@ -2,36 +2,10 @@
 #include "box.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "terminal.h"
 
 enum { INNER = 75, LABEL = 18 }; /* columns between the borders' blanks */
-
-static bool locale_is_utf8(void) {
-  static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-  for (int i = 0; i < 3; i++) {
-    const char *value = getenv(names[i]);
-    if (value == NULL || value[0] == '\0') continue;
-    return strcasestr(value, "utf-8") != NULL ||
-           strcasestr(value, "utf8") != NULL;
-  }
-  return false;
-}
-
-/* Code points of UTF-8: what a terminal shows as columns, nearly always. */
-static int columns(const char *text) {
-  int n = 0;
-  for (; *text != '\0'; text++) n += ((unsigned char)*text & 0xC0) != 0x80;
-  return n;
-}
-
-/* Bytes of the first `most` columns. */
-static int bytes_of(const char *text, int most) {
-  int i = 0;
-  for (int n = 0; text[i] != '\0'; i++)
-    if (((unsigned char)text[i] & 0xC0) != 0x80 && n++ == most) break;
-  return i;
-}
 
 /* A horizontal line between two corners, with a title in it. */
 static void rule(const moh__box *box, const char *left, const char *right,
@@ -41,14 +15,14 @@ static void rule(const moh__box *box, const char *left, const char *right,
   fputs(box->utf8 ? left : "+", box->out);
   if (title[0] != '\0') {
     fprintf(box->out, "%s %s ", bar, title);
-    n -= 3 + columns(title);
+    n -= 3 + moh__columns(title);
   }
   while (n-- > 0) fputs(bar, box->out);
   fprintf(box->out, "%s\n", box->utf8 ? right : "+");
 }
 
 moh__box moh__box_open(FILE *out, const char *title) {
-  moh__box box = {out, locale_is_utf8()};
+  moh__box box = {out, moh__locale_is_utf8()};
   rule(&box, "\u250c", "\u2510", title);
   return box;
 }
@@ -63,10 +37,10 @@ void moh__box_close(const moh__box *box) {
 
 static void write_line(const moh__box *box, const char *text) {
   const char *border = box->utf8 ? "\u2502" : "|";
-  int n = columns(text);
+  int n = moh__columns(text);
   int pad = n < INNER ? INNER - n : 0;
-  fprintf(box->out, "%s %.*s%*s %s\n", border, bytes_of(text, INNER), text,
-          pad, "", border);
+  fprintf(box->out, "%s %.*s%*s %s\n", border,
+          moh__bytes_of_columns(text, INNER), text, pad, "", border);
 }
 
 void moh__box_line(const moh__box *box, const char *format, ...) {

@@ -11,6 +11,8 @@ const moh__command *const moh__commands[] = {
     &moh__command_generate,
     &moh__command_chat,
     &moh__command_inspect,
+    &moh__command_routes,
+    &moh__command_report,
     &moh__command_verify,
     &moh__command_tokenize,
     &moh__command_data,

@@ -1,7 +1,6 @@
 /* Writing tokens: see pieces.h. */
 #include "pieces.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "text/utf8.h"
@@ -9,8 +8,7 @@
 /* The letter of \n and such, 0 for other characters. */
 static char escape_of(uint32_t code) {
   static const char codes[] = "\n\t\r\\\"", letters[] = "ntr\\\"";
-  const char *at =
-      code == 0 || code > 0x7F ? NULL : strchr(codes, (int)code);
+  const char *at = code == 0 || code > 0x7F ? NULL : strchr(codes, (int)code);
   return at == NULL ? '\0' : letters[at - codes];
 }
 
@@ -78,13 +76,12 @@ void moh__pieces_ids(FILE *out, const moh__ids *ids) {
 
 /* ---- JSON ---- */
 
-static json_t *piece_json(moh__text piece) {
+json_t *moh__piece_json(moh__text piece) {
   if (moh__utf8_valid(piece) == piece.n)
     return json_stringn(piece.bytes, piece.n);
   json_t *bytes = json_array();
   for (size_t i = 0; i < piece.n; i++)
-    json_array_append_new(bytes,
-                          json_integer((unsigned char)piece.bytes[i]));
+    json_array_append_new(bytes, json_integer((unsigned char)piece.bytes[i]));
   return bytes;
 }
 
@@ -99,9 +96,9 @@ moh_status moh__pieces_json(FILE *out, const moh__tokenizer *tokenizer,
     fprintf(out, "%s%d", i == 0 ? "" : ", ", ids->ids[i]);
   fputs("],\n  \"pieces\": [", out);
   for (size_t i = 0; i < ids->n; i++) {
-    json_t *json = piece_json(moh__tokenizer_token(tokenizer, ids->ids[i]));
-    if (json == NULL)
-      return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+    json_t *json =
+        moh__piece_json(moh__tokenizer_token(tokenizer, ids->ids[i]));
+    if (json == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
     if (i > 0) fputs(", ", out);
     json_dumpf(json, out, JSON_ENCODE_ANY);
     json_decref(json);

@@ -5,6 +5,7 @@
 #ifndef MOH_CLI_PIECES_H
 #define MOH_CLI_PIECES_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "text/tokenizer.h"
@@ -23,9 +24,13 @@ void moh__pieces_color(FILE *out, const moh__tokenizer *tokenizer,
 /* Ids with blanks between, in a line. */
 void moh__pieces_ids(FILE *out, const moh__ids *ids);
 
+/* A string, or an array of bytes when the piece is no UTF-8 by itself: a new
+ * reference. */
+json_t *moh__piece_json(moh__text piece);
+
 /*
- * A JSON object: "n_bytes", "n_tokens", "ids", and "pieces", each a string,
- * or an array of bytes when it is no UTF-8 by itself.
+ * A JSON object: "n_bytes", "n_tokens", "ids", and "pieces", each as
+ * moh__piece_json gives it.
  */
 moh_status moh__pieces_json(FILE *out, const moh__tokenizer *tokenizer,
                             const moh__ids *ids, size_t n_bytes,

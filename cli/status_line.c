@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "color.h"
 #include "numbers.h"
+#include "terminal.h"
 
 enum {
   N_SHARES = 20, /* plain lines: one for each 5 % ... */
@@ -18,13 +18,6 @@ enum {
 };
 static const double plain_seconds = 10; /* ... or for so many seconds */
 static const double redraw_seconds = 0.1;
-
-static int terminal_width(void) {
-  struct winsize size;
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-    return DEFAULT_WIDTH;
-  return size.ws_col;
-}
 
 /* ---- text ---- */
 
@@ -99,7 +92,7 @@ void moh__status_line_end(const moh__status_line *s) {
 static void draw_bar(const moh__status_line *s, int64_t done, int64_t all,
                      const char *text) {
   moh__line figures = {.n = 0}, l = {.n = 0};
-  int width = terminal_width() - 1;
+  int width = moh__terminal_width(STDERR_FILENO, DEFAULT_WIDTH) - 1;
   moh__line_add(&figures, "%3.0f%%  %s", 100.0 * (double)done / (double)all,
                 text);
   add_bar(&l, done, all, width - (int)figures.n - 3);

@@ -10,8 +10,8 @@
 #include "store/verify_internal.h"
 
 const char *const moh__run_names[] = {
-    "log.jsonl",   "checkpoints", "best", "final",
-    "result.json", "run.json",    NULL};
+    "log.jsonl",   "checkpoints", "best",     "final",
+    "result.json", "report.html", "run.json", NULL};
 
 static moh_status no_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory for checking");
@@ -45,8 +45,7 @@ static moh_status each_name(moh__verifier *v, const char *dir,
   moh_status status = MOH_OK;
   for (size_t i = 0; status == MOH_OK && i < names.n; i++) {
     char *path = moh__path_join(dir, names.names[i]);
-    status =
-        path == NULL ? no_memory(err) : fn(v, path, names.names[i], err);
+    status = path == NULL ? no_memory(err) : fn(v, path, names.names[i], err);
     free(path);
   }
   moh__names_free(&names);
@@ -73,6 +72,7 @@ static moh_status check_entry(moh__verifier *v, const char *path,
     moh__verify_report(v, MOH__UNLISTED, path, -1, "is no part of a run");
     return MOH_OK;
   }
+  if (strcmp(name, "report.html") == 0) return MOH_OK; /* for people only */
   if (strcmp(name, "checkpoints") == 0)
     return each_name(v, path, check_checkpoint, err);
   if (strchr(name, '.') != NULL) return check_file(v, path, err);

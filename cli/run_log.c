@@ -1,0 +1,226 @@
+/* Reading log.jsonl. */
+#include "run_log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+enum { LAYERS_MAX = 4096, HEADS_MAX = 65536 }; /* of a line */
+
+/* ---- growing ---- */
+
+/* Makes room for one more element; false when memory ran out. */
+static bool grow(void **array, int64_t *capacity, int64_t n, size_t size) {
+  if (n < *capacity) return true;
+  int64_t more = *capacity == 0 ? 256 : 2 * *capacity;
+  void *grown = reallocarray(*array, (size_t)more, size);
+  if (grown == NULL) return false;
+  *array = grown;
+  *capacity = more;
+  return true;
+}
+
+static bool grow_steps(moh__run_log *log) {
+  int64_t n = log->n_steps, before = log->steps_capacity, rows = before,
+          layers = before;
+  if (n < before) return true;
+  return grow((void **)&log->load, &rows, n,
+              sizeof(float) * (size_t)(log->n_columns + 1)) &&
+         grow((void **)&log->entropy, &layers, n,
+              sizeof(float) * (size_t)(log->n_layers + 1)) &&
+         grow((void **)&log->steps, &log->steps_capacity, n,
+              sizeof(*log->steps));
+}
+
+static moh_status no_memory(moh_error *err) {
+  return moh__fail(err, MOH_ERR_MEMORY, "no memory for the log");
+}
+
+/* ---- fields ---- */
+
+static double real_or_nan(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static moh_status step_of(const json_t *object, int64_t *step,
+                          moh_error *err) {
+  return moh__json_get_int(object, "step", 0, INT64_MAX, step, err);
+}
+
+/* Loads and entropies: as float, which no honest log makes too small. */
+static float float_or_nan(const json_t *value) {
+  double number = json_is_number(value) ? json_number_value(value) : NAN;
+  return fabs(number) < 1e30 ? (float)number : NAN;
+}
+
+/* ---- routers ---- */
+
+static const json_t *load_of(const json_t *layers, size_t i) {
+  return json_object_get(json_array_get(layers, i), "load");
+}
+
+/* The first line that has routers says which there are. */
+static moh_status find_layers(moh__run_log *log, const json_t *layers,
+                              moh_error *err) {
+  size_t n = json_array_size(layers);
+  if (n == 0 || n > LAYERS_MAX)
+    return moh__fail(err, MOH_ERR_FORMAT, "\"heads\" has %zu layers", n);
+  log->layers = calloc(n, sizeof(*log->layers));
+  if (log->layers == NULL) return no_memory(err);
+  for (size_t i = 0; i < n; i++) {
+    size_t heads = json_array_size(load_of(layers, i));
+    if (heads > HEADS_MAX)
+      return moh__fail(err, MOH_ERR_FORMAT, "a layer with %zu heads", heads);
+    log->layers[i] = (moh__log_layer){log->n_columns, (int32_t)heads};
+    log->n_columns += (int32_t)heads;
+  }
+  log->n_layers = (int32_t)n;
+  return MOH_OK;
+}
+
+static bool layers_fit(const moh__run_log *log, const json_t *layers) {
+  if ((size_t)log->n_layers != json_array_size(layers)) return false;
+  for (int32_t i = 0; i < log->n_layers; i++)
+    if ((size_t)log->layers[i].n_routed !=
+        json_array_size(load_of(layers, (size_t)i)))
+      return false;
+  return true;
+}
+
+static void take_layer(moh__run_log *log, int32_t i, const json_t *layer) {
+  float *load = log->load + log->n_steps * log->n_columns;
+  const json_t *heads = layer == NULL ? NULL : json_object_get(layer, "load");
+  for (int32_t h = 0; h < log->layers[i].n_routed; h++)
+    load[log->layers[i].first + h] =
+        float_or_nan(json_array_get(heads, (size_t)h));
+  log->entropy[log->n_steps * log->n_layers + i] =
+      float_or_nan(json_object_get(layer, "entropy"));
+}
+
+/* Layers of a line; NULL: it has none. */
+static moh_status take_layers(moh__run_log *log, const json_t *layers,
+                              moh_error *err) {
+  if (layers != NULL && !layers_fit(log, layers))
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "\"heads\" is not shaped as in the lines before");
+  for (int32_t i = 0; i < log->n_layers; i++)
+    take_layer(log, i, json_array_get(layers, (size_t)i));
+  return MOH_OK;
+}
+
+/* Steps before the first line with routers have no load. */
+static moh_status begin_layers(moh__run_log *log, const json_t *layers,
+                               moh_error *err) {
+  int64_t n = log->n_steps;
+  MOH_TRY(find_layers(log, layers, err));
+  size_t rows = (size_t)log->steps_capacity;
+  free(log->load);
+  free(log->entropy);
+  log->load = calloc(rows * (size_t)(log->n_columns + 1), sizeof(float));
+  log->entropy = calloc(rows * (size_t)(log->n_layers + 1), sizeof(float));
+  if (log->load == NULL || log->entropy == NULL) return no_memory(err);
+  for (log->n_steps = 0; log->n_steps < n; log->n_steps++)
+    MOH_TRY(take_layers(log, NULL, err));
+  return MOH_OK;
+}
+
+/* ---- lines ---- */
+
+static moh_status take_step(moh__run_log *log, const json_t *line,
+                            moh_error *err) {
+  const json_t *layers = json_object_get(line, "heads");
+  moh__log_step step = {
+      .loss = real_or_nan(line, "loss"),
+      .mix_loss = real_or_nan(line, "mix_loss"),
+      .balance_loss = real_or_nan(line, "balance_loss"),
+      .grad_norm = real_or_nan(line, "grad_norm"),
+      .lr = real_or_nan(line, "lr"),
+      .tokens_per_second = real_or_nan(line, "tokens_per_second"),
+      .skipped = json_is_true(json_object_get(line, "skipped"))};
+  MOH_TRY(step_of(line, &step.step, err));
+  if (!grow_steps(log)) return no_memory(err);
+  if (layers != NULL && log->layers == NULL)
+    MOH_TRY(begin_layers(log, layers, err));
+  MOH_TRY(take_layers(log, layers, err));
+  log->steps[log->n_steps++] = step;
+  return MOH_OK;
+}
+
+static moh_status data_of(const json_t *eval, moh__log_data *data,
+                          moh_error *err) {
+  static const char *const names[] = {"train", "held_out", "mix"};
+  const char *name;
+  MOH_TRY(moh__json_get_string(eval, "data", &name, err));
+  for (int i = 0; i < 3; i++) {
+    *data = (moh__log_data)i;
+    if (strcmp(name, names[i]) == 0) return MOH_OK;
+  }
+  return moh__fail(err, MOH_ERR_FORMAT, "\"data\" is \"%.40s\"", name);
+}
+
+static moh_status take_eval(moh__run_log *log, const json_t *line,
+                            moh_error *err) {
+  moh__log_eval eval = {
+      .loss = real_or_nan(line, "loss"),
+      .final = json_is_true(json_object_get(line, "final"))};
+  MOH_TRY(step_of(line, &eval.step, err));
+  MOH_TRY(data_of(line, &eval.data, err));
+  if (!grow((void **)&log->evals, &log->evals_capacity, log->n_evals,
+            sizeof(eval)))
+    return no_memory(err);
+  log->evals[log->n_evals++] = eval;
+  return MOH_OK;
+}
+
+static moh_status take_line(moh__run_log *log, const char *text, size_t n,
+                            const char *name, moh_error *err) {
+  json_t *line;
+  MOH_TRY(moh__json_parse(&line, text, n, name, err));
+  const json_t *eval = json_object_get(line, "eval");
+  moh_status status = MOH_OK;
+  if (eval != NULL)
+    status = take_eval(log, eval, err);
+  else if (json_object_get(line, "step") != NULL)
+    status = take_step(log, line, err);
+  json_decref(line);
+  return status == MOH_OK ? status : moh__fail_in(err, status, "%s", name);
+}
+
+moh_status moh__run_log_parse(moh__run_log *log, const char *text, size_t n,
+                              const char *name, moh_error *err) {
+  const char *end = text + n;
+  for (int64_t i = 1; text < end; i++) {
+    char place[512];
+    const char *stop = memchr(text, '\n', (size_t)(end - text));
+    if (stop == NULL) break;
+    snprintf(place, sizeof place, "%s, line %" PRId64, name, i);
+    MOH_TRY(take_line(log, text, (size_t)(stop - text), place, err));
+    text = stop + 1;
+  }
+  return MOH_OK;
+}
+
+moh_status moh__run_log_load(moh__run_log *log, const char *path,
+                             moh_error *err) {
+  moh__map map;
+  MOH_TRY(moh__map_open(&map, path, err));
+  moh_status status = map.size == 0
+                          ? MOH_OK
+                          : moh__run_log_parse(log, (const char *)map.bytes,
+                                               map.size, path, err);
+  moh__map_close(&map);
+  return status;
+}
+
+void moh__run_log_free(moh__run_log *log) {
+  free(log->steps);
+  free(log->evals);
+  free(log->layers);
+  free(log->load);
+  free(log->entropy);
+}
