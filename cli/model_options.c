@@ -65,6 +65,10 @@ const moh__option moh__model_options[] = {
      NULL, FIELD(rope_theta), .min = 1, .max = 1e12},
     {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions",
      NULL, FIELD(cope_positions), SIZE(1 << 20)},
+    {"window", 0, MOH__OPTION_STRING, "WINDOW",
+     "keys that a token sees: none (all of them); N, the last N; "
+     "length:MIN-MAX, half of the sequence so far, within these",
+     "none", FIELD(window)},
     {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
      "the matrix W_O behind the heads", NULL, FIELD(output_projection),
      .choices = switches},
@@ -153,6 +157,8 @@ moh_status moh__model_options_config(const moh__model_values *v,
   set_heads(v, config);
   set_norms(v, config);
   set_kinds(v, config);
+  if (v->window != NULL)
+    MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
   if (v->heads == NULL) return MOH_OK;
   return as_usage(moh__config_set_heads(config, v->heads, err), err);
 }

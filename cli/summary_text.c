@@ -42,8 +42,12 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   bool pre = model->config.pre_norm;
   bool learned = !s->rope && !s->cope && s->n_positions > 0;
   bool mha = s->n_kv_heads == s->n_heads;
+  bool sliding = model->config.window.kind == MOH__WINDOW_SLIDING;
+  if (model->config.window.kind == MOH__WINDOW_LENGTH)
+    return "custom, with an adaptive window";
   if (s->cope) return "custom, with contextual positions";
   if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
+    if (sliding) return mha ? "LLaMA, with a sliding window" : "Mistral";
     if (mha) return "LLaMA, LLaMA 2 7B";
     return s->n_kv_heads > 1 ? "LLaMA 2 70B, LLaMA 3"
                              : "LLaMA, with one KV head";
@@ -95,6 +99,17 @@ static void print_positions(const moh__box *box, const moh__model *model,
     moh__box_field(box, "positions", "learned, %" PRId64, s->n_positions);
   else
     moh__box_field(box, "positions", "none");
+}
+
+static void print_window(const moh__box *box, const moh__config *c) {
+  const moh__window *w = &c->window;
+  if (w->kind == MOH__WINDOW_SLIDING)
+    moh__box_field(box, "window", "the last %" PRId64 " tokens%s", w->size,
+                   w->size < c->max_seq_len ? "" : " (all there can be)");
+  if (w->kind == MOH__WINDOW_LENGTH)
+    moh__box_field(box, "window",
+                   "half of the tokens so far, %" PRId64 " to %" PRId64,
+                   w->min, w->max);
 }
 
 static void print_attention(const moh__box *box, const moh__summary *s) {
@@ -180,6 +195,7 @@ void moh__summary_print(const moh__box *box, const moh__model *model,
   moh__box_section(box, "choices");
   print_norms(box, model, s);
   print_positions(box, model, s);
+  print_window(box, &model->config);
   print_attention(box, s);
   print_heads(box, model, s);
   moh__box_field(box, "family", "%s%s", family(model, s), difference(s));

@@ -135,7 +135,8 @@ static moh__tensor *attend(const moh__pass *p, const moh__block_params *w,
                               .slot = slot,
                               .n_heads = (int32_t)c->n_heads,
                               .n_kv_heads = (int32_t)c->n_kv_heads,
-                              .d_head = c->d_head};
+                              .d_head = c->d_head,
+                              .window = c->window};
   if (c->position == MOH__POSITION_COPE)
     return moh__op_attention_cope(p->tape, q, k, v, w->cope, &args);
   return moh__op_attention(p->tape, q, k, v, &args);

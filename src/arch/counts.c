@@ -31,6 +31,7 @@ static int64_t feed_forward_macs(const moh__config *c) {
 
 moh__macs moh__arch_attention_macs(const moh__config *config,
                                    int64_t context) {
+  context = moh__window_size(&config->window, context - 1);
   int64_t fixed = key_value_macs(config);
   int64_t head = head_macs(config, context);
   int64_t router = router_macs(config);

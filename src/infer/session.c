@@ -1,6 +1,8 @@
 /*
  * A session: pages for all slots in one block, one arena for its steps. Long
- * prompts are fed in chunks, so the arena's size does not grow with them.
+ * prompts are fed in chunks, so the arena's size does not grow with them. With
+ * a window the pages are a ring: page p of the sequence lies in page p modulo
+ * their number, which is as many as a chunk and the window before it touch.
  */
 #include "infer/session.h"
 
@@ -18,6 +20,8 @@ struct moh__session {
   const moh__model *model;
   int32_t max_len;
   int32_t length;
+  int32_t n_pages; /* of a slot: the ring's, or all */
+  int32_t newest;  /* page that has been written, at most; -1: none */
   int32_t *tokens; /* [max_len] */
   real *pages;  /* all slots */
   real **slots; /* [n_slots] into pages */
@@ -33,13 +37,26 @@ static int32_t pages_for(int32_t max_len) {
   return (max_len + MOH__PANEL - 1) / MOH__PANEL;
 }
 
-/* Elements of one slot's pool of pages. */
-static int64_t slot_size(const moh__config *c, int32_t max_len) {
-  return pages_for(max_len) * c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
-}
-
 static int32_t chunk_for(int32_t max_len) {
   return max_len < CHUNK ? max_len : CHUNK;
+}
+
+/* Of a slot: keys (first of the window, last of the chunk], wherever in their
+ * pages they begin and end. */
+static int32_t ring_pages(const moh__config *c, int32_t max_len) {
+  int64_t keys =
+      moh__window_most(&c->window, max_len) + chunk_for(max_len) - 1;
+  int64_t pages = (keys + MOH__PANEL - 2) / MOH__PANEL + 1;
+  return pages < pages_for(max_len) ? (int32_t)pages : pages_for(max_len);
+}
+
+static int64_t page_size(const moh__config *c) {
+  return c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
+}
+
+/* Elements of one slot's pool of pages. */
+static int64_t slot_size(const moh__config *c, int32_t max_len) {
+  return ring_pages(c, max_len) * page_size(c);
 }
 
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
@@ -68,9 +85,11 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
                      "no memory for %zu bytes of keys and values", bytes);
   for (int i = 0; i < n_slots; i++)
     s->slots[i] = s->pages + i * slot_size(c, s->max_len);
-  for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p;
+  s->n_pages = ring_pages(c, s->max_len);
+  s->newest = -1;
+  for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p % s->n_pages;
   s->cache.slots = s->slots;
-  s->cache.page_size = slot_size(c, s->max_len) / n_pages;
+  s->cache.page_size = page_size(c);
   s->cache.page_ids = s->page_ids;
   s->cache.pages_per_seq = n_pages;
   return MOH_OK;
@@ -172,8 +191,10 @@ static const real *feed_chunk(moh__session *s, const int32_t *tokens,
   moh__tape_reset(&s->tape, false);
   const moh__tensor *logits = moh__arch_logits(s->model, &s->tape, &batch);
   moh__gate_record_add(&s->gates, s->tape.use, s->length);
-  memcpy(s->tokens + s->length, tokens, (size_t)n * sizeof(int32_t));
+  memmove(s->tokens + s->length, tokens, (size_t)n * sizeof(int32_t));
   s->length += n;
+  if ((s->length - 1) / MOH__PANEL > s->newest)
+    s->newest = (s->length - 1) / MOH__PANEL;
   return logits->v;
 }
 
@@ -206,12 +227,24 @@ int32_t moh__session_rewind(moh__session *s, const int32_t *tokens,
   int32_t same = 0;
   while (same < n - 1 && same < s->length && tokens[same] == s->tokens[same])
     same++;
-  s->length = same;
+  moh__session_truncate(s, same);
   return same;
 }
 
+/* Whether the ring still has all keys that a token at position n will see. */
+static bool has_window(const moh__session *s, int32_t n) {
+  int64_t first = moh__window_first(&s->model->config.window, n);
+  return first / MOH__PANEL > s->newest - s->n_pages;
+}
+
 void moh__session_truncate(moh__session *s, int32_t n) {
-  if (n >= 0 && n < s->length) s->length = n;
+  const real *logits;
+  if (n < 0 || n >= s->length) return;
+  s->length = n;
+  if (n > 0 && has_window(s, n)) return;
+  s->length = 0;
+  s->newest = -1;
+  if (n > 0) moh__session_feed(s, s->tokens, n, &logits, NULL);
 }
 
 const moh__head_use *moh__session_head_use(const moh__session *s) {

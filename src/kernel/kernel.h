@@ -105,7 +105,8 @@ typedef struct moh__keys {
 
 /*
  * Causal softmax attention of a list of queries of one sequence over the keys
- * that each may see: key j for a query at position pos[i] when j <= pos[i].
+ * that each may see: key j for a query at position pos[i] when first[i] <= j <=
+ * pos[i]. Pages before the first of these are not read.
  * The queries are those of one head, or of all heads that share these keys,
  * so that a tile of keys is read once for all of them. Never forms a T x T
  * matrix.
@@ -116,7 +117,8 @@ typedef struct moh__attention {
   int64_t d;          /* d_head */
   const real *q;      /* [entries][d] */
   const int32_t *pos; /* [entries], ascending along the list */
-  /* The list: query i is entry entries[i] of q, pos, o and lse; NULL: i. */
+  const int32_t *first; /* [entries], never falling along it; NULL: 0 */
+  /* The list: query i is entry entries[i] of q, pos, first, o and lse; NULL: i. */
   const int32_t *entries;
   moh__keys keys;
   real scale;
@@ -124,6 +126,10 @@ typedef struct moh__attention {
   real *o;           /* [entries][d] */
   real *lse;         /* [entries] log sum_j exp(S_ij) */
 } moh__attention;
+
+static inline int64_t moh__first_key(const moh__attention *a, int64_t entry) {
+  return a->first == NULL ? 0 : a->first[entry];
+}
 
 /*
  * Backward of the above for one head. With D_i = do_i . o_i:

@@ -89,8 +89,9 @@ static real score(const moh__attention *a, const real *q, int64_t j) {
 
 static real max_score(const moh__attention *a, int64_t i) {
   const real *q = a->q + i * a->d;
-  real max = score(a, q, 0);
-  for (int64_t j = 1; j <= a->pos[i]; j++) {
+  int64_t first = moh__first_key(a, i);
+  real max = score(a, q, first);
+  for (int64_t j = first + 1; j <= a->pos[i]; j++) {
     real s = score(a, q, j);
     if (!(s <= max)) max = s; /* NaN stays */
   }
@@ -106,7 +107,7 @@ static void reference_attention(const moh__attention *a, void *scratch) {
     real max = max_score(a, i);
     real sum = 0;
     for (int64_t c = 0; c < a->d; c++) o[c] = 0;
-    for (int64_t j = 0; j <= a->pos[i]; j++) {
+    for (int64_t j = moh__first_key(a, i); j <= a->pos[i]; j++) {
       real weight = moh__exp(score(a, q, j) - max);
       const real *v = value_at(a, j);
       sum += weight;
@@ -147,7 +148,8 @@ static void head_grad(const moh__attention_grad *b) {
   const moh__attention *a = &b->forward;
   for (int64_t i = 0; i < a->n; i++) {
     real row_d = plain_dot(b->d_o + i * a->d, a->o + i * a->d, a->d);
-    for (int64_t j = 0; j <= a->pos[i]; j++) pair_grad(b, i, j, row_d);
+    for (int64_t j = moh__first_key(a, i); j <= a->pos[i]; j++)
+      pair_grad(b, i, j, row_d);
   }
 }
 

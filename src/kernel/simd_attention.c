@@ -5,7 +5,8 @@
  *
  * A query's result does not depend on its neighbours in the list: keys are
  * taken in the same steps for all, a masked score has weight exactly 0, and
- * a step in which a query sees nothing leaves it as it was.
+ * a step in which a query sees nothing leaves it as it was. Steps before the
+ * first visible key are not made, pages before it within a step not read.
  */
 #include "kernel/simd_attention.h"
 
@@ -32,7 +33,8 @@ typedef struct step {
   const moh__attention *a;
   int64_t i0, rows;
   int64_t key0, n_keys;
-  bool first; /* nothing is in o yet */
+  int64_t skip; /* keys before the first page that is read */
+  bool first;   /* nothing is in o yet */
   float *s;   /* [BQ][BK] scores, then weights */
   void *scratch;
 } step;
@@ -45,7 +47,7 @@ INLINE int64_t entry_of(const moh__attention *a, int64_t i) {
 static void scores(const step *s) {
   const moh__attention *a = s->a;
   const int32_t *list = a->entries;
-  for (int64_t j = 0; j < s->n_keys; j += MOH__PANEL) {
+  for (int64_t j = s->skip; j < s->n_keys; j += MOH__PANEL) {
     int64_t n = at_most(s->n_keys - j, MOH__PANEL);
     moh__gemm g = {.m = s->rows,
                    .n = moh__round_up(n, 16),
@@ -65,7 +67,7 @@ static void scores(const step *s) {
 static void weighted_values(const step *s) {
   const moh__attention *a = s->a;
   const int32_t *list = a->entries;
-  for (int64_t j = 0; j < s->n_keys; j += MOH__PANEL) {
+  for (int64_t j = s->skip; j < s->n_keys; j += MOH__PANEL) {
     const float *page = page_at(&a->keys, s->key0 + j);
     moh__gemm g = {.m = s->rows,
                    .n = a->d,
@@ -77,9 +79,14 @@ static void weighted_values(const step *s) {
                    .c = list == NULL ? a->o + s->i0 * a->d : a->o,
                    .c_rows = list == NULL ? NULL : list + s->i0,
                    .ldc = a->d,
-                   .accumulate = !s->first || j > 0};
+                   .accumulate = !s->first || j > s->skip};
     SIMD(gemm)(&g, gemm_scratch(s->scratch));
   }
+}
+
+/* Scores of keys [0, n) become too low for any weight. */
+INLINE void hide(float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = -1e30f;
 }
 
 INLINE void scale_row(float *x, float by, int64_t n) {
@@ -93,11 +100,13 @@ static void softmax_step(const step *s, int64_t r, float *max, float *sum) {
   int64_t e = entry_of(a, s->i0 + r);
   float *x = s->s + r * BK;
   int64_t visible = at_most(a->pos[e] + 1 - s->key0, s->n_keys);
+  int64_t hidden = moh__first_key(a, e) - s->key0;
   int64_t width = moh__round_up(s->n_keys, VL);
-  if (visible <= 0) {
+  if (visible <= 0 || hidden >= visible) {
     memset(x, 0, (size_t)width * sizeof(float));
     return;
   }
+  hide(x, hidden);
   float m = max_row(x, visible) * a->scale;
   if (*max > m) m = *max;
   float step_sum = exp_row(x, a->scale, m, visible, width);
@@ -131,18 +140,23 @@ static void run_block(const moh__attention *a, int64_t i0, int64_t rows,
   float max[BQ];
   float sum[BQ];
   int64_t last = a->pos[entry_of(a, i0 + rows - 1)];
-  int64_t n_steps = last / BK + 1;
+  int64_t first_page =
+      moh__first_key(a, entry_of(a, i0)) / MOH__PANEL * MOH__PANEL;
+  int64_t first_step = first_page / BK;
+  int64_t n_steps = last / BK + 1 - first_step;
   for (int64_t r = 0; r < rows; r++) {
     max[r] = -__builtin_inff();
     sum[r] = 0;
   }
   for (int64_t i = 0; i < n_steps; i++) {
-    int64_t key0 = (a->newest_first ? n_steps - 1 - i : i) * BK;
+    int64_t n = first_step + (a->newest_first ? n_steps - 1 - i : i);
+    int64_t key0 = n * BK;
     step s = {.a = a,
               .i0 = i0,
               .rows = rows,
               .key0 = key0,
               .n_keys = at_most(last + 1 - key0, BK),
+              .skip = key0 < first_page ? first_page - key0 : 0,
               .first = i == 0,
               .s = scratch,
               .scratch = scratch};

@@ -43,8 +43,10 @@ static void row_weights(const moh__attention_grad *b, int64_t i,
                         const page_work *w, float *p, float *ds) {
   const moh__attention *a = &b->forward;
   int64_t visible = at_most(a->pos[i] + 1 - w->key0, w->n_keys);
+  int64_t hidden = moh__first_key(a, i) - w->key0;
   int64_t width = moh__round_up(w->n_keys, 16);
   exp_row(p, a->scale, a->lse[i], visible < 0 ? 0 : visible, width);
+  for (int64_t j = 0; j < at_most(hidden, visible); j++) p[j] = 0;
   vf total = {0};
   const float *d_o = b->d_o + i * a->d;
   const float *o = a->o + i * a->d;
@@ -113,15 +115,31 @@ static int64_t first_query(const moh__attention *a, int64_t key0) {
   return low;
 }
 
+/* Behind the last query that sees a key before `key`. */
+static int64_t end_of_queries(const moh__attention *a, int64_t key) {
+  int64_t low = 0;
+  int64_t high = a->n;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (moh__first_key(a, middle) < key)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
 /* Queries that do not see the whole page come in smaller blocks, which are
- * spared the keys that none of them sees. */
+ * spared the keys behind it that none of them sees. The last of all is the
+ * last whose window holds one of the keys. */
 static void backward_head(const moh__attention_grad *b, const page_work *w) {
   const moh__attention *a = &b->forward;
   int64_t rows = 0;
-  for (int64_t i = first_query(a, w->key0); i < a->n; i += rows) {
+  int64_t end = end_of_queries(a, w->key0 + w->n_keys);
+  for (int64_t i = first_query(a, w->key0); i < end; i += rows) {
     bool whole = a->pos[i] + 1 >= w->key0 + w->n_keys;
     page_work part = *w;
-    rows = at_most(a->n - i, whole ? BQ : BQ_EDGE);
+    rows = at_most(end - i, whole ? BQ : BQ_EDGE);
     part.n_keys = at_most(w->n_keys, a->pos[i + rows - 1] + 1 - w->key0);
     backward_block(b, i, rows, &part);
   }

@@ -92,6 +92,7 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
+  MOH_TRY(check_choice("window", c->window.kind, MOH__WINDOW_LENGTH, err));
   MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_STATIC, err));
   MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
@@ -127,6 +128,25 @@ static moh_status check_attention(const moh__config *c, moh_error *err) {
                      ", times num_attention_heads it must stay below 2^31",
                      c->max_seq_len);
   return MOH_OK;
+}
+
+static const moh__int_field window_fields[] = {
+    {"size", FIELD(window.size), 1, 1 << 20},
+    {"min", FIELD(window.min), 1, 1 << 20},
+    {"max", FIELD(window.max), 1, 1 << 20},
+};
+
+static moh_status check_window(const moh__config *c, moh_error *err) {
+  if (c->window.kind == MOH__WINDOW_NONE) return MOH_OK;
+  if (c->window.kind == MOH__WINDOW_SLIDING)
+    return check_int(c, &window_fields[0], err);
+  MOH_TRY(check_int(c, &window_fields[1], err));
+  MOH_TRY(check_int(c, &window_fields[2], err));
+  if (c->window.min <= c->window.max) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "the window's min is %" PRId64
+                   ", it must not be above its max, %" PRId64,
+                   c->window.min, c->window.max);
 }
 
 static moh_status check_position(const moh__config *c, moh_error *err) {
@@ -184,6 +204,7 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
   MOH_TRY(check_reals(config, err));
   MOH_TRY(check_attention(config, err));
   MOH_TRY(check_position(config, err));
+  MOH_TRY(check_window(config, err));
   return check_heads(config, err);
 }
 
@@ -237,6 +258,41 @@ static bool read_moh(const char *text, int64_t *n_shared, int64_t *k) {
 
 static bool read_static(const char *text, int64_t *n_static) {
   return read_count(&text, n_static) && *text == '\0';
+}
+
+/* "MIN-MAX" and nothing behind it. */
+static bool read_range(const char *text, int64_t *min, int64_t *max) {
+  if (!read_count(&text, min) || *text++ != '-') return false;
+  return read_count(&text, max) && *text == '\0';
+}
+
+moh_status moh__config_set_window(moh__config *config, const char *text,
+                                  moh_error *err) {
+  moh__window w = {.kind = MOH__WINDOW_NONE};
+  if (strncmp(text, "length:", 7) == 0 &&
+      read_range(text + 7, &w.min, &w.max))
+    w.kind = MOH__WINDOW_LENGTH;
+  else if (read_static(text, &w.size))
+    w.kind = MOH__WINDOW_SLIDING;
+  else if (strcmp(text, "none") != 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "'%.60s' is no window: write none, N (the last N keys) "
+                     "or length:MIN-MAX (half of the sequence so far, within "
+                     "these)",
+                     text);
+  config->window = w;
+  return MOH_OK;
+}
+
+void moh__config_window_text(const moh__config *config, char *text,
+                             size_t size) {
+  const moh__window *w = &config->window;
+  if (w->kind == MOH__WINDOW_SLIDING)
+    snprintf(text, size, "%" PRId64, w->size);
+  else if (w->kind == MOH__WINDOW_LENGTH)
+    snprintf(text, size, "length:%" PRId64 "-%" PRId64, w->min, w->max);
+  else
+    snprintf(text, size, "none");
 }
 
 moh_status moh__config_set_heads(moh__config *config, const char *text,

@@ -56,6 +56,7 @@ typedef struct moh__config {
   moh__position_kind position;
   double rope_theta;
   int64_t cope_positions;
+  moh__window window; /* keys that a query sees */
   bool tied;              /* output matrix is the embedding */
   bool output_projection; /* W_O */
   moh__head_strategy heads;
@@ -102,6 +103,14 @@ void moh__config_heads_text(const moh__config *config, char *text,
                             size_t size);
 /* That, and " by KV group" where the router chooses groups: for people. */
 void moh__config_heads_label(const moh__config *config, char *text,
+                             size_t size);
+
+/* "none"; "N", a sliding window of N keys; "length:MIN-MAX", half of the
+ * sequence so far, within these. */
+moh_status moh__config_set_window(moh__config *config, const char *text,
+                                  moh_error *err);
+/* The same spelling back. */
+void moh__config_window_text(const moh__config *config, char *text,
                              size_t size);
 
 /* "head", "group", NULL: the names of moh__route_by. */

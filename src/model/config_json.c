@@ -8,6 +8,8 @@
  *     "pre_norm": true, "final_norm": true, "ffn": "swiglu" | "relu",
  *     "position": "rope" | "learned" | "cope" | "none",
  *     "cope_positions": 64,                       with cope only
+ *     "window": {"kind": "sliding", "size": 128}
+ *             | {"kind": "length", "min": 64, "max": 512},   where there is one
  *     "output_projection": true,
  *     "heads": {"strategy": "all"}
  *            | {"strategy": "static", "n_static": 6}
@@ -29,6 +31,8 @@ static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
+static const char *const window_names[] = {"none", "sliding", "length",
+                                           NULL};
 static const char *const strategy_names[] = {"all", "moh", "static", NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
@@ -40,7 +44,7 @@ static bool is_llama(const moh__config *c) {
   return c->architecture == MOH__TRANSFORMER && c->norm == MOH__NORM_RMS &&
          c->pre_norm && c->final_norm && c->ffn == MOH__FFN_SWIGLU &&
          c->position == MOH__POSITION_ROPE && c->output_projection &&
-         c->heads == MOH__HEADS_ALL;
+         c->heads == MOH__HEADS_ALL && c->window.kind == MOH__WINDOW_NONE;
 }
 
 /* ---- writing: 0 is success, as in jansson ---- */
@@ -84,6 +88,18 @@ static json_t *heads_to_json(const moh__config *c) {
   return NULL;
 }
 
+static json_t *window_to_json(const moh__window *w) {
+  json_t *window = json_object();
+  int failed = put_text(window, "kind", window_names[w->kind]);
+  if (w->kind == MOH__WINDOW_SLIDING)
+    failed |= put_int(window, "size", w->size);
+  else
+    failed |= put_int(window, "min", w->min) | put_int(window, "max", w->max);
+  if (failed == 0) return window;
+  json_decref(window);
+  return NULL;
+}
+
 static json_t *moh_to_json(const moh__config *c) {
   json_t *moh = json_object();
   int failed =
@@ -95,6 +111,8 @@ static json_t *moh_to_json(const moh__config *c) {
       put_text(moh, "position", position_names[c->position]);
   if (c->position == MOH__POSITION_COPE)
     failed |= put_int(moh, "cope_positions", c->cope_positions);
+  if (c->window.kind != MOH__WINDOW_NONE)
+    failed |= json_object_set_new(moh, "window", window_to_json(&c->window));
   failed |= put_bool(moh, "output_projection", c->output_projection) |
             json_object_set_new(moh, "heads", heads_to_json(c));
   if (failed == 0) return moh;
@@ -224,6 +242,23 @@ static moh_status read_heads(moh__config *c, json_t *heads,
   return get_int(heads, "n_static", &c->n_static, err);
 }
 
+static moh_status read_window(moh__config *c, json_t *window,
+                              moh_error *err) {
+  static const char *const sliding[] = {"kind", "size", NULL};
+  static const char *const length[] = {"kind", "min", "max", NULL};
+  int kind;
+  MOH_TRY(get_choice(window, "kind", window_names, &kind, err));
+  c->window.kind = (moh__window_kind)kind;
+  if (kind == MOH__WINDOW_SLIDING) {
+    MOH_TRY(refuse_unknown(window, "window", sliding, err));
+    return get_int(window, "size", &c->window.size, err);
+  }
+  MOH_TRY(refuse_unknown(window, "window", length, err));
+  if (kind == MOH__WINDOW_NONE) return MOH_OK;
+  MOH_TRY(get_int(window, "min", &c->window.min, err));
+  return get_int(window, "max", &c->window.max, err);
+}
+
 static moh_status read_choices(moh__config *c, const json_t *moh,
                                moh_error *err) {
   int architecture, norm, ffn, position;
@@ -249,8 +284,9 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "output_projection",
                                       "heads",
                                       "cope_positions",
+                                      "window",
                                       NULL};
-  json_t *heads = NULL;
+  json_t *heads = NULL, *window = NULL;
   MOH_TRY(refuse_unknown(moh, "moh", known, err));
   MOH_TRY(read_choices(c, moh, err));
   MOH_TRY(moh__json_get_bool(moh, "pre_norm", &c->pre_norm, err));
@@ -264,6 +300,10 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
         err, MOH_ERR_FORMAT,
         "the field \"cope_positions\" needs \"position\" to be "
         "\"cope\"");
+  if (json_object_get(moh, "window") != NULL) {
+    MOH_TRY(get_object(moh, "window", &window, err));
+    MOH_TRY(read_window(c, window, err));
+  }
   MOH_TRY(get_object(moh, "heads", &heads, err));
   return read_heads(c, heads, err);
 }

@@ -17,6 +17,7 @@ static moh__attention attention_over(const moh__attention_node *node,
   moh__attention task = {.d = node->args.d_head,
                          .q = node->q->v,
                          .pos = node->pos,
+                         .first = node->first,
                          .keys = moh__key_pages_of(&node->pages, s, g),
                          .scale = node->scale,
                          .o = node->o->v,
@@ -30,6 +31,7 @@ static void set_range(moh__attention *task, moh__entry_range range) {
   task->q += range.first * task->d;
   task->o += range.first * task->d;
   task->pos += range.first;
+  if (task->first != NULL) task->first += range.first;
   task->lse += range.first;
 }
 
@@ -120,7 +122,9 @@ static int64_t work_of(const moh__attention_args *args) {
   for (int32_t s = 0; s < batch->n_seq; s++) {
     int32_t end = batch->seq_start[s + 1];
     int32_t rows = end - batch->seq_start[s];
-    if (rows > 0) pairs += (int64_t)rows * (batch->positions[end - 1] + 1);
+    if (rows > 0)
+      pairs += rows * moh__window_most(&args->window,
+                                       batch->positions[end - 1] + 1);
   }
   return 2 * pairs * args->n_heads * args->d_head;
 }

@@ -1,6 +1,7 @@
 /*
  * Attention with contextual positions (CoPE, arXiv 2405.18719), exact, one
- * query at a time. For query i and keys j <= i, with a_j = scale q . k_j:
+ * query at a time. For query i and keys j <= i in its window (those before it
+ * open no gate), with a_j = scale q . k_j:
  *   G_j = sigmoid(a_j),  p_j = min(sum_{m=j..i} G_m, N - 1),
  *   z_n = q . e_n,  f = floor(p_j),  w = p_j - f,
  *   c_j = (1 - w) z_f + w z_{f+1},  P = softmax(a + c),  o = sum_j P_j v_j.
@@ -17,7 +18,8 @@
 
 /* One query's quantities over its keys, in scratch. */
 typedef struct query {
-  int64_t n; /* keys it sees: its position + 1 */
+  int64_t first; /* key that it sees */
+  int64_t n;     /* behind the last one: its position + 1 */
   int64_t d;
   const real *q;
   const real *table; /* [n_positions][d] of its head */
@@ -51,8 +53,13 @@ static int64_t page_keys(const query *s, int64_t key0) {
   return s->n - key0 < MOH__PANEL ? s->n - key0 : MOH__PANEL;
 }
 
+/* The first key of the page in which the first visible key is. */
+static int64_t first_page(const query *s) {
+  return s->first / MOH__PANEL * MOH__PANEL;
+}
+
 static void score_keys(const query *s) {
-  for (int64_t j = 0; j < s->n; j += MOH__PANEL) {
+  for (int64_t j = first_page(s); j < s->n; j += MOH__PANEL) {
     const real *page = page_of(s, j);
     int64_t n = page_keys(s, j);
     real *a = s->a + j;
@@ -68,7 +75,7 @@ static void score_keys(const query *s) {
 static void place_keys(const query *s) {
   real position = 0;
   real limit = (real)(s->n_positions - 1);
-  for (int64_t j = s->n - 1; j >= 0; j--) {
+  for (int64_t j = s->n - 1; j >= s->first; j--) {
     s->gate[j] = 1 / (1 + moh__exp(-s->a[j]));
     position += s->gate[j];
     s->p[j] = position < limit ? position : limit;
@@ -97,25 +104,27 @@ static void weigh_keys(const query *s) {
   score_keys(s);
   place_keys(s);
   real max = 0;
-  for (int64_t j = 0; j < s->n; j++) {
+  for (int64_t j = s->first; j < s->n; j++) {
     between b = place_of(s, j);
     s->weight[j] =
         s->a[j] + (1 - b.share) * s->z[b.low] + b.share * s->z[b.high];
-    if (j == 0 || s->weight[j] > max) max = s->weight[j];
+    if (j == s->first || s->weight[j] > max) max = s->weight[j];
   }
   real sum = 0;
-  for (int64_t j = 0; j < s->n; j++) {
+  for (int64_t j = s->first; j < s->n; j++) {
     s->weight[j] = moh__exp(s->weight[j] - max);
     sum += s->weight[j];
   }
-  for (int64_t j = 0; j < s->n; j++) s->weight[j] /= sum;
+  for (int64_t j = s->first; j < s->n; j++) s->weight[j] /= sum;
 }
 
 /* Arrays for n keys, one behind the other in scratch. */
 static query query_of(const moh__attention_node *node, int32_t seq, int32_t h,
                       int32_t entry, void *scratch) {
   int32_t group = node->args.n_heads / node->args.n_kv_heads;
-  query s = {.n = node->pos[entry] + 1, .d = node->args.d_head};
+  query s = {.first = node->first == NULL ? 0 : node->first[entry],
+             .n = node->pos[entry] + 1,
+             .d = node->args.d_head};
   s.q = node->q->v + entry * s.d;
   s.n_positions = node->table->shape[1];
   s.table = node->table->data + h * s.n_positions * s.d;
@@ -138,7 +147,7 @@ static void forward_head(const moh__attention_node *node, int32_t seq,
     weigh_keys(&s);
     real *o = node->o->v + e * s.d;
     memset(o, 0, (size_t)s.d * sizeof(real));
-    for (int64_t j = 0; j < s.n; j++) {
+    for (int64_t j = s.first; j < s.n; j++) {
       const real *v = value_of(&s, j);
       for (int64_t c = 0; c < s.d; c++) o[c] += s.weight[j] * v[c];
     }
@@ -156,7 +165,7 @@ static void forward_task(void *context, int64_t task, void *scratch) {
 static void score_grads(const query *s, const real *d_o, real row_d) {
   memset(s->dz, 0, (size_t)s->n_positions * sizeof(real));
   real d_gate = 0; /* running sum of dp over keys up to this one */
-  for (int64_t j = 0; j < s->n; j++) {
+  for (int64_t j = s->first; j < s->n; j++) {
     real dp_weight = dot(d_o, value_of(s, j), s->d);
     real ds = s->weight[j] * (dp_weight - row_d);
     between b = place_of(s, j);
@@ -168,7 +177,8 @@ static void score_grads(const query *s, const real *d_o, real row_d) {
 }
 
 static void query_grad(const query *s, real *dq) {
-  for (int64_t j = 0; j < s->n; j += MOH__PANEL) {
+  for (int64_t j = first_page(s); j < s->first; j++) s->a[j] = 0;
+  for (int64_t j = first_page(s); j < s->n; j += MOH__PANEL) {
     const real *page = page_of(s, j);
     for (int64_t c = 0; c < s->d; c++)
       dq[c] +=
@@ -185,11 +195,11 @@ static void backward_query(const moh__attention_node *node, const query *s,
   int64_t ld = node->k->cols;
   const real *d_o = node->o->g + entry * d;
   weigh_keys(s);
-  for (int64_t j = 0; j < s->n; j++)
+  for (int64_t j = s->first; j < s->n; j++)
     for (int64_t c = 0; c < d; c++) dv[j * ld + c] += s->weight[j] * d_o[c];
   score_grads(s, d_o, dot(d_o, node->o->v + entry * d, d));
   query_grad(s, node->q->g + entry * d);
-  for (int64_t j = 0; j < s->n; j++)
+  for (int64_t j = s->first; j < s->n; j++)
     for (int64_t c = 0; c < d; c++)
       dk[j * ld + c] += s->scale * s->a[j] * s->q[c];
   for (int64_t n = 0; n < s->n_positions; n++)

@@ -123,6 +123,14 @@ static void fill_positions(moh__attention_node *node) {
   }
 }
 
+static void fill_first(moh__attention_node *node) {
+  const moh__window *window = &node->args.window;
+  int32_t n = moh__plan_entries(node->args.plan);
+  if (node->first == NULL) return;
+  for (int32_t e = 0; e < n; e++)
+    node->first[e] = (int32_t)moh__window_first(window, node->pos[e]);
+}
+
 bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
                           const moh__attention_args *args, moh__tensor *q,
                           moh__tensor *k, moh__tensor *v,
@@ -133,6 +141,8 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
   node->v = v;
   node->o = moh__tape_tensor(tape, q->rows, args->d_head);
   node->pos = moh__tape_ints(tape, q->rows);
+  if (args->window.kind != MOH__WINDOW_NONE)
+    node->first = moh__tape_ints(tape, q->rows);
   node->lse = moh__tape_reals(tape, q->rows);
   node->scale = 1 / moh__sqrt((real)args->d_head);
   if (args->n_heads > args->n_kv_heads)
@@ -141,6 +151,7 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
   moh__attention_node *saved = moh__tape_push(tape, sizeof(*saved), backward);
   if (moh__tape_counting(tape)) return false;
   fill_positions(node);
+  fill_first(node);
   if (node->merged != NULL)
     moh__tasks_run(tape->pool, args->n_kv_heads, q->rows, merge_group, node);
   if (saved != NULL) {

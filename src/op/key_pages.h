@@ -33,7 +33,8 @@ typedef struct moh__attention_node {
   moh__attention_args args;
   moh__tensor *q, *k, *v, *o;
   moh__key_pages pages;
-  int32_t *pos; /* [entries] position of each query */
+  int32_t *pos;   /* [entries] position of each query */
+  int32_t *first; /* [entries] first key that it sees; NULL: 0 */
   /* Entries of each KV head's query heads by token, where they are more than
    * one: those of group g at plan->start[its first head]. */
   int32_t *merged;

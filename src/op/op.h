@@ -8,6 +8,7 @@
 #include "op/batch.h"
 #include "op/param.h"
 #include "op/tape.h"
+#include "op/window.h"
 #include "route/head_router.h"
 #include "route/plan.h"
 
@@ -96,6 +97,7 @@ typedef struct moh__attention_args {
   int32_t slot; /* which state slot of batch->cache */
   int32_t n_heads, n_kv_heads;
   int64_t d_head;
+  moh__window window; /* which keys a query sees */
 } moh__attention_args;
 
 /* Row numbers of all entries, also where the plan stores none: [entries].
@@ -103,8 +105,9 @@ typedef struct moh__attention_args {
 const int32_t *moh__plan_entry_rows(moh__tape *tape, const moh__plan *plan);
 
 /*
- * Causal softmax attention of every entry's query over all keys of its
- * sequence up to its own position, scaled by 1 / sqrt(d_head). Query head h
+ * Causal softmax attention of every entry's query over the keys of its
+ * sequence up to its own position, those in its window, scaled by 1 /
+ * sqrt(d_head). Query head h
  * uses KV head h / (n_heads / n_kv_heads). q (entries, d_head); k, v (n,
  * n_kv_heads d_head), which are appended to the cache, or to pages of the
  * step when there is none. -> (entries, d_head).
@@ -116,7 +119,7 @@ moh__tensor *moh__op_attention(moh__tape *tape, moh__tensor *q,
 /*
  * The same with contextual positions (CoPE, arXiv 2405.18719): for query i,
  *   a_ij = q_i . k_j / sqrt(d), G_ij = sigmoid(a_ij), j <= i,
- *   p_ij = min(sum_{m=j..i} G_im, n_positions - 1),
+ *   p_ij = min(sum_{m=j..i} G_im, n_positions - 1),   keys in the window,
  *   c_ij = q_i . e[p_ij], linear between whole positions,
  *   P = softmax_j(a_ij + c_ij).
  * table (n_heads, n_positions, d_head).
