@@ -81,7 +81,9 @@ static double cache_bytes(const moh__contender *c) {
 
 double moh__contender_bytes_read(const moh__contender *c) {
   if (c->work != MOH__BENCH_DECODING) return 0;
-  double bytes = c->context * c->kv_share * cache_bytes(c);
+  double seen =
+      (double)moh__window_size(&c->config.window, (int64_t)c->context - 1);
+  double bytes = seen * c->kv_share * cache_bytes(c);
   for (int i = 0; i < c->model->n_params; i++)
     bytes += param_bytes(c, &c->model->params[i]);
   return bytes;

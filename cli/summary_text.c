@@ -110,9 +110,12 @@ static void print_window(const moh__box *box, const moh__config *c) {
     moh__box_field(box, "window",
                    "half of the tokens so far, %" PRId64 " to %" PRId64,
                    w->min, w->max);
+  if (w->kind == MOH__WINDOW_NONE)
+    moh__box_field(box, "window", "all earlier tokens");
 }
 
-static void print_attention(const moh__box *box, const moh__summary *s) {
+static void print_attention(const moh__box *box, const moh__model *model,
+                            const moh__summary *s) {
   if (s->n_kv_heads == s->n_heads)
     moh__box_field(box, "attention", "MHA, %" PRId64 " heads", s->n_heads);
   else
@@ -123,7 +126,7 @@ static void print_attention(const moh__box *box, const moh__summary *s) {
         attention_name(s), s->n_heads, s->n_kv_heads,
         100.0 - 100.0 * (double)s->n_kv_heads / (double)s->n_heads);
   if (!s->projection) moh__box_field(box, "", "no output projection");
-  moh__box_field(box, "window", "all earlier tokens");
+  print_window(box, &model->config);
 }
 
 static void print_heads(const moh__box *box, const moh__model *model,
@@ -195,8 +198,7 @@ void moh__summary_print(const moh__box *box, const moh__model *model,
   moh__box_section(box, "choices");
   print_norms(box, model, s);
   print_positions(box, model, s);
-  print_window(box, &model->config);
-  print_attention(box, s);
+  print_attention(box, model, s);
   print_heads(box, model, s);
   moh__box_field(box, "family", "%s%s", family(model, s), difference(s));
   moh__box_section(box, "layers");
@@ -220,13 +222,11 @@ static json_t *counts_json(const moh__summary *s) {
 json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
   return json_pack(
       "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-      "config",
-      moh__config_to_json(&model->config), "norm", norm_name(s),
-      "feed_forward", ffn_name(s), "position", position_name(s),
-      "attention", attention_name(s), "layers", (json_int_t)s->n_layers,
-      "heads", (json_int_t)s->n_heads, "kv_heads",
-      (json_int_t)s->n_kv_heads, "active_heads", (json_int_t)s->active,
-      "shared_heads", (json_int_t)s->n_shared * s->heads_each,
-      "heads_each", (json_int_t)s->heads_each, "parameters",
-      counts_json(s));
+      "config", moh__config_to_json(&model->config), "norm", norm_name(s),
+      "feed_forward", ffn_name(s), "position", position_name(s), "attention",
+      attention_name(s), "layers", (json_int_t)s->n_layers, "heads",
+      (json_int_t)s->n_heads, "kv_heads", (json_int_t)s->n_kv_heads,
+      "active_heads", (json_int_t)s->active, "shared_heads",
+      (json_int_t)s->n_shared * s->heads_each, "heads_each",
+      (json_int_t)s->heads_each, "parameters", counts_json(s));
 }

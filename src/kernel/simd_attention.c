@@ -35,7 +35,7 @@ typedef struct step {
   int64_t key0, n_keys;
   int64_t skip; /* keys before the first page that is read */
   bool first;   /* nothing is in o yet */
-  float *s;   /* [BQ][BK] scores, then weights */
+  float *s;     /* [BQ][BK] scores, then weights */
   void *scratch;
 } step;
 

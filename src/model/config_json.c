@@ -31,8 +31,7 @@ static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
-static const char *const window_names[] = {"none", "sliding", "length",
-                                           NULL};
+static const char *const window_names[] = {"none", "sliding", "length", NULL};
 static const char *const strategy_names[] = {"all", "moh", "static", NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
@@ -122,8 +121,8 @@ static json_t *moh_to_json(const moh__config *c) {
 
 static int put_type(json_t *root, bool llama) {
   json_t *classes = json_array();
-  return json_array_append_new(
-             classes, json_string(llama ? llama_class : moh_class)) |
+  return json_array_append_new(classes,
+                               json_string(llama ? llama_class : moh_class)) |
          json_object_set_new(root, "architectures", classes) |
          put_text(root, "model_type", llama ? "llama" : "moh");
 }
@@ -148,8 +147,7 @@ json_t *moh__config_to_json(const moh__config *config) {
   json_t *root = json_object();
   bool llama = is_llama(config);
   int failed = put_type(root, llama) | put_common(root, config);
-  if (!llama)
-    failed |= json_object_set_new(root, "moh", moh_to_json(config));
+  if (!llama) failed |= json_object_set_new(root, "moh", moh_to_json(config));
   if (failed == 0) return root;
   json_decref(root);
   return NULL;
@@ -195,20 +193,19 @@ static moh_status refuse_unknown(json_t *object, const char *where,
     int i = 0;
     while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
     if (names[i] == NULL)
-      return moh__fail(
-          err, MOH_ERR_FORMAT,
-          "the field \"%.60s\" in \"%s\" is not known here: the "
-          "file may need a newer version",
-          key, where);
+      return moh__fail(err, MOH_ERR_FORMAT,
+                       "the field \"%.60s\" in \"%s\" is not known here: the "
+                       "file may need a newer version",
+                       key, where);
   }
   return MOH_OK;
 }
 
-static moh_status read_router(moh__config *c, json_t *heads,
-                              moh_error *err) {
+static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
   static const char *const known[] = {
-      "strategy", "n_shared", "k", "gate_scale", "balance_weight",
-      "z_weight", "router_init_std", "route_by", NULL};
+      "strategy",        "n_shared",       "k",
+      "gate_scale",      "balance_weight", "z_weight",
+      "router_init_std", "route_by",       NULL};
   int scale;
   int route_by = MOH__ROUTE_BY_HEAD;
   MOH_TRY(refuse_unknown(heads, "heads", known, err));
@@ -218,8 +215,8 @@ static moh_status read_router(moh__config *c, json_t *heads,
   MOH_TRY(
       moh__json_get_real(heads, "balance_weight", &c->balance_weight, err));
   MOH_TRY(moh__json_get_real(heads, "z_weight", &c->z_weight, err));
-  MOH_TRY(moh__json_get_real(heads, "router_init_std", &c->router_init_std,
-                             err));
+  MOH_TRY(
+      moh__json_get_real(heads, "router_init_std", &c->router_init_std, err));
   if (json_object_get(heads, "route_by") != NULL)
     MOH_TRY(
         get_choice(heads, "route_by", moh__route_by_names, &route_by, err));
@@ -228,8 +225,7 @@ static moh_status read_router(moh__config *c, json_t *heads,
   return MOH_OK;
 }
 
-static moh_status read_heads(moh__config *c, json_t *heads,
-                             moh_error *err) {
+static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
   static const char *const known_all[] = {"strategy", NULL};
   static const char *const known_static[] = {"strategy", "n_static", NULL};
   int strategy;
@@ -291,15 +287,14 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
   MOH_TRY(read_choices(c, moh, err));
   MOH_TRY(moh__json_get_bool(moh, "pre_norm", &c->pre_norm, err));
   MOH_TRY(moh__json_get_bool(moh, "final_norm", &c->final_norm, err));
-  MOH_TRY(moh__json_get_bool(moh, "output_projection",
-                             &c->output_projection, err));
+  MOH_TRY(moh__json_get_bool(moh, "output_projection", &c->output_projection,
+                             err));
   if (c->position == MOH__POSITION_COPE)
     MOH_TRY(get_int(moh, "cope_positions", &c->cope_positions, err));
   else if (json_object_get(moh, "cope_positions") != NULL)
-    return moh__fail(
-        err, MOH_ERR_FORMAT,
-        "the field \"cope_positions\" needs \"position\" to be "
-        "\"cope\"");
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the field \"cope_positions\" needs \"position\" to be "
+                     "\"cope\"");
   if (json_object_get(moh, "window") != NULL) {
     MOH_TRY(get_object(moh, "window", &window, err));
     MOH_TRY(read_window(c, window, err));
@@ -326,8 +321,7 @@ static moh_status refuse_options(const json_t *root, moh_error *err) {
 }
 
 /* model_type, and architectures in accord with it. */
-static moh_status read_type(const json_t *root, bool *llama,
-                            moh_error *err) {
+static moh_status read_type(const json_t *root, bool *llama, moh_error *err) {
   static const char *const types[] = {"llama", "moh", NULL};
   int type;
   MOH_TRY(get_choice(root, "model_type", types, &type, err));
@@ -359,11 +353,10 @@ static moh_status read_dependent(moh__config *c, const json_t *root,
   int act;
   MOH_TRY(get_choice(root, "hidden_act", act_names, &act, err));
   if (act != (int)c->ffn)
-    return moh__fail(
-        err, MOH_ERR_FORMAT,
-        "the field \"hidden_act\" is \"%s\", but \"%s\" is what "
-        "goes with \"%s\"",
-        act_names[act], act_names[c->ffn], ffn_names[c->ffn]);
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the field \"hidden_act\" is \"%s\", but \"%s\" is what "
+                     "goes with \"%s\"",
+                     act_names[act], act_names[c->ffn], ffn_names[c->ffn]);
   if (c->position != MOH__POSITION_ROPE) return MOH_OK;
   return moh__json_get_real(root, "rope_theta", &c->rope_theta, err);
 }

@@ -269,6 +269,8 @@ class Inspect(Case):
                 ("original", start + "all --position learned --norm layer "
                  "--ffn relu --norm-placement post"),
                 ("cope", start + "all --position cope --tied"),
+                ("mistral", start + "all --kv-heads 4 --window 32"),
+                ("adaptive", start + "moh:2+4 --window length:16-64"),
                 ("plain", start + "all --position none --ffn relu "
                  "--final-norm off --output-projection off"),
                 ("dense", start + "all --kv-heads 4 --position learned "
@@ -279,6 +281,14 @@ class Inspect(Case):
             # Bytes of working memory may change; what the model is may not.
             self.assert_text(f"inspect-{name}.txt",
                              out[:out.index("+- memory")])
+
+    def test_bad_windows(self):
+        for window in ["0", "-1", "x", "3x", "length:", "length:3",
+                       "length:5-4", "length:0-4", "", "entropy:1-2"]:
+            code, out, err = self.run_in("inspect", "--preset", "seed",
+                                         f"--window={window}")
+            self.assertEqual((code, out), (2, ""), window)
+            self.assertRegex(err, "window|size is 0|min is 0")
 
     def test_locale(self):
         _, out, _ = self.run_in("inspect", "--preset", "seed",

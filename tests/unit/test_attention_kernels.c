@@ -2,7 +2,8 @@
  * Tiled attention of every instruction set against the reference: all head
  * widths and numbers of queries around the borders of tiles and pages,
  * lists of queries with gaps, pages in any order. Behind the last key of a
- * page stand NaNs, which must never be read.
+ * page stand NaNs, which must never be read; so do before the first page of a
+ * window.
  */
 #include <string.h>
 
@@ -14,7 +15,8 @@ static unsigned char scratch[MOH__SCRATCH_BYTES] __attribute__((aligned(64)));
  * and by the reference. */
 typedef struct subject {
   int64_t n, n_keys, d;
-  int32_t *pos, *page_ids;
+  int64_t window; /* keys that a query sees; 0: all */
+  int32_t *pos, *first, *page_ids;
   real *pages, *q, *d_o;
   real *o[2], *lse[2], *dq[2], *dk[2], *dv[2];
 } subject;
@@ -22,9 +24,12 @@ typedef struct subject {
 /* n queries spread over the last positions; every gap is 0 to 2 tokens. */
 static int64_t make_positions(subject *s, moh__rng *rng, int64_t first) {
   s->pos = malloc((size_t)s->n * sizeof(int32_t));
+  s->first = calloc((size_t)s->n, sizeof(int32_t));
   int64_t at = first;
   for (int64_t i = 0; i < s->n; i++) {
     s->pos[i] = (int32_t)at;
+    if (s->window > 0 && at + 1 > s->window)
+      s->first[i] = (int32_t)(at + 1 - s->window);
     at += 1 + (int64_t)moh__rng_below(rng, 3);
   }
   return s->pos[s->n - 1] + 1;
@@ -42,7 +47,8 @@ static void make_pages(subject *s, moh__rng *rng) {
   for (int64_t p = 0; p < n_pages; p++)
     s->page_ids[p] = (int32_t)(2 * (n_pages - 1 - p));
   real *kv = malloc(2 * (size_t)s->d * sizeof(real));
-  for (int64_t j = 0; j < s->n_keys; j++) {
+  int64_t seen = s->first[0] / MOH__PANEL * MOH__PANEL;
+  for (int64_t j = seen; j < s->n_keys; j++) {
     for (int64_t c = 0; c < 2 * s->d; c++) kv[c] = (real)moh__rng_normal(rng);
     moh__page_write(s->pages + s->page_ids[j / MOH__PANEL] * stride, s->d,
                     j % MOH__PANEL, 1, kv, kv + s->d, s->d);
@@ -50,9 +56,10 @@ static void make_pages(subject *s, moh__rng *rng) {
   free(kv);
 }
 
-static subject make_subject(int64_t n, int64_t first, int64_t d) {
+static subject make_windowed(int64_t n, int64_t first, int64_t d,
+                             int64_t window) {
   moh__rng rng = moh__rng_make((uint64_t)(n * 1000 + d), 31);
-  subject s = {.n = n, .d = d};
+  subject s = {.n = n, .d = d, .window = window};
   s.n_keys = make_positions(&s, &rng, first);
   make_pages(&s, &rng);
   s.q = random_reals(&rng, n * d, 2);
@@ -70,8 +77,13 @@ static subject make_subject(int64_t n, int64_t first, int64_t d) {
   return s;
 }
 
+static subject make_subject(int64_t n, int64_t first, int64_t d) {
+  return make_windowed(n, first, d, 0);
+}
+
 static void free_subject(subject *s) {
   free(s->pos);
+  free(s->first);
   free(s->page_ids);
   free(s->pages);
   free(s->q);
@@ -91,6 +103,7 @@ static moh__attention attention_of(const subject *s, int i) {
       .d = s->d,
       .q = s->q,
       .pos = s->pos,
+      .first = s->window > 0 ? s->first : NULL,
       .keys = {s->pages, 2 * s->d * MOH__PANEL + 16, s->page_ids},
       .scale = (real)(1 / sqrt((double)s->d)),
       .o = s->o[i],
@@ -114,6 +127,7 @@ static void run_backward(const moh__kernels *table, subject *s, int i) {
     a->q += first * s->d;
     a->o += first * s->d;
     a->pos += first;
+    if (a->first != NULL) a->first += first;
     a->lse += first;
   }
   table->attention_grad(b, 2, scratch);
@@ -133,9 +147,9 @@ static void assert_near(real *const x[2], int64_t n, const char *what,
              (int)s->n, (int)s->n_keys, (int)s->d, (double)off);
 }
 
-static void check_one(const moh__kernels *table, int64_t n, int64_t first,
-                      int64_t d) {
-  subject s = make_subject(n, first, d);
+static void check_windowed(const moh__kernels *table, int64_t n,
+                           int64_t first, int64_t d, int64_t window) {
+  subject s = make_windowed(n, first, d, window);
   run(table, &s, 0);
   run(&moh__kernels_reference, &s, 1);
   assert_near(s.o, n * d, "o", table->name, &s);
@@ -144,6 +158,50 @@ static void check_one(const moh__kernels *table, int64_t n, int64_t first,
   assert_near(s.dk, s.n_keys * (d + 3), "dk", table->name, &s);
   assert_near(s.dv, s.n_keys * (d + 3), "dv", table->name, &s);
   free_subject(&s);
+}
+
+static void check_one(const moh__kernels *table, int64_t n, int64_t first,
+                      int64_t d) {
+  check_windowed(table, n, first, d, 0);
+}
+
+static void check_windows(const moh__kernels *table) {
+  static const int64_t windows[] = {1, 2, 63, 64, 65, 130, 700};
+  static const int64_t firsts[] = {0, 63, 64, 600};
+  static const int64_t queries[] = {1, 25, 49, 130};
+  for (int i = 0; i < 7; i++)
+    for (int j = 0; j < 4; j++)
+      for (int k = 0; k < 4; k++)
+        check_windowed(table, queries[k], firsts[j], 8 + 9 * k, windows[i]);
+}
+
+static void windows_are_the_references(void **state) {
+  (void)state;
+  for_each_table(check_windows);
+}
+
+/* A query by itself, and among others whose windows begin elsewhere: the same
+ * bits. */
+static void check_neighbours(const moh__kernels *table) {
+  subject s = make_windowed(70, 600, 24, 100);
+  moh__attention all = attention_of(&s, 0);
+  table->attention(&all, scratch);
+  for (int64_t i = 0; i < s.n; i++) {
+    moh__attention one = attention_of(&s, 1);
+    one.n = 1;
+    one.q += i * s.d;
+    one.pos += i;
+    one.first += i;
+    table->attention(&one, scratch);
+    assert_memory_equal(one.o, all.o + i * s.d, (size_t)s.d * sizeof(real));
+    assert_true(one.lse[0] == all.lse[i]);
+  }
+  free_subject(&s);
+}
+
+static void neighbours_change_no_bit(void **state) {
+  (void)state;
+  for_each_table(check_neighbours);
 }
 
 static void check_shapes(const moh__kernels *table) {
@@ -223,6 +281,8 @@ static void keys_may_be_taken_from_the_last(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(attention_is_the_references),
+      cmocka_unit_test(windows_are_the_references),
+      cmocka_unit_test(neighbours_change_no_bit),
       cmocka_unit_test(lists_change_no_bit),
       cmocka_unit_test(keys_may_be_taken_from_the_last),
   };

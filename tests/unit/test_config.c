@@ -48,6 +48,12 @@ static void assert_same(const moh__config *a, const moh__config *b) {
   ASSERT_SAME(init_std);
   if (a->position == MOH__POSITION_ROPE) ASSERT_SAME(rope_theta);
   if (a->position == MOH__POSITION_COPE) ASSERT_SAME(cope_positions);
+  ASSERT_SAME(window.kind);
+  if (a->window.kind == MOH__WINDOW_SLIDING) ASSERT_SAME(window.size);
+  if (a->window.kind == MOH__WINDOW_LENGTH) {
+    ASSERT_SAME(window.min);
+    ASSERT_SAME(window.max);
+  }
   if (a->heads != MOH__HEADS_MOH) return;
   ASSERT_SAME(gate_scale);
   ASSERT_SAME(balance_weight);
@@ -123,6 +129,11 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(router_init_std, 0);
   config.k = 1; /* 2 + 1 of 4 KV heads */
   ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
+  config.window.size = 7;
+  config.window.min = 2;
+  config.window.max = 9;
+  ROUND_TRIP(window.kind, MOH__WINDOW_SLIDING);
+  ROUND_TRIP(window.kind, MOH__WINDOW_LENGTH);
   ROUND_TRIP(position, MOH__POSITION_LEARNED);
   ROUND_TRIP(position, MOH__POSITION_NONE);
   config.position = MOH__POSITION_ROPE;
@@ -475,6 +486,15 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "position", "\"rope\"", "cope_positions");
   assert_unreadable("moh", "position", "\"alibi\"", "alibi");
   assert_unreadable("moh", "window", "4096", "window");
+  assert_unreadable("moh", "window", "{\"kind\":\"far\"}", "far");
+  assert_unreadable("moh", "window", "{\"kind\":\"sliding\"}", "size");
+  assert_unreadable("moh", "window", "{\"kind\":\"sliding\",\"size\":0}",
+                    "size is 0");
+  assert_unreadable("moh", "window",
+                    "{\"kind\":\"sliding\",\"size\":3,\"max\":4}", "max");
+  assert_unreadable("moh", "window",
+                    "{\"kind\":\"length\",\"min\":5,\"max\":4}",
+                    "not be above its max");
   assert_unreadable("moh", "heads", "\"moh\"", "heads");
   assert_unreadable("heads", "k", "7", "k is 7");
   assert_unreadable("heads", "n_static", "7", "n_static");

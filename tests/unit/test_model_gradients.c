@@ -136,6 +136,23 @@ static void test_all_combinations(void **state) {
   print_message("largest relative error %.2g\n", worst);
 }
 
+/* Windows that end within the sequences, with all positions and heads. */
+static void test_windows(void **state) {
+  (void)state;
+  static const moh__window windows[] = {
+      {MOH__WINDOW_SLIDING, 1, 0, 0},
+      {MOH__WINDOW_SLIDING, 3, 0, 0},
+      {MOH__WINDOW_LENGTH, 0, 2, 4}};
+  char name[80];
+  for (int w = 0; w < 3; w++)
+    for (int p = 0; p < 4; p++)
+      for (int s = 0; s < 3; s++) {
+        moh__config c = combine(1, p, s, 0, name, sizeof(name));
+        c.window = windows[w];
+        check_model(&c, 1, name);
+      }
+}
+
 static void test_post_norm(void **state) {
   (void)state;
   char name[80];
@@ -211,6 +228,7 @@ static void test_groups(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_all_combinations),
+      cmocka_unit_test(test_windows),
       cmocka_unit_test(test_post_norm),
       cmocka_unit_test(test_relu_tied_without_projection),
       cmocka_unit_test(test_gate_scales),
