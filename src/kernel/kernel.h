@@ -118,7 +118,8 @@ typedef struct moh__attention {
   const real *q;      /* [entries][d] */
   const int32_t *pos; /* [entries], ascending along the list */
   const int32_t *first; /* [entries], never falling along it; NULL: 0 */
-  /* The list: query i is entry entries[i] of q, pos, first, o and lse; NULL: i. */
+  /* The list: query i is entry entries[i] of q, pos, first, o and lse; NULL:
+   * i. */
   const int32_t *entries;
   moh__keys keys;
   real scale;
