@@ -17,7 +17,8 @@ size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len) {
 moh_status moh__gate_record_init(moh__gate_record *r,
                                  const moh__config *config, int32_t max_len,
                                  moh_error *err) {
-  *r = (moh__gate_record){.n_heads = (int32_t)config->n_heads,
+  *r = (moh__gate_record){.n_layers = (int32_t)config->n_layers,
+                          .n_heads = (int32_t)config->n_heads,
                           .max_len = max_len};
   size_t n = n_gates(config, max_len);
   if (n == 0) return MOH_OK;
@@ -50,4 +51,15 @@ void moh__gate_record_add(moh__gate_record *r, const moh__head_use *use,
   if (r->used == NULL) return;
   for (int64_t layer = 0; use != NULL; use = use->next, layer++)
     add_layer(r, use, moh__gate_record_at(r, layer, first));
+}
+
+void moh__gate_record_copy(moh__gate_record *r, int32_t to,
+                           const moh__gate_record *other, int32_t from) {
+  size_t n = (size_t)r->n_heads;
+  for (int32_t l = 0; r->used != NULL && l < r->n_layers; l++) {
+    int64_t there = moh__gate_record_at(other, l, from);
+    int64_t here = moh__gate_record_at(r, l, to);
+    memcpy(r->used + here, other->used + there, n);
+    memcpy(r->gates + here, other->gates + there, n * sizeof(real));
+  }
 }

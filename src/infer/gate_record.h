@@ -10,7 +10,7 @@
 #include "op/tape.h"
 
 typedef struct moh__gate_record {
-  int32_t n_heads, max_len;
+  int32_t n_layers, n_heads, max_len;
   unsigned char *used; /* [n_layers][max_len][n_heads]; NULL: no routers */
   real *gates;         /* the same; not set where used is 0 */
 } moh__gate_record;
@@ -25,8 +25,12 @@ void moh__gate_record_free(moh__gate_record *record);
 size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len);
 
 /* Writes what a step did: row r of its plans is position first + r. */
-void moh__gate_record_add(moh__gate_record *record,
-                          const moh__head_use *use, int32_t first);
+void moh__gate_record_add(moh__gate_record *record, const moh__head_use *use,
+                          int32_t first);
+
+/* Position `to` of a record becomes position `from` of another. */
+void moh__gate_record_copy(moh__gate_record *record, int32_t to,
+                           const moh__gate_record *other, int32_t from);
 
 /* Where the heads of a token stand in used and gates. */
 static inline int64_t moh__gate_record_at(const moh__gate_record *record,

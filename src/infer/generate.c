@@ -1,15 +1,15 @@
 /* The generation loop: reading the prompt, choosing tokens, passing on
  * text, and what to do when the session is full. */
-#include "infer/generate.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "infer/generate_internal.h"
 
 moh__generate_options moh__generate_options_default(void) {
   moh__generate_options options = {.sampling = moh__sampling_default(),
-                                   .end_token = -1};
+                                   .end_token = -1,
+                                   .beam = moh__beam_rules_default()};
   return options;
 }
 
@@ -45,7 +45,12 @@ static moh_status check_options(const moh__session *session,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%d tokens cannot be kept of a context of %d", o->keep,
                      most);
-  return moh__sampling_check(&o->sampling, err);
+  if (o->beam.width == 0) return moh__sampling_check(&o->sampling, err);
+  if (o->overflow == MOH__OVERFLOW_SLIDE)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a beam search cannot slide: beam and overflow exclude "
+                     "each other");
+  return moh__beam_rules_check(&o->beam, err);
 }
 
 /* ---- the session is full ---- */
@@ -60,13 +65,12 @@ static moh_status slide(run *r, const int32_t *all, int32_t n,
   if (held > keep) held = keep;
   moh__session_truncate(r->session, held);
   if (held < keep)
-    MOH_TRY(moh__session_feed(r->session, all + held, keep - held,
-                              &r->logits, err));
+    MOH_TRY(moh__session_feed(r->session, all + held, keep - held, &r->logits,
+                              err));
   r->result->n_dropped += n - keep - tail;
   if (r->options->on_drop != NULL)
     r->options->on_drop(r->options->context, n - keep - tail);
-  return moh__session_feed(r->session, all + n - tail, tail, &r->logits,
-                           err);
+  return moh__session_feed(r->session, all + n - tail, tail, &r->logits, err);
 }
 
 /* `all`: what the session holds, then n more tokens; to be freed. */
@@ -77,8 +81,7 @@ static moh_status slide_behind(run *r, const int32_t *more, int32_t n,
   int32_t *all = malloc(total * sizeof(*all));
   if (all == NULL || total > INT32_MAX) {
     free(all);
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu tokens",
-                     total);
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu tokens", total);
   }
   memcpy(all, moh__session_tokens(r->session), (size_t)held * sizeof(*all));
   if (n > 0) memcpy(all + held, more, (size_t)n * sizeof(*all));
@@ -89,20 +92,30 @@ static moh_status slide_behind(run *r, const int32_t *more, int32_t n,
 
 /* ---- the prompt ---- */
 
+moh_status moh__generate_read(moh__session *session, const int32_t *prompt,
+                              int32_t n, const char *advice,
+                              const real **logits, moh_error *err) {
+  int32_t most = moh__session_max_length(session);
+  int32_t held = moh__session_length(session);
+  if (n < 1) return moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is empty");
+  if (n < most - held)
+    return moh__session_feed(session, prompt, n, logits, err);
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "the prompt has %lld tokens, the model holds %d with "
+                   "the answer; %s",
+                   (long long)held + n, most, advice);
+}
+
 static moh_status feed_prompt(run *r, const int32_t *prompt, int32_t n,
                               moh_error *err) {
   int32_t most = moh__session_max_length(r->session);
   int32_t held = moh__session_length(r->session);
-  if (n < 1) return moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is empty");
-  if (n < most - held)
-    return moh__session_feed(r->session, prompt, n, &r->logits, err);
-  if (r->options->overflow == MOH__OVERFLOW_SLIDE)
+  if (n >= most - held && r->options->overflow == MOH__OVERFLOW_SLIDE)
     return slide_behind(r, prompt, n, err);
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "the prompt has %lld tokens, the model holds %d with "
-                   "the answer; shorten it, or let its beginning go "
-                   "(overflow: slide)",
-                   (long long)held + n, most);
+  return moh__generate_read(r->session, prompt, n,
+                            "shorten it, or let its beginning go "
+                            "(overflow: slide)",
+                            &r->logits, err);
 }
 
 static moh_status start(run *r, const int32_t *prompt, int32_t n,
@@ -119,8 +132,7 @@ static moh_status start(run *r, const int32_t *prompt, int32_t n,
 /* ---- tokens ---- */
 
 /* Passes a token on; true when it was the last one. */
-static moh_status deliver(run *r, int32_t token, bool *done,
-                          moh_error *err) {
+static moh_status deliver(run *r, int32_t token, bool *done, moh_error *err) {
   const moh__generate_options *o = r->options;
   moh__generate_result *result = r->result;
   bool end = token == o->end_token;
@@ -147,8 +159,7 @@ static moh_status deliver(run *r, int32_t token, bool *done,
 
 /* Makes the newest token part of the context, unless there is no room for
  * another one behind it. */
-static moh_status take_in(run *r, int32_t token, bool *done,
-                          moh_error *err) {
+static moh_status take_in(run *r, int32_t token, bool *done, moh_error *err) {
   int32_t length = moh__session_length(r->session);
   int32_t most = moh__session_max_length(r->session);
   if (length + 1 < most)
@@ -191,6 +202,8 @@ moh_status moh__generate(moh__session *session,
   run r = {.session = session, .options = options, .result = result};
   *result = (moh__generate_result){.stop = -1, .n_prompt = n};
   MOH_TRY(check_options(session, options, err));
+  if (options->beam.width > 0)
+    return moh__generate_beams(session, options, prompt, n, result, err);
   moh_status status = open_run(&r, err);
   if (status == MOH_OK) status = start(&r, prompt, n, err);
   if (status == MOH_OK) status = generate_tokens(&r, err);

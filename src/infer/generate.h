@@ -2,10 +2,14 @@
  * The loop around a session: a prompt goes in, tokens and text come out,
  * until the model ends its text, a stop string is complete, or a limit is
  * reached. Prompt and answer together never exceed the session's length.
+ *
+ * With a beam search (infer/beam.h) texts come when the search is over: the
+ * best one, or the n_best. A text that contains a stop string ends there.
  */
 #ifndef MOH_INFER_GENERATE_H
 #define MOH_INFER_GENERATE_H
 
+#include "infer/beam.h"
 #include "infer/sampling.h"
 #include "infer/session.h"
 #include "text/stream.h"
@@ -19,11 +23,37 @@ typedef enum moh__overflow {
   MOH__OVERFLOW_SLIDE
 } moh__overflow;
 
+typedef enum moh__finish {
+  MOH__FINISH_END,      /* the end token came */
+  MOH__FINISH_STOP,     /* a stop string is complete */
+  MOH__FINISH_LENGTH,   /* max_tokens */
+  MOH__FINISH_CONTEXT,  /* the session is full */
+  MOH__FINISH_CANCELLED /* a function of the caller said so */
+} moh__finish;
+
+/* "end", "stop", "length", "context", "cancelled". */
+const char *moh__finish_name(moh__finish finish);
+
 /* Called for every generated token, the end token included; false ends the
  * generation. */
 typedef bool moh__token_fn(void *context, int32_t token);
 /* Called when tokens were dropped, with their number. */
 typedef void moh__drop_fn(void *context, int64_t n_dropped);
+/* Called behind each step of a beam search, with the number of beams; false
+ * ends the search with what there is. */
+typedef bool moh__step_fn(void *context, int32_t n_beams);
+
+/* A text that a beam search has found. */
+typedef struct moh__hypothesis {
+  int32_t rank; /* 0: the best */
+  int32_t n_tokens;
+  double log_p, score; /* see infer/beam.h */
+  moh__finish finish;
+  int stop; /* the stop string's index; -1: none */
+} moh__hypothesis;
+/* Called before the tokens and the text of each. */
+typedef void moh__hypothesis_fn(void *context,
+                                const moh__hypothesis *hypothesis);
 
 typedef struct moh__generate_options {
   moh__sampling sampling;
@@ -39,22 +69,16 @@ typedef struct moh__generate_options {
   moh__token_fn *on_token; /* each may be NULL */
   moh__text_fn *on_text;   /* whole characters, without the end token */
   moh__drop_fn *on_drop;
+  /* Width 0: none. With one, `sampling` has nothing to say, and there is no
+   * sliding. */
+  moh__beam_rules beam;
+  moh__step_fn *on_step;
+  moh__hypothesis_fn *on_hypothesis;
   void *context; /* of the functions */
 } moh__generate_options;
 
 /* Greedy, no limits, no end token, MOH__OVERFLOW_STOP, no text. */
 moh__generate_options moh__generate_options_default(void);
-
-typedef enum moh__finish {
-  MOH__FINISH_END,      /* the end token came */
-  MOH__FINISH_STOP,     /* a stop string is complete */
-  MOH__FINISH_LENGTH,   /* max_tokens */
-  MOH__FINISH_CONTEXT,  /* the session is full */
-  MOH__FINISH_CANCELLED /* a function of the caller said so */
-} moh__finish;
-
-/* "end", "stop", "length", "context", "cancelled". */
-const char *moh__finish_name(moh__finish finish);
 
 typedef struct moh__generate_result {
   moh__finish finish;
@@ -64,6 +88,11 @@ typedef struct moh__generate_result {
   int64_t n_dropped;     /* of prompt and answer, when sliding */
   double prompt_seconds; /* reading the prompt */
   double seconds;        /* generating */
+  /* Of a beam search: */
+  int32_t n_steps;     /* 0: there was none */
+  int64_t n_evaluated; /* tokens of all beams that the model has read */
+  int32_t most_pages;  /* in use at once, see infer/branches.h */
+  double log_p, score; /* of the best text */
 } moh__generate_result;
 
 /*

@@ -4,38 +4,16 @@
  * a window the pages are a ring: page p of the sequence lies in page p modulo
  * their number, which is as many as a chunk and the window before it touch.
  */
-#include "infer/session.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch.h"
 #include "base/block.h"
 #include "base/checked.h"
+#include "infer/session_internal.h"
 #include "kernel/kernel.h"
 
 enum { CHUNK = 256 }; /* tokens of a prefill step */
-
-struct moh__session {
-  const moh__model *model;
-  int32_t max_len;
-  int32_t length;
-  int32_t n_pages; /* of a slot: the ring's, or all */
-  int32_t newest;  /* page that has been written, at most; -1: none */
-  int32_t *tokens; /* [max_len] */
-  real *pages;  /* all slots */
-  real **slots; /* [n_slots] into pages */
-  int32_t *page_ids;
-  int32_t *positions; /* [CHUNK] */
-  moh__cache cache;
-  moh__gate_record gates;
-  moh__arena arena;
-  moh__tape tape;
-};
-
-static int32_t pages_for(int32_t max_len) {
-  return (max_len + MOH__PANEL - 1) / MOH__PANEL;
-}
 
 static int32_t chunk_for(int32_t max_len) {
   return max_len < CHUNK ? max_len : CHUNK;
@@ -47,33 +25,40 @@ static int32_t ring_pages(const moh__config *c, int32_t max_len) {
   int64_t keys =
       moh__window_most(&c->window, max_len) + chunk_for(max_len) - 1;
   int64_t pages = (keys + MOH__PANEL - 2) / MOH__PANEL + 1;
-  return pages < pages_for(max_len) ? (int32_t)pages : pages_for(max_len);
+  int32_t all = moh__session_pages_for(max_len);
+  return pages < all ? (int32_t)pages : all;
 }
 
 static int64_t page_size(const moh__config *c) {
   return c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
 }
 
-/* Elements of one slot's pool of pages. */
-static int64_t slot_size(const moh__config *c, int32_t max_len) {
-  return ring_pages(c, max_len) * page_size(c);
+size_t moh__session_page_bytes(const moh__config *c, int32_t n_pages) {
+  size_t n_slots = (size_t)moh__arch_of(c)->n_slots(c);
+  return n_slots * (size_t)n_pages * (size_t)page_size(c) * sizeof(real);
 }
 
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
                                 moh__session_bytes *bytes, moh_error *err) {
   const moh__config *c = &model->config;
-  size_t n_slots = (size_t)moh__arch_of(c)->n_slots(c);
-  bytes->pages = n_slots * (size_t)slot_size(c, max_len) * sizeof(real);
+  bytes->pages = moh__session_page_bytes(c, ring_pages(c, max_len));
   bytes->gates = moh__gate_record_bytes(c, max_len);
   return moh__arch_arena_bytes(model, 1, chunk_for(max_len), false,
                                &bytes->work, err);
 }
 
-static moh_status alloc_pages(moh__session *s, size_t bytes,
-                              moh_error *err) {
+/* Where the slots lie in s->pages. */
+static void place_slots(moh__session *s) {
   const moh__config *c = &s->model->config;
   int n_slots = moh__arch_of(c)->n_slots(c);
-  int32_t n_pages = pages_for(s->max_len);
+  for (int i = 0; i < n_slots; i++)
+    s->slots[i] = s->pages + i * s->n_pages * page_size(c);
+}
+
+static moh_status alloc_pages(moh__session *s, size_t bytes, moh_error *err) {
+  const moh__config *c = &s->model->config;
+  int n_slots = moh__arch_of(c)->n_slots(c);
+  int32_t n_pages = moh__session_pages_for(s->max_len);
   s->pages = moh__block_alloc(bytes);
   s->slots = calloc((size_t)n_slots, sizeof(real *));
   s->page_ids = calloc((size_t)n_pages, sizeof(int32_t));
@@ -83,11 +68,10 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
       s->positions == NULL || s->tokens == NULL)
     return moh__fail(err, MOH_ERR_MEMORY,
                      "no memory for %zu bytes of keys and values", bytes);
-  for (int i = 0; i < n_slots; i++)
-    s->slots[i] = s->pages + i * slot_size(c, s->max_len);
-  s->n_pages = ring_pages(c, s->max_len);
+  s->n_pages = s->n_ring = ring_pages(c, s->max_len);
   s->newest = -1;
-  for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p % s->n_pages;
+  place_slots(s);
+  for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p % s->n_ring;
   s->cache.slots = s->slots;
   s->cache.page_size = page_size(c);
   s->cache.page_ids = s->page_ids;
@@ -95,16 +79,64 @@ static moh_status alloc_pages(moh__session *s, size_t bytes,
   return MOH_OK;
 }
 
-static moh_status open_session(moh__session *s, moh__pool *pool,
-                               bool masked, moh_error *err) {
+/* Pages keep their numbers, so the own sequence lists the same ones. */
+moh_status moh__session_need_pages(moh__session *s, int32_t n_pages,
+                                   moh_error *err) {
+  if (n_pages <= s->n_pages) return MOH_OK;
+  const moh__config *c = &s->model->config;
+  int64_t size = page_size(c), old_size = size * s->n_pages;
+  int n_slots = moh__arch_of(c)->n_slots(c);
+  size_t bytes = moh__session_page_bytes(c, n_pages);
+  real *old = s->pages, *pages = moh__block_alloc(bytes);
+  if (pages == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY,
+                     "no memory for %zu bytes of keys and values", bytes);
+  s->pages = pages;
+  s->n_pages = n_pages;
+  place_slots(s);
+  for (int i = 0; i < n_slots; i++)
+    for (int32_t p = moh__session_first_page(s, s->length);
+         p < moh__session_pages_for(s->length); p++)
+      memcpy(s->slots[i] + s->page_ids[p] * size,
+             old + i * old_size + s->page_ids[p] * size,
+             (size_t)size * sizeof(real));
+  free(old);
+  moh__session_only_window(s);
+  return MOH_OK;
+}
+
+moh_status moh__session_need_rows(moh__session *s, int32_t n_seq,
+                                  moh_error *err) {
+  size_t bytes;
+  MOH_TRY(s->tape.masked ? moh__arch_arena_bytes_masked(s->model, n_seq, 1,
+                                                        false, &bytes, err)
+                         : moh__arch_arena_bytes(s->model, n_seq, 1, false,
+                                                 &bytes, err));
+  if (bytes <= s->arena.size) return MOH_OK;
+  moh__arena larger;
+  MOH_TRY(moh__arena_init(&larger, bytes, err));
+  moh__tape_reset(&s->tape, false);
+  larger.peak = s->arena.peak;
+  moh__arena_free(&s->arena);
+  s->arena = larger;
+  return MOH_OK;
+}
+
+void moh__session_only_window(moh__session *s) {
+  s->oldest = moh__session_first_page(s, s->length);
+  s->newest = moh__session_pages_for(s->length) - 1;
+}
+
+static moh_status open_session(moh__session *s, moh__pool *pool, bool masked,
+                               moh_error *err) {
   moh__session_bytes bytes;
   MOH_TRY(moh__session_measure(s->model, s->max_len, &bytes, err));
   if (masked)
     MOH_TRY(moh__arch_arena_bytes_masked(s->model, 1, chunk_for(s->max_len),
                                          false, &bytes.work, err));
   MOH_TRY(alloc_pages(s, bytes.pages, err));
-  MOH_TRY(moh__gate_record_init(&s->gates, &s->model->config, s->max_len,
-                                err));
+  MOH_TRY(
+      moh__gate_record_init(&s->gates, &s->model->config, s->max_len, err));
   MOH_TRY(moh__arena_init(&s->arena, bytes.work, err));
   MOH_TRY(moh__tape_init(&s->tape, &s->arena, pool, err));
   s->tape.masked = masked;
@@ -112,8 +144,8 @@ static moh_status open_session(moh__session *s, moh__pool *pool,
 }
 
 static moh_status make_session(moh__session **out, const moh__model *model,
-                               moh__pool *pool, int32_t max_len,
-                               bool masked, moh_error *err) {
+                               moh__pool *pool, int32_t max_len, bool masked,
+                               moh_error *err) {
   *out = NULL;
   int64_t limit = model->config.max_seq_len;
   if (max_len == 0) max_len = (int32_t)limit;
@@ -199,8 +231,7 @@ static const real *feed_chunk(moh__session *s, const int32_t *tokens,
 }
 
 moh_status moh__session_feed(moh__session *s, const int32_t *tokens,
-                             int32_t n, const real **logits,
-                             moh_error *err) {
+                             int32_t n, const real **logits, moh_error *err) {
   MOH_TRY(check_tokens(s, tokens, n, err));
   int32_t chunk = chunk_for(s->max_len);
   for (int32_t at = 0; at < n; at += chunk)
@@ -210,9 +241,7 @@ moh_status moh__session_feed(moh__session *s, const int32_t *tokens,
 
 int32_t moh__session_length(const moh__session *s) { return s->length; }
 
-int32_t moh__session_max_length(const moh__session *s) {
-  return s->max_len;
-}
+int32_t moh__session_max_length(const moh__session *s) { return s->max_len; }
 
 int32_t moh__session_vocabulary(const moh__session *s) {
   return (int32_t)s->model->config.vocab_size;
@@ -233,8 +262,8 @@ int32_t moh__session_rewind(moh__session *s, const int32_t *tokens,
 
 /* Whether the ring still has all keys that a token at position n will see. */
 static bool has_window(const moh__session *s, int32_t n) {
-  int64_t first = moh__window_first(&s->model->config.window, n);
-  return first / MOH__PANEL > s->newest - s->n_pages;
+  int32_t first = moh__session_first_page(s, n);
+  return first > s->newest - s->n_ring && first >= s->oldest;
 }
 
 void moh__session_truncate(moh__session *s, int32_t n) {
@@ -244,6 +273,7 @@ void moh__session_truncate(moh__session *s, int32_t n) {
   if (n > 0 && has_window(s, n)) return;
   s->length = 0;
   s->newest = -1;
+  s->oldest = 0;
   if (n > 0) moh__session_feed(s, s->tokens, n, &logits, NULL);
 }
 

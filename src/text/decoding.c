@@ -10,8 +10,7 @@
 
 void moh__decoding_init(moh__decoding *d, const moh__tokenizer *tokenizer,
                         bool skip_special) {
-  *d =
-      (moh__decoding){.tokenizer = tokenizer, .skip_special = skip_special};
+  *d = (moh__decoding){.tokenizer = tokenizer, .skip_special = skip_special};
 }
 
 void moh__decoding_free(moh__decoding *d) {
@@ -37,6 +36,19 @@ static moh_status append(moh__decoding *d, moh__text text, moh_error *err) {
   if (text.n > 0) memcpy(d->bytes + d->n, text.bytes, text.n);
   d->n += text.n;
   d->bytes[d->n] = '\0';
+  return MOH_OK;
+}
+
+/* Into the memory that it has. */
+moh_status moh__decoding_copy(moh__decoding *d, const moh__decoding *other,
+                              moh_error *err) {
+  d->n = 0;
+  if (other->bytes != NULL)
+    MOH_TRY(append(d, (moh__text){other->bytes, other->n}, err));
+  moh__decoding copy = *other;
+  copy.bytes = d->bytes;
+  copy.capacity = d->capacity;
+  *d = copy;
   return MOH_OK;
 }
 
@@ -72,8 +84,8 @@ static bool makes_added(const moh__decoding *d, moh__text token) {
   return false;
 }
 
-static moh_status join_token(moh__decoding *d, moh__text token,
-                             bool special, moh_error *err) {
+static moh_status join_token(moh__decoding *d, moh__text token, bool special,
+                             moh_error *err) {
   const moh__tokenizer *tokenizer = d->tokenizer;
   bool glued = !d->started || tokenizer->decoder == MOH__DECODE_FUSE;
   if (tokenizer->decoder == MOH__DECODE_WORD_PIECE) {

@@ -25,6 +25,10 @@ void moh__decoding_init(moh__decoding *decoder,
                         const moh__tokenizer *tokenizer, bool skip_special);
 void moh__decoding_free(moh__decoding *decoder);
 
+/* `decoder`, initialised, becomes a copy of another. */
+moh_status moh__decoding_copy(moh__decoding *decoder,
+                              const moh__decoding *other, moh_error *err);
+
 /* Appends the text of a token; one outside the vocabulary is an error. */
 moh_status moh__decoding_add(moh__decoding *decoder, int32_t id,
                              moh_error *err);

@@ -30,8 +30,7 @@ static moh_status stop_init(moh__stop *stop, const char *text,
 moh_status moh__stream_init(moh__stream *stream,
                             const moh__tokenizer *tokenizer,
                             const char *const *stops, int n_stops,
-                            moh__text_fn *fn, void *context,
-                            moh_error *err) {
+                            moh__text_fn *fn, void *context, moh_error *err) {
   *stream = (moh__stream){.stop = -1, .fn = fn, .context = context};
   moh__decoding_init(&stream->decoding, tokenizer, true);
   if (n_stops == 0) return MOH_OK;
@@ -55,6 +54,19 @@ void moh__stream_free(moh__stream *stream) {
   stream->stops = NULL;
   stream->n_stops = 0;
   moh__decoding_free(&stream->decoding);
+}
+
+moh_status moh__stream_copy(moh__stream *stream, const moh__stream *other,
+                            moh_error *err) {
+  MOH_TRY(moh__decoding_copy(&stream->decoding, &other->decoding, err));
+  for (int i = 0; i < stream->n_stops; i++)
+    stream->stops[i].matched = other->stops[i].matched;
+  stream->stop = other->stop;
+  stream->scanned = other->scanned;
+  stream->end = other->end;
+  stream->passed = other->passed;
+  stream->refused = other->refused;
+  return MOH_OK;
 }
 
 /* ---- stop strings ---- */

@@ -41,9 +41,12 @@ typedef struct moh__stream {
 moh_status moh__stream_init(moh__stream *stream,
                             const moh__tokenizer *tokenizer,
                             const char *const *stops, int n_stops,
-                            moh__text_fn *fn, void *context,
-                            moh_error *err);
+                            moh__text_fn *fn, void *context, moh_error *err);
 void moh__stream_free(moh__stream *stream);
+
+/* `stream`, initialised with the same stops, becomes as far as another. */
+moh_status moh__stream_copy(moh__stream *stream, const moh__stream *other,
+                            moh_error *err);
 
 /* Adds the text of a token of the prompt, in which no stop is looked for.
  */
