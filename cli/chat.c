@@ -41,8 +41,7 @@ static moh_status add_turns(const moh__chat *c, size_t first,
                             const char *question, moh__ids *ids,
                             moh_error *err) {
   ids->n = 0;
-  if (c->talk.system != NULL)
-    MOH_TRY(add_text(c, c->talk.system, ids, err));
+  if (c->talk.system != NULL) MOH_TRY(add_text(c, c->talk.system, ids, err));
   for (size_t i = first; i < c->talk.n; i++)
     MOH_TRY(add_turn(c, c->talk.turns[i].question, c->talk.turns[i].answer,
                      ids, err));
@@ -64,8 +63,8 @@ static moh_status make_prompt(const moh__chat *c, const char *question,
   }
   if (turns < wanted)
     fprintf(stderr,
-            "(the model is full: it sees %zu of the last %zu turns)\n",
-            turns, wanted);
+            "(the model is full: it sees %zu of the last %zu turns)\n", turns,
+            wanted);
   return MOH_OK;
 }
 
@@ -73,6 +72,11 @@ static moh_status make_prompt(const moh__chat *c, const char *question,
 
 static bool on_token(void *context, int32_t token) {
   (void)context, (void)token;
+  return !moh__interrupted();
+}
+
+static bool on_step(void *context, int32_t n_beams) {
+  (void)context, (void)n_beams;
   return !moh__interrupted();
 }
 
@@ -105,7 +109,10 @@ static moh__generate_options options_of(moh__chat *c) {
     options.n_stops = 1;
   }
   options.sampling.seed += c->n_answers;
-  options.on_token = on_token;
+  if (options.beam.width > 0)
+    options.on_step = on_step;
+  else
+    options.on_token = on_token;
   options.on_text = on_text;
   options.on_drop = on_drop;
   options.context = c;
@@ -156,8 +163,7 @@ static moh_status answer_prompt(moh__chat *c, const char *question,
   moh_status status = generate(c, ids, err);
   if (fclose(c->answer) != 0 && status == MOH_OK)
     status = moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  if (status == MOH_OK)
-    status = moh__talk_add(&c->talk, question, text, err);
+  if (status == MOH_OK) status = moh__talk_add(&c->talk, question, text, err);
   free(text);
   return status;
 }

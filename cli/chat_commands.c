@@ -82,7 +82,10 @@ static moh_status set_value(moh__chat *c, char *rest, moh_error *err) {
   char *value = rest + strcspn(rest, " \t=");
   if (*value != '\0') *value++ = '\0';
   value += strspn(value, " \t=");
-  MOH_TRY(moh__options_set(&settings, &c->values, rest, value, err));
+  moh__chat_values values = c->values;
+  MOH_TRY(moh__options_set(&settings, &values, rest, value, err));
+  MOH_TRY(moh__generation_check(&values.generation, err));
+  c->values = values;
   if (strcmp(rest, "seed") == 0) c->n_answers = 0;
   moh__chat_fix_seed(c);
   return MOH_OK;
@@ -134,8 +137,7 @@ static moh_status run(moh__chat *c, const chat_command *k, char *rest,
   if (given && k->rest == NULL)
     return moh__fail(err, MOH_ERR_ARGUMENT, "nothing follows %s", k->name);
   if (!given && k->rest != NULL && !k->optional)
-    return moh__fail(err, MOH_ERR_ARGUMENT, "%s needs %s", k->name,
-                     k->rest);
+    return moh__fail(err, MOH_ERR_ARGUMENT, "%s needs %s", k->name, k->rest);
   return k->run(c, rest, err);
 }
 

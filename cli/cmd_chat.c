@@ -65,8 +65,7 @@ static moh_status respond(moh__chat *c, char *line, moh_error *err) {
   return status;
 }
 
-static moh_status loop(moh__chat *c, moh__line_input *input,
-                       moh_error *err) {
+static moh_status loop(moh__chat *c, moh__line_input *input, moh_error *err) {
   if (moh__line_input_is_terminal(input))
     fputs("/help explains, /exit ends.\n", stderr);
   while (!c->done && !moh__terminated() && !ferror(stdout)) {
@@ -87,6 +86,7 @@ static moh_status loop(moh__chat *c, moh__line_input *input,
 }
 
 static moh_status open_chat(moh__chat *c, moh_error *err) {
+  MOH_TRY(moh__generation_check(&c->values.generation, err));
   MOH_TRY(moh__runner_open(&c->runner, &c->values.runner, err));
   moh__chat_fix_seed(c);
   MOH_TRY(moh__talk_set_system(&c->talk, c->values.system, err));

@@ -11,9 +11,22 @@ typedef struct moh__generation_values {
   double temperature, top_p, min_p, repeat_penalty;
   int overflow;
   moh__list stops;
+  int64_t beam, beam_min, beam_max;
+  double beam_threshold, length_penalty;
+  bool beam_exact;
 } moh__generation_values;
 
 extern const moh__option moh__generation_options[];
+
+/* Values that exclude each other are MOH_ERR_ARGUMENT with both names. */
+moh_status moh__generation_check(const moh__generation_values *values,
+                                 moh_error *err);
+
+/* Whether they ask for a beam search. */
+static inline bool moh__generation_has_beams(
+    const moh__generation_values *values) {
+  return moh__int_or(values->beam, 0) > 0;
+}
 
 /* What the values say, for this model. A seed that is not given is drawn
  * when there is sampling. */

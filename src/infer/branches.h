@@ -36,11 +36,11 @@ void moh__branches_fork(moh__branches *branches, const int32_t *parents,
 moh_status moh__branches_feed(moh__branches *branches, const int32_t *tokens,
                               const real **logits, moh_error *err);
 
-/* Keeps a branch as it is now, instead of one kept before. */
-void moh__branches_keep(moh__branches *branches, int32_t branch);
+/* Keeps branch i as it is now, instead of one kept before. */
+void moh__branches_keep(moh__branches *branches, int32_t i);
 
-/* What the session will hold: a branch, or (-1) the one that was kept. */
-void moh__branches_adopt(moh__branches *branches, int32_t branch);
+/* What the session will hold: branch i, or (-1) the one that was kept. */
+void moh__branches_adopt(moh__branches *branches, int32_t i);
 
 int32_t moh__branches_count(const moh__branches *branches);
 

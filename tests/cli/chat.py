@@ -128,6 +128,24 @@ class Script(Chat):
         self.assertEqual(self.chat("-T3", "-n8", "-s", seed,
                                    stdin=asked)[0], out)
 
+    def test_beams(self):
+        asked = "is ice hot?\nis the sea wet?\n"
+        answers = "ice is cold\nthe sea is wet\n"
+        self.assertEqual(self.chat("--beam=3", stdin=asked), (answers, ""))
+        self.assertEqual(self.chat("--beam=1", "--turns=2", stdin=asked)[0],
+                         self.chat("--turns=2", stdin=asked)[0])
+        out, err = self.chat(stdin="/set beam 2\n/set beam-max 4\n" + asked +
+                             "/set top-k 3\n/set beam 5\n/set beam 0\n"
+                             "/set top-k 3\n/set top-k 0\n/set beam 4\n"
+                             "is ice hot?\n")
+        self.assertEqual(out, answers + "ice is cold\n")
+        self.assertEqual(
+            err, "(--beam and --top-k exclude each other)\n"
+            "(--beam 5 does not lie between --beam-min 1 and --beam-max 4)\n")
+        self.assert_fails(["chat", "-m", "tuned", "--beam=2", "--seed=1"], 2,
+                          "moh chat: --beam and --seed exclude each other "
+                          "(see 'moh chat --help')")
+
     def test_save_and_load(self):
         self.chat(stdin="is ice hot?\n/save talk1.json\nis the sea wet?\n"
                   "/system hot\n/save talk2.json\n/reset\n"

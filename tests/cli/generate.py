@@ -4,8 +4,11 @@ Usage: generate.py PATH_OF_MOH [TEST]...
 """
 
 import json
+import pathlib
+import re
 import signal
 import subprocess
+import time
 
 from support import MOH, TINY, Case, main, moh
 
@@ -159,6 +162,97 @@ class Generate(Case):
                          r"\d+\.\d/s; ended by end\)\n"
                          r"\(heads used 2\.00 of 2, by layer\)\n$")
 
+    def test_beams(self):
+        greedy, _ = self.generate("the sun", "--seed", 1)
+        self.assertEqual(self.generate("the sun", "--beam", 1), (greedy, ""))
+        for width in (2, 4, 30):
+            words = ["the", "--beam", width]
+            out, err = self.generate(*words, "--json")
+            self.assertEqual(err, "")
+            result = json.loads(out)
+            [best] = result["samples"]
+            self.assertEqual(best["finish"], "end")
+            self.assertAlmostEqual(
+                best["score"],
+                best["log_probability"] / best["generated_tokens"])
+            text = best["text"] + "\n"
+            for more in ([], ["-t2"], ["-n60"], ["-n70"]):
+                self.assertEqual(self.generate(*words, *more), (text, ""))
+            self.assertEqual(self.generate(*words, "--echo")[0],
+                             "the " + text)
+            search = result["search"]
+            self.assertLessEqual(search["mean_beams"], width)
+            self.assertEqual(search["tokens_read"] + 1, round(
+                search["mean_beams"] * search["steps"]))
+        # A wide beam is never worse than greedy.
+        [one] = json.loads(self.generate("the", "--beam=1", "--json")[0])[
+            "samples"]
+        self.assertGreaterEqual(best["score"], one["score"])
+        # More heat, less certain of what it has found.
+        [warm] = json.loads(self.generate(*words, "-T2", "--json")[0])[
+            "samples"]
+        self.assertLess(warm["score"], best["score"])
+
+    def test_best_texts(self):
+        words = ["the", "--beam=4", "--n-best=3"]
+        out, _ = self.generate(*words, "--json")
+        texts = json.loads(out)["samples"]
+        self.assertEqual(len({t["text"] for t in texts}), 3)
+        scores = [t["score"] for t in texts]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        lines = [f"[{i + 1}] score {t['score']:.4f}, ln p "
+                 f"{t['log_probability']:.4f}, {t['generated_tokens']} "
+                 f"tokens, ended by {t['finish']}\n{t['text']}\n"
+                 for i, t in enumerate(texts)]
+        self.assertEqual(self.generate(*words)[0], "\n".join(lines))
+        # The end token lies behind "hot"; the text is cut before "ot".
+        [best] = self.samples("the sun", "--beam=2", "--stop=ot")
+        self.assertEqual((best["text"], best["finish"], best["stop"]),
+                         ("is h", "stop", "ot"))
+
+    def test_beam_stats(self):
+        _, err = self.generate("the", "--beam=4", "--beam-min=2",
+                               "--beam-max=6", "--beam-threshold=0.3",
+                               "--stats")
+        self.assertRegex(
+            err, r"^\(prompt 1 tokens, \d+/s; text 4 tokens, \d+\.\d/s; "
+            r"ended by end\)\n\(beams \d\.\d\d on average, \d+ tokens "
+            r"read, \d+ pages at most; ln p -\d+\.\d{4}, score "
+            r"-\d\.\d{4}\)\n\(heads used 2\.00 of 2, by layer\)\n$")
+
+    def test_bad_beams(self):
+        beam = ["--beam", 4]
+        for words, message in [
+            *((beam + option.split(), f"--beam and {name} exclude each "
+               "other") for option, name in [
+                ("--top-k 3", "--top-k"), ("--top-p 0.9", "--top-p"),
+                ("--min-p 0.1", "--min-p"), ("--keep 3", "--keep"),
+                ("--repeat-penalty 2", "--repeat-penalty"),
+                ("--repeat-last 3", "--repeat-last"),
+                ("--seed 3", "--seed"), ("--samples 1", "--samples"),
+                ("--overflow slide", "--overflow slide"),
+                ("--temperature 0", "--temperature 0")]),
+            *(([option, 2], f"{option} needs --beam") for option in (
+                "--beam-min", "--beam-max", "--length-penalty", "--n-best")),
+            (["--beam-threshold=0.3"], "--beam-threshold needs --beam"),
+            (["--beam-exact"], "--beam-exact needs --beam"),
+            (beam + ["--beam-threshold=0.3"],
+             "--beam-threshold needs --beam-min or --beam-max"),
+            (beam + ["--beam-min=5"], "--beam 4 does not lie between "
+             "--beam-min 5 and --beam-max 8"),
+            (beam + ["--beam-max=3"], "--beam 4 does not lie between "
+             "--beam-min 1 and --beam-max 3"),
+            (["--beam=1025"],
+             "--beam must lie between 0 and 1024, not '1025'"),
+            (beam + ["the " * 80], "the prompt has 81 tokens, the model "
+             "holds 80 with the answer; shorten it"),
+        ]:
+            prompt = [] if "the" in str(words[-1]) else ["the"]
+            if not prompt:
+                words = [*words[:-1], words[-1] + "the"]
+            self.assert_fails(["generate", "-m", "run", *words, *prompt], 2,
+                              f"moh generate: {message}" + TAIL)
+
 
 class Bytes(Case):
     """A model of bytes that has learned nothing draws what is no UTF-8."""
@@ -190,6 +284,13 @@ class Bytes(Case):
         self.assertIn(total["bytes"] - less["bytes"], range(1, 20))
 
 
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    mask = int(re.search(r"(?m)^SigCgt:\s*(\w+)", status)[1], 16)
+    return mask >> number - 1 & 1
+
+
 class Interrupt(Case):
     """Ctrl-C in the middle of a text that would have no end."""
 
@@ -215,6 +316,26 @@ class Interrupt(Case):
                 [sample] = json.loads(out)["samples"]
                 self.assertEqual(sample["finish"], "interrupted")
                 self.assertGreater(sample["generated_tokens"], 60)
+
+    def test_interrupt_of_a_search(self):
+        """The best text so far."""
+        self.write("text.txt", "to be or not to be\n" * 40)
+        code, _, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "long", "--steps", 1,
+            "--context", 16, "--max-seq-len", 20000, *TINY)
+        self.assertEqual(code, 0, err)
+        run = subprocess.Popen(
+            [MOH, "generate", "-m", "long", "to", "--beam=90", "--json"],
+            cwd=self.folder, stdout=subprocess.PIPE)
+        self.addCleanup(run.kill)
+        while not catches(run.pid, signal.SIGINT):
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        out, _ = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 130)
+        [sample] = json.loads(out)["samples"]
+        self.assertEqual(sample["finish"], "interrupted")
+        self.assertGreater(sample["generated_tokens"], 0)
 
 
 if __name__ == "__main__":

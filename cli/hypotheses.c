@@ -1,0 +1,50 @@
+/* Keeping and printing the texts of a beam search. */
+#include "hypotheses.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void moh__hypotheses_free(moh__hypotheses *h) {
+  for (int i = 0; i < h->n; i++) free(h->items[i].text);
+  free(h->items);
+  *h = (moh__hypotheses){.n = 0};
+}
+
+void moh__hypotheses_begin(moh__hypotheses *h, const moh__hypothesis *about) {
+  if (h->n == h->capacity) {
+    int capacity = 2 * h->capacity + 4;
+    moh__kept_text *items =
+        realloc(h->items, (size_t)capacity * sizeof(*items));
+    h->failed = h->failed || items == NULL;
+    if (items == NULL) return;
+    h->items = items;
+    h->capacity = capacity;
+  }
+  h->items[h->n++] = (moh__kept_text){.about = *about};
+}
+
+bool moh__hypotheses_add(moh__hypotheses *h, const char *bytes, size_t n) {
+  if (h->failed) return false;
+  moh__kept_text *last = &h->items[h->n - 1];
+  char *text = realloc(last->text, last->n + n);
+  h->failed = text == NULL;
+  if (h->failed) return false;
+  memcpy(text + last->n, bytes, n);
+  last->text = text;
+  last->n += n;
+  return true;
+}
+
+void moh__hypotheses_print(FILE *out, const moh__hypotheses *h, bool scores) {
+  for (int i = 0; i < h->n; i++) {
+    const moh__kept_text *item = &h->items[i];
+    const moh__hypothesis *about = &item->about;
+    if (i > 0) fputc('\n', out);
+    if (scores)
+      fprintf(out, "[%d] score %.4f, ln p %.4f, %d tokens, ended by %s\n",
+              about->rank + 1, about->score, about->log_p, about->n_tokens,
+              moh__finish_name(about->finish));
+    if (item->n > 0) fwrite(item->text, 1, item->n, out);
+    fputc('\n', out);
+  }
+}
