@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Trains `seed-train` on two JSON arrays of texts, facts and then dialogue, for
+"""Trains `seed-train`, or another architecture of its size, on two JSON arrays of texts, facts and then dialogue, for
 many seeds, with MoH and with all heads, and checks every run's final losses.
 
     bench/seed_quality.py --moh build/release/moh --data DIR [--seeds 20]
+        [--architecture transformer|hrm]
 
 DIR holds pretraining_data.json and chat_training_data.json. A loss is the mean
 over sequences of their mean cross entropy, over the whole data, in nats. Takes
@@ -15,8 +16,13 @@ import pathlib
 import subprocess
 import tempfile
 
-FACTS_LIMIT = 0.06
 DIALOGUE_LIMIT = 0.20
+# Options of an architecture, and how low its loss on the facts must be.
+ARCHITECTURES = {
+    "transformer": ([], 0.06),
+    "hrm": (["--architecture", "hrm", "--layers", "4", "--d-ff", "192",
+             "--lr", "3e-4"], 0.10),
+}
 QUESTION = "User: How do mountains form? Assistant:"
 
 
@@ -46,7 +52,7 @@ def one_run(arguments, heads, seed):
         common = ["--seed", str(seed), "--threads", "1", "--epochs", "100"]
         run([arguments.moh, "train", "--preset", "seed-train", "--heads",
              heads, "--data", facts, "--extra-vocab", dialogue, "--out",
-             first] + common)
+             first] + common + ARCHITECTURES[arguments.architecture][0])
         run([arguments.moh, "tune", "--model", first, "--data", dialogue,
              "--mix", f"{facts}:{arguments.mix}", "--out", second] + common)
         answer = run([arguments.moh, "generate", "--model", second,
@@ -58,8 +64,8 @@ def one_run(arguments, heads, seed):
             "answer": answer}
 
 
-def good(result, expected):
-    return (result["facts"] <= FACTS_LIMIT
+def good(result, facts_limit, expected):
+    return (result["facts"] <= facts_limit
             and result["dialogue"] <= DIALOGUE_LIMIT
             and result["answer"] == expected)
 
@@ -76,12 +82,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--moh", required=True)
     parser.add_argument("--data", required=True, type=pathlib.Path)
+    parser.add_argument("--architecture", choices=list(ARCHITECTURES),
+                        default="transformer")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--mix", type=float, default=0.3)
     parser.add_argument("--json", help="results, a line a run")
     arguments = parser.parse_args()
     expected = expected_answer(arguments.data)
+    limit = ARCHITECTURES[arguments.architecture][1]
     work = [(heads, seed) for seed in range(1, arguments.seeds + 1)
             for heads in ("moh:2+4", "all")]
     n_good = 0
@@ -89,7 +98,7 @@ def main():
         futures = [pool.submit(one_run, arguments, *w) for w in work]
         for future in concurrent.futures.as_completed(futures):
             r = future.result()
-            ok = good(r, expected)
+            ok = good(r, limit, expected)
             n_good += ok
             print(f"{r['heads']:8} seed {r['seed']:2}  facts "
                   f"{r['facts']:.4f}  dialogue {r['dialogue']:.4f}  facts "
@@ -98,7 +107,7 @@ def main():
             if arguments.json:
                 with open(arguments.json, "a") as out:
                     out.write(json.dumps(r) + "\n")
-    print(f"{n_good} of {len(work)} runs reach facts <= {FACTS_LIMIT} and "
+    print(f"{n_good} of {len(work)} runs reach facts <= {limit} and "
           f"dialogue <= {DIALOGUE_LIMIT} and answer the question")
     return 0 if n_good == len(work) else 1
 

@@ -248,7 +248,7 @@ void moh__generation_show_heads(FILE *out, const moh__model *model,
   int32_t n = moh__session_length(session);
   if (gates->used == NULL)
     fprintf(out, "%" PRId64, moh__config_active_heads(config));
-  for (int64_t l = 0; gates->used != NULL && l < config->n_layers; l++)
+  for (int64_t l = 0; gates->used != NULL && l < gates->n_layers; l++)
     fprintf(out, "%s%.2f", l == 0 ? "" : ", ", mean_heads(gates, l, n));
   fprintf(out, " of %" PRId64 "%s", config->n_heads,
           gates->used == NULL ? "" : ", by layer");

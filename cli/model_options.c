@@ -14,6 +14,7 @@ static const char *const switches[] = {"off", "on", NULL};
 static const char *const ffns[] = {"swiglu", "relu", NULL};
 static const char *const positions[] = {"rope", "learned", "cope", "none",
                                         NULL};
+static const char *const gradients[] = {"one-step", "exact", NULL};
 static const char *const gate_scales[] = {"unit", "paper", "one", NULL};
 
 #define FIELD(name) .offset = offsetof(moh__model_values, name)
@@ -35,6 +36,19 @@ const moh__option moh__preset_options[] = {
 };
 
 const moh__option moh__model_options[] = {
+    {"architecture", 0, MOH__OPTION_CHOICE, NULL,
+     "blocks one behind the other, or two modules of half of the blocks each "
+     "that take turns (HRM; post-norm, if not said otherwise)",
+     "transformer", FIELD(architecture), .choices = moh__architecture_names},
+    {"hrm-cycles", 0, MOH__OPTION_INT, "N",
+     "steps of HRM's higher module", "2", FIELD(hrm_cycles), SIZE(256)},
+    {"hrm-steps", 0, MOH__OPTION_INT, "N",
+     "steps of HRM's lower module in each cycle", "2", FIELD(hrm_steps),
+     SIZE(256)},
+    {"hrm-gradient", 0, MOH__OPTION_CHOICE, NULL,
+     "through the last step of each module, or through all steps, which "
+     "takes memory for all of them",
+     "one-step", FIELD(hrm_gradient), .choices = gradients},
     {"layers", 0, MOH__OPTION_INT, "N", "transformer layers", NULL,
      FIELD(n_layers), SIZE(1024)},
     {"d-model", 0, MOH__OPTION_INT, "N", "width of the hidden states", NULL,
@@ -141,6 +155,22 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (v->tied || v->untied) c->tied = v->tied;
 }
 
+static moh_status set_architecture(const moh__model_values *v,
+                                   moh__config *c, moh_error *err) {
+  int architecture = moh__choice_or(v->architecture, MOH__TRANSFORMER);
+  if (architecture != MOH__HRM &&
+      (moh__is_set_int(v->hrm_cycles) || moh__is_set_int(v->hrm_steps) ||
+       moh__is_set_choice(v->hrm_gradient)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--hrm-cycles, --hrm-steps and --hrm-gradient need "
+                     "--architecture hrm");
+  moh__config_set_architecture(c, (moh__architecture)architecture);
+  set_int(&c->hrm_cycles, v->hrm_cycles);
+  set_int(&c->hrm_steps, v->hrm_steps);
+  c->hrm_exact = moh__choice_or(v->hrm_gradient, 0) == 1;
+  return MOH_OK;
+}
+
 moh_status moh__model_options_config(const moh__model_values *v,
                                      const char *default_preset,
                                      moh__config *config, moh_error *err) {
@@ -149,6 +179,7 @@ moh_status moh__model_options_config(const moh__model_values *v,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--tied and --untied exclude each other");
   MOH_TRY(as_usage(moh__config_preset(config, preset, err), err));
+  MOH_TRY(set_architecture(v, config, err));
   set_int(&config->n_layers, v->n_layers);
   set_int(&config->d_ff, v->d_ff);
   set_int(&config->max_seq_len, v->max_seq_len);

@@ -42,6 +42,8 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   bool pre = model->config.pre_norm;
   bool learned = !s->rope && !s->cope && s->n_positions > 0;
   bool mha = s->n_kv_heads == s->n_heads;
+  if (model->config.architecture == MOH__HRM)
+    return "hierarchical reasoning model";
   bool sliding = model->config.window.kind == MOH__WINDOW_SLIDING;
   if (model->config.window.kind == MOH__WINDOW_LENGTH)
     return "custom, with an adaptive window";
@@ -65,6 +67,15 @@ static const char *difference(const moh__summary *s) {
 
 /* ---- sections ---- */
 
+static void print_hrm(const moh__box *box, const moh__config *c) {
+  if (c->architecture != MOH__HRM) return;
+  moh__box_field(box, "HRM",
+                 "%" PRId64 " cycles of %" PRId64 " + 1 steps, %" PRId64
+                 " passes; gradient %s",
+                 c->hrm_cycles, c->hrm_steps, moh__config_passes(c),
+                 c->hrm_exact ? "exact" : "of one step");
+}
+
 static void print_base(const moh__box *box, const moh__model *model,
                        const moh__summary *s) {
   moh__number vocabulary;
@@ -74,6 +85,7 @@ static void print_base(const moh__box *box, const moh__model *model,
                  "%" PRId64 ", feed-forward %" PRId64 ", heads of %" PRId64,
                  s->d_model, s->d_ff, s->d_head);
   moh__box_field(box, "layers", "%" PRId64, s->n_layers);
+  print_hrm(box, &model->config);
   moh__box_field(box, "longest sequence", "%" PRId64 " tokens",
                  model->config.max_seq_len);
 }

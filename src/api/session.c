@@ -118,10 +118,11 @@ moh_status moh_session_plan(const moh_session *session, int32_t layer,
   MOH__NEED(session, err);
   const moh__config *c = &session->model->inner->config;
   int32_t length = moh__session_length(session->inner);
-  if (layer < 0 || layer >= c->n_layers)
+  int32_t n_passes = (int32_t)moh__config_passes(c);
+  if (layer < 0 || layer >= n_passes)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "layers are 0 to %d; there is no layer %d",
-                     (int)c->n_layers - 1, layer);
+                     n_passes - 1, layer);
   if (first < 0 || n < 1 || first >= length || n > length - first)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%d tokens from position %d are not in a session of %d",

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/hrm.h"
 #include "arch/transformer.h"
 
 const moh__arch *moh__arch_of(const moh__config *config) {
   static const moh__arch *const table[] = {
-      [MOH__TRANSFORMER] = &moh__transformer};
+      [MOH__TRANSFORMER] = &moh__transformer, [MOH__HRM] = &moh__hrm};
   return table[config->architecture];
 }
 
@@ -78,7 +79,7 @@ static moh_status make_dry_batch(dry_batch *dry, const moh__model *model,
                                  int32_t n_seq, int32_t seq_len,
                                  dry_kind kind, moh_error *err) {
   memset(dry, 0, sizeof(*dry));
-  int n_slots = moh__arch_of(&model->config)->n_slots(&model->config);
+  int64_t n_slots = moh__config_passes(&model->config);
   dry->rows = calloc((size_t)n_seq + 1, sizeof(int32_t));
   dry->slots = calloc((size_t)n_slots, sizeof(real *));
   if (dry->rows == NULL || dry->slots == NULL) {

@@ -27,8 +27,6 @@ typedef struct moh__arch {
   moh__tensor *(*route)(const moh__model *model, moh__tape *tape,
                         const moh__batch *batch, int64_t layer,
                         moh__tensor *x);
-  /* State slots of a session: how many pools of pages. */
-  int (*n_slots)(const moh__config *config);
 } moh__arch;
 
 const moh__arch *moh__arch_of(const moh__config *config);

@@ -103,6 +103,7 @@ void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
 moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
                               moh__tensor *x, const moh__plan **plan) {
   const moh__config *c = &p->model->config;
+  double n_passes = (double)moh__config_trained_passes(c);
   *plan = p->fixed_plan;
   if (p->fixed_plan != NULL) return NULL;
   moh__router_args args = {
@@ -111,8 +112,8 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
       .w_shared = w->router_shared,
       .w_routed = w->router_routed,
       .w_mix = w->router_mix,
-      .balance_weight = (real)(c->balance_weight / (double)c->n_layers),
-      .z_weight = (real)(c->z_weight / (double)c->n_layers)};
+      .balance_weight = (real)(c->balance_weight / n_passes),
+      .z_weight = (real)(c->z_weight / n_passes)};
   return moh__op_head_router(p->tape, x, &args, plan);
 }
 

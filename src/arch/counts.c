@@ -43,7 +43,7 @@ moh__macs moh__arch_attention_macs(const moh__config *config,
 }
 
 moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
-  int64_t n = config->n_layers;
+  int64_t n = moh__config_passes(config);
   int64_t output = config->vocab_size * config->d_model;
   int64_t ffn = feed_forward_macs(config);
   moh__macs one = moh__arch_attention_macs(config, context);

@@ -21,6 +21,7 @@ enum {
   MOH__STREAM_DATA = 2,   /* order of examples; plus the epoch << 8 */
   MOH__STREAM_SAMPLE = 3, /* generation */
   MOH__STREAM_MIX = 4,    /* order of mixed-in examples */
+  MOH__STREAM_STATE = 5,  /* starting states of HRM, and 6 */
 };
 
 static inline moh__rng moh__rng_make(uint64_t seed, uint64_t stream) {

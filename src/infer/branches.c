@@ -202,7 +202,7 @@ void moh__branches_keep(moh__branches *b, int32_t i) {
 
 static void copy_page(moh__session *s, int32_t from, int32_t to) {
   int64_t size = s->cache.page_size;
-  int n_slots = moh__arch_of(&s->model->config)->n_slots(&s->model->config);
+  int n_slots = (int)moh__config_passes(&s->model->config);
   for (int i = 0; i < n_slots; i++)
     memcpy(s->slots[i] + to * size, s->slots[i] + from * size,
            (size_t)size * sizeof(real));

@@ -7,7 +7,7 @@
 /* Gates of all tokens. */
 static size_t n_gates(const moh__config *config, int32_t max_len) {
   if (config->heads != MOH__HEADS_MOH) return 0;
-  return (size_t)(config->n_layers * config->n_heads * max_len);
+  return (size_t)(moh__config_passes(config) * config->n_heads * max_len);
 }
 
 size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len) {
@@ -17,7 +17,7 @@ size_t moh__gate_record_bytes(const moh__config *config, int32_t max_len) {
 moh_status moh__gate_record_init(moh__gate_record *r,
                                  const moh__config *config, int32_t max_len,
                                  moh_error *err) {
-  *r = (moh__gate_record){.n_layers = (int32_t)config->n_layers,
+  *r = (moh__gate_record){.n_layers = (int32_t)moh__config_passes(config),
                           .n_heads = (int32_t)config->n_heads,
                           .max_len = max_len};
   size_t n = n_gates(config, max_len);

@@ -1,6 +1,7 @@
 /*
  * Which heads the tokens of a session used, and their gates: a table over
- * layers, positions and heads, written while tokens are fed. Beside the keys
+ * passes through a
+ * layer, positions and heads, written while tokens are fed. Beside the keys
  * and values of the same tokens it is small: 5 bytes a head, not 8 d_head.
  */
 #ifndef MOH_INFER_GATE_RECORD_H
@@ -10,7 +11,8 @@
 #include "op/tape.h"
 
 typedef struct moh__gate_record {
-  int32_t n_layers, n_heads, max_len;
+  int32_t n_layers; /* passes through one: moh__config_passes */
+  int32_t n_heads, max_len;
   unsigned char *used; /* [n_layers][max_len][n_heads]; NULL: no routers */
   real *gates;         /* the same; not set where used is 0 */
 } moh__gate_record;

@@ -34,7 +34,7 @@ static int64_t page_size(const moh__config *c) {
 }
 
 size_t moh__session_page_bytes(const moh__config *c, int32_t n_pages) {
-  size_t n_slots = (size_t)moh__arch_of(c)->n_slots(c);
+  size_t n_slots = (size_t)moh__config_passes(c);
   return n_slots * (size_t)n_pages * (size_t)page_size(c) * sizeof(real);
 }
 
@@ -50,14 +50,14 @@ moh_status moh__session_measure(const moh__model *model, int32_t max_len,
 /* Where the slots lie in s->pages. */
 static void place_slots(moh__session *s) {
   const moh__config *c = &s->model->config;
-  int n_slots = moh__arch_of(c)->n_slots(c);
+  int n_slots = (int)moh__config_passes(c);
   for (int i = 0; i < n_slots; i++)
     s->slots[i] = s->pages + i * s->n_pages * page_size(c);
 }
 
 static moh_status alloc_pages(moh__session *s, size_t bytes, moh_error *err) {
   const moh__config *c = &s->model->config;
-  int n_slots = moh__arch_of(c)->n_slots(c);
+  int n_slots = (int)moh__config_passes(c);
   int32_t n_pages = moh__session_pages_for(s->max_len);
   s->pages = moh__block_alloc(bytes);
   s->slots = calloc((size_t)n_slots, sizeof(real *));
@@ -85,7 +85,7 @@ moh_status moh__session_need_pages(moh__session *s, int32_t n_pages,
   if (n_pages <= s->n_pages) return MOH_OK;
   const moh__config *c = &s->model->config;
   int64_t size = page_size(c), old_size = size * s->n_pages;
-  int n_slots = moh__arch_of(c)->n_slots(c);
+  int n_slots = (int)moh__config_passes(c);
   size_t bytes = moh__session_page_bytes(c, n_pages);
   real *old = s->pages, *pages = moh__block_alloc(bytes);
   if (pages == NULL)

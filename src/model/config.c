@@ -32,6 +32,10 @@ const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
 static const moh__int_field cope_field = {"cope_positions",
                                           FIELD(cope_positions), 2, 1 << 16};
 
+enum { HRM_PASSES_MAX = 1 << 12 };
+
+const char *const moh__architecture_names[] = {"transformer", "hrm", NULL};
+
 void moh__config_default(moh__config *config) {
   *config = (moh__config){
       .architecture = MOH__TRANSFORMER,
@@ -88,7 +92,7 @@ static moh_status check_choice(const char *name, unsigned value,
 
 static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(
-      check_choice("architecture", c->architecture, MOH__TRANSFORMER, err));
+      check_choice("architecture", c->architecture, MOH__HRM, err));
   MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
@@ -161,6 +165,29 @@ static moh_status check_position(const moh__config *c, moh_error *err) {
 }
 
 /* n_shared and k count heads or KV groups. */
+static const moh__int_field hrm_fields[] = {
+    {"cycles", FIELD(hrm_cycles), 1, 256},
+    {"steps", FIELD(hrm_steps), 1, 256},
+};
+
+static moh_status check_hrm(const moh__config *c, moh_error *err) {
+  if (c->architecture != MOH__HRM) return MOH_OK;
+  MOH_TRY(check_int(c, &hrm_fields[0], err));
+  MOH_TRY(check_int(c, &hrm_fields[1], err));
+  if (c->n_layers % 2 != 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "num_hidden_layers is %" PRId64
+                     ", it must be even with hrm: half of them are in each "
+                     "module",
+                     c->n_layers);
+  if (moh__config_passes(c) > HRM_PASSES_MAX)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "num_hidden_layers, cycles and steps make %" PRId64
+                     " passes through blocks, more than %d",
+                     moh__config_passes(c), HRM_PASSES_MAX);
+  return MOH_OK;
+}
+
 static moh_status check_moh(const moh__config *c, moh_error *err) {
   bool groups = c->route_by == MOH__ROUTE_BY_GROUP;
   int64_t n = moh__config_candidates(c);
@@ -205,6 +232,7 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
   MOH_TRY(check_attention(config, err));
   MOH_TRY(check_position(config, err));
   MOH_TRY(check_window(config, err));
+  MOH_TRY(check_hrm(config, err));
   return check_heads(config, err);
 }
 
@@ -229,6 +257,26 @@ int64_t moh__config_active_heads(const moh__config *config) {
       break;
   }
   return config->n_heads;
+}
+
+int64_t moh__config_passes(const moh__config *c) {
+  if (c->architecture != MOH__HRM) return c->n_layers;
+  return c->n_layers / 2 * c->hrm_cycles * (c->hrm_steps + 1);
+}
+
+int64_t moh__config_trained_passes(const moh__config *c) {
+  return c->hrm_exact ? moh__config_passes(c) : c->n_layers;
+}
+
+void moh__config_set_architecture(moh__config *c,
+                                  moh__architecture architecture) {
+  c->architecture = architecture;
+  if (architecture != MOH__HRM) return;
+  c->pre_norm = false;
+  c->final_norm = false;
+  c->hrm_cycles = 2;
+  c->hrm_steps = 2;
+  c->n_layers += c->n_layers % 2;
 }
 
 moh__router_shape moh__config_router_shape(const moh__config *config) {

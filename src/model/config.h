@@ -14,7 +14,7 @@
 #include "op/op.h"
 #include "route/head_router.h"
 
-typedef enum moh__architecture { MOH__TRANSFORMER } moh__architecture;
+typedef enum moh__architecture { MOH__TRANSFORMER, MOH__HRM } moh__architecture;
 
 typedef enum moh__ffn_kind { MOH__FFN_SWIGLU, MOH__FFN_RELU } moh__ffn_kind;
 
@@ -69,6 +69,9 @@ typedef struct moh__config {
   double z_weight;
   double init_std;        /* of matrices; see arch/declare.c */
   double router_init_std; /* of W_s, W_r, W_h */
+  int64_t hrm_cycles; /* HRM (arch/hrm.h): steps of the higher module */
+  int64_t hrm_steps;  /* of the lower one in each */
+  bool hrm_exact;     /* gradient through all steps, not the last alone */
 } moh__config;
 
 /* The defaults: a small pre-norm LLaMA-style transformer, AllHeads. */
@@ -84,6 +87,12 @@ int64_t moh__config_heads_each(const moh__config *config);
 
 /* Query heads in use per token, at most. */
 int64_t moh__config_active_heads(const moh__config *config);
+
+/* How often a token passes through a block: n_layers, or more where blocks are
+ * passed several times. Each pass has its state slot. And how many of these a
+ * training step records. */
+int64_t moh__config_passes(const moh__config *config);
+int64_t moh__config_trained_passes(const moh__config *config);
 
 moh__router_shape moh__config_router_shape(const moh__config *config);
 
@@ -104,6 +113,12 @@ void moh__config_heads_text(const moh__config *config, char *text,
 /* That, and " by KV group" where the router chooses groups: for people. */
 void moh__config_heads_label(const moh__config *config, char *text,
                              size_t size);
+
+/* "transformer", "hrm", NULL: the names of moh__architecture. A change sets
+ * what goes with it: HRM has post-norm blocks and an even number of them. */
+extern const char *const moh__architecture_names[];
+void moh__config_set_architecture(moh__config *config,
+                                  moh__architecture architecture);
 
 /* "none"; "N", a sliding window of N keys; "length:MIN-MAX", half of the
  * sequence so far, within these. */

@@ -4,7 +4,10 @@
  * written as one ("llama"), so that common tools read it; every other model
  * is a "moh" one, whose "moh" object holds what LLaMA has no field for:
  *
- *   "moh": {"architecture": "transformer", "norm": "rms" | "layer",
+ *   "moh": {"architecture": "transformer" | "hrm",
+ *     "hrm": {"cycles": 2, "steps": 2, "gradient": "one-step" | "exact"},
+ *                                                 with hrm only
+ *     "norm": "rms" | "layer",
  *     "pre_norm": true, "final_norm": true, "ffn": "swiglu" | "relu",
  *     "position": "rope" | "learned" | "cope" | "none",
  *     "cope_positions": 64,                       with cope only
@@ -25,7 +28,7 @@
 #include "base/json.h"
 #include "model/config_fields.h"
 
-static const char *const architecture_names[] = {"transformer", NULL};
+static const char *const gradient_names[] = {"one-step", "exact", NULL};
 static const char *const norm_names[] = {"rms", "layer", NULL};
 static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
@@ -99,10 +102,16 @@ static json_t *window_to_json(const moh__window *w) {
   return NULL;
 }
 
+static json_t *hrm_to_json(const moh__config *c) {
+  return json_pack("{s:I, s:I, s:s}", "cycles", (json_int_t)c->hrm_cycles,
+                   "steps", (json_int_t)c->hrm_steps, "gradient",
+                   gradient_names[c->hrm_exact]);
+}
+
 static json_t *moh_to_json(const moh__config *c) {
   json_t *moh = json_object();
   int failed =
-      put_text(moh, "architecture", architecture_names[c->architecture]) |
+      put_text(moh, "architecture", moh__architecture_names[c->architecture]) |
       put_text(moh, "norm", norm_names[c->norm]) |
       put_bool(moh, "pre_norm", c->pre_norm) |
       put_bool(moh, "final_norm", c->final_norm) |
@@ -110,6 +119,8 @@ static json_t *moh_to_json(const moh__config *c) {
       put_text(moh, "position", position_names[c->position]);
   if (c->position == MOH__POSITION_COPE)
     failed |= put_int(moh, "cope_positions", c->cope_positions);
+  if (c->architecture == MOH__HRM)
+    failed |= json_object_set_new(moh, "hrm", hrm_to_json(c));
   if (c->window.kind != MOH__WINDOW_NONE)
     failed |= json_object_set_new(moh, "window", window_to_json(&c->window));
   failed |= put_bool(moh, "output_projection", c->output_projection) |
@@ -255,10 +266,31 @@ static moh_status read_window(moh__config *c, json_t *window,
   return get_int(window, "max", &c->window.max, err);
 }
 
+static moh_status read_hrm(moh__config *c, const json_t *moh,
+                           moh_error *err) {
+  static const char *const known[] = {"cycles", "steps", "gradient", NULL};
+  json_t *hrm;
+  int exact;
+  if (c->architecture != MOH__HRM) {
+    if (json_object_get(moh, "hrm") == NULL) return MOH_OK;
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the field \"hrm\" needs \"architecture\" to be "
+                     "\"hrm\"");
+  }
+  MOH_TRY(get_object(moh, "hrm", &hrm, err));
+  MOH_TRY(refuse_unknown(hrm, "hrm", known, err));
+  MOH_TRY(get_int(hrm, "cycles", &c->hrm_cycles, err));
+  MOH_TRY(get_int(hrm, "steps", &c->hrm_steps, err));
+  MOH_TRY(get_choice(hrm, "gradient", gradient_names, &exact, err));
+  c->hrm_exact = exact == 1;
+  return MOH_OK;
+}
+
 static moh_status read_choices(moh__config *c, const json_t *moh,
                                moh_error *err) {
   int architecture, norm, ffn, position;
-  MOH_TRY(get_choice(moh, "architecture", architecture_names, &architecture,
+  MOH_TRY(get_choice(moh, "architecture", moh__architecture_names,
+                     &architecture,
                      err));
   MOH_TRY(get_choice(moh, "norm", norm_names, &norm, err));
   MOH_TRY(get_choice(moh, "ffn", ffn_names, &ffn, err));
@@ -281,6 +313,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "heads",
                                       "cope_positions",
                                       "window",
+                                      "hrm",
                                       NULL};
   json_t *heads = NULL, *window = NULL;
   MOH_TRY(refuse_unknown(moh, "moh", known, err));
@@ -295,6 +328,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
     return moh__fail(err, MOH_ERR_FORMAT,
                      "the field \"cope_positions\" needs \"position\" to be "
                      "\"cope\"");
+  MOH_TRY(read_hrm(c, moh, err));
   if (json_object_get(moh, "window") != NULL) {
     MOH_TRY(get_object(moh, "window", &window, err));
     MOH_TRY(read_window(c, window, err));

@@ -1,4 +1,4 @@
-/* Residual sums: y = a + b; da += dy, db += dy. */
+/* Sums, y = a + b: da += dy, db += dy; and multiples, y = s x: dx += s dy. */
 #include "kernel/kernel.h"
 #include "op/op.h"
 
@@ -39,5 +39,45 @@ moh__tensor *moh__op_add(moh__tape *tape, moh__tensor *a, moh__tensor *b) {
   }
   if (!moh__tape_counting(tape))
     moh__range_run(tape->pool, a->rows * a->cols, GRAIN, forward, &all);
+  return all.y;
+}
+
+/* ---- multiples ---- */
+
+typedef struct scale_node {
+  moh__tape_node node;
+  moh__tensor *x, *y;
+  real by;
+} scale_node;
+
+static void scale_values(void *context, int64_t begin, int64_t end,
+                         void *scratch) {
+  (void)scratch;
+  const scale_node *s = context;
+  moh__kernel()->scale(s->y->v + begin, s->by, s->x->v + begin, end - begin);
+}
+
+static void scale_grads(void *context, int64_t begin, int64_t end,
+                        void *scratch) {
+  (void)scratch;
+  const scale_node *s = context;
+  moh__kernel()->axpy(s->x->g + begin, s->by, s->y->g + begin, end - begin);
+}
+
+static void scale_backward(moh__tape *tape, void *context) {
+  scale_node *s = context;
+  moh__range_run(tape->pool, s->y->rows * s->y->cols, GRAIN, scale_grads, s);
+}
+
+moh__tensor *moh__op_scale(moh__tape *tape, moh__tensor *x, real by) {
+  scale_node all = {.x = x, .by = by};
+  all.y = moh__tape_tensor(tape, x->rows, x->cols);
+  scale_node *s = moh__tape_push(tape, sizeof(*s), scale_backward);
+  if (s != NULL) {
+    all.node = s->node;
+    *s = all;
+  }
+  if (!moh__tape_counting(tape))
+    moh__range_run(tape->pool, x->rows * x->cols, GRAIN, scale_values, &all);
   return all.y;
 }

@@ -66,6 +66,8 @@ moh__tensor *moh__op_relu(moh__tape *tape, moh__tensor *x);
 /* ---- add.c ---- */
 
 moh__tensor *moh__op_add(moh__tape *tape, moh__tensor *a, moh__tensor *b);
+/* y = by x. */
+moh__tensor *moh__op_scale(moh__tape *tape, moh__tensor *x, real by);
 
 /* ---- embed.c ---- */
 

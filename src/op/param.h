@@ -63,7 +63,8 @@ typedef struct moh__param {
 /* Whether updates change it. Its gradient need not be computed otherwise.
  */
 static inline bool moh__param_is_trained(const moh__param *w) {
-  return w->grad != NULL && (w->flags & MOH__PARAM_FROZEN) == 0;
+  return w->grad != NULL &&
+         (w->flags & (MOH__PARAM_FROZEN | MOH__PARAM_BUFFER)) == 0;
 }
 
 /* Inputs and outputs of one packed group. */

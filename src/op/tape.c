@@ -127,14 +127,24 @@ static void segment_backward(moh__tape *tape, void *context) {
 }
 
 /* Values alone: only what is at the arena's end, head use, stays. */
-static void run_unrecorded(moh__tape *tape, const segment_node *s) {
+static void run_unrecorded(moh__tape *tape, moh__segment_fn *fn,
+                           void *context, moh__tensor *x,
+                           moh__tensor *into) {
   size_t mark = tape->arena->used;
+  bool recording = tape->recording;
   tape->recording = false;
-  const moh__tensor *y = s->fn(tape, s->context, s->x);
-  tape->recording = true;
+  const moh__tensor *y = fn(tape, context, x);
+  tape->recording = recording;
   if (!moh__tape_counting(tape))
-    memcpy(s->y->v, y->v, (size_t)(y->rows * y->cols) * sizeof(real));
+    memcpy(into->v, y->v, (size_t)(y->rows * y->cols) * sizeof(real));
   moh__arena_release(tape->arena, mark);
+}
+
+void moh__tape_detached(moh__tape *tape, moh__segment_fn *fn, void *context,
+                        moh__tensor *into) {
+  tape_state before = save_state(tape);
+  run_unrecorded(tape, fn, context, NULL, into);
+  if (tape->recording) restore_state(tape, &before);
 }
 
 moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
@@ -146,7 +156,7 @@ moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
   s->context = context;
   s->x = x;
   s->y = y;
-  run_unrecorded(tape, s);
+  run_unrecorded(tape, fn, context, x, y);
   return y;
 }
 

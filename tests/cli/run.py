@@ -269,6 +269,7 @@ class Inspect(Case):
                 ("original", start + "all --position learned --norm layer "
                  "--ffn relu --norm-placement post"),
                 ("cope", start + "all --position cope --tied"),
+                ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
                 ("mistral", start + "all --kv-heads 4 --window 32"),
                 ("adaptive", start + "moh:2+4 --window length:16-64"),
                 ("plain", start + "all --position none --ffn relu "
@@ -281,6 +282,28 @@ class Inspect(Case):
             # Bytes of working memory may change; what the model is may not.
             self.assert_text(f"inspect-{name}.txt",
                              out[:out.index("+- memory")])
+
+    def test_hrm_options(self):
+        for words in ["--hrm-cycles 2", "--hrm-steps 2",
+                      "--hrm-gradient exact"]:
+            self.assert_fails(
+                f"inspect --preset nano {words}", 2,
+                "moh inspect: --hrm-cycles, --hrm-steps and --hrm-gradient "
+                "need --architecture hrm (see 'moh inspect --help')")
+        code, _, err = self.run_in(*"inspect --preset nano --vocab 9 "
+                                   "--architecture hrm --layers 3".split())
+        self.assertEqual(code, 2)
+        self.assertIn("must be even with hrm", err)
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "hrm", *TINY,
+            "--architecture", "hrm", "--layers", 2, "--epochs", 3)
+        self.assertEqual(code, 0, err)
+        code, out, err = self.run_in("generate", "-m", "hrm", "the", "-n", 3)
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.run_in("verify", "hrm")[0], 0)
+        code, out, err = self.run_in("routes", "-m", "hrm", "--text", "the")
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("    5  ", out)  # of six passes
 
     def test_bad_windows(self):
         for window in ["0", "-1", "x", "3x", "length:", "length:3",

@@ -110,7 +110,8 @@ void tiny_close(tiny *t) {
 static double total_loss(const tiny *t) {
   const moh__config *c = &t->model->config;
   double loss = 0;
-  double share = (double)t->tape.aux_scale / (double)c->n_layers;
+  double share = (double)t->tape.aux_scale /
+                 (double)moh__config_trained_passes(c);
   for (int32_t r = 0; r < t->batch.n; r++)
     loss += (double)t->tape.task_scale * (double)t->weights[r] *
             (double)t->loss[r];

@@ -49,6 +49,11 @@ static void assert_same(const moh__config *a, const moh__config *b) {
   if (a->position == MOH__POSITION_ROPE) ASSERT_SAME(rope_theta);
   if (a->position == MOH__POSITION_COPE) ASSERT_SAME(cope_positions);
   ASSERT_SAME(window.kind);
+  if (a->architecture == MOH__HRM) {
+    ASSERT_SAME(hrm_cycles);
+    ASSERT_SAME(hrm_steps);
+    ASSERT_SAME(hrm_exact);
+  }
   if (a->window.kind == MOH__WINDOW_SLIDING) ASSERT_SAME(window.size);
   if (a->window.kind == MOH__WINDOW_LENGTH) {
     ASSERT_SAME(window.min);
@@ -134,6 +139,13 @@ static void every_field_round_trips(void **state) {
   config.window.max = 9;
   ROUND_TRIP(window.kind, MOH__WINDOW_SLIDING);
   ROUND_TRIP(window.kind, MOH__WINDOW_LENGTH);
+  config.n_layers = 6;
+  moh__config_set_architecture(&config, MOH__HRM);
+  ROUND_TRIP(hrm_cycles, 7);
+  ROUND_TRIP(hrm_steps, 5);
+  ROUND_TRIP(hrm_exact, true);
+  config.architecture = MOH__TRANSFORMER;
+  config.hrm_exact = false;
   ROUND_TRIP(position, MOH__POSITION_LEARNED);
   ROUND_TRIP(position, MOH__POSITION_NONE);
   config.position = MOH__POSITION_ROPE;
@@ -356,10 +368,22 @@ static void numbers_must_be_finite_and_sensible(void **state) {
   ASSERT_VALID(c, router_init_std, 0);
 }
 
+static void hrm_has_limits(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+  moh__config_set_architecture(&c, MOH__HRM);
+  assert_int_equal(moh__config_check(&c, NULL), MOH_OK);
+  ASSERT_INVALID(c, n_layers, 5, "num_hidden_layers");
+  ASSERT_INVALID(c, hrm_cycles, 0, "cycles");
+  ASSERT_INVALID(c, hrm_steps, 257, "steps");
+  c.hrm_cycles = c.hrm_steps = 256;
+  ASSERT_INVALID(c, d_ff, 8, "num_hidden_layers, cycles and steps");
+}
+
 static void choices_must_exist(void **state) {
   (void)state;
   moh__config c = preset("moh-s");
-  ASSERT_INVALID(c, architecture, (moh__architecture)1, "architecture");
+  ASSERT_INVALID(c, architecture, (moh__architecture)2, "architecture");
   ASSERT_INVALID(c, norm, (moh__norm_kind)2, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
@@ -485,6 +509,8 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("root", "moh", "null", "moh");
   assert_unreadable("moh", "position", "\"rope\"", "cope_positions");
   assert_unreadable("moh", "position", "\"alibi\"", "alibi");
+  assert_unreadable("moh", "hrm", "{}", "architecture");
+  assert_unreadable("moh", "architecture", "\"hrm\"", "hrm");
   assert_unreadable("moh", "window", "4096", "window");
   assert_unreadable("moh", "window", "{\"kind\":\"far\"}", "far");
   assert_unreadable("moh", "window", "{\"kind\":\"sliding\"}", "size");
@@ -606,6 +632,7 @@ int main(void) {
       cmocka_unit_test(real_limits_are_the_stated_ones),
       cmocka_unit_test(sizes_must_fit_together),
       cmocka_unit_test(numbers_must_be_finite_and_sensible),
+      cmocka_unit_test(hrm_has_limits),
       cmocka_unit_test(choices_must_exist),
       cmocka_unit_test(heads_must_exist),
       cmocka_unit_test(groups_must_exist),

@@ -93,6 +93,26 @@ static void cached_decoding_is_the_full_pass(void **state) {
         }
 }
 
+static void hrm_decodes_as_in_the_full_pass(void **state) {
+  (void)state;
+  char what[64];
+  for (int p = 0; p < 4; p++)
+    for (int s = 0; s < 3; s++)
+      for (int w = 0; w < 2; w++) {
+        moh__config c = tiny_moh_config(1, 2);
+        moh__config_set_architecture(&c, MOH__HRM);
+        c.hrm_steps = 3;
+        c.position = (moh__position_kind)p;
+        c.cope_positions = 7;
+        c.heads = (moh__head_strategy)s;
+        c.n_static = 3;
+        if (w == 1) c.window = (moh__window){MOH__WINDOW_LENGTH, 0, 2, 9};
+        snprintf(what, sizeof(what), "hrm, position %d heads %d window %d", p,
+                 s, w);
+        check_cached(&c, what);
+      }
+}
+
 /* ---- several sequences at once ---- */
 
 enum { TOGETHER = 8, STEPS = 70 }; /* more than a page for the longest */
@@ -223,6 +243,7 @@ static void a_masked_session_has_the_bits_of_skipping(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cached_decoding_is_the_full_pass),
+      cmocka_unit_test(hrm_decodes_as_in_the_full_pass),
       cmocka_unit_test(sequences_together_are_as_alone),
       cmocka_unit_test(groups_decode_as_in_the_full_pass),
       cmocka_unit_test(a_masked_session_has_the_bits_of_skipping),
