@@ -109,9 +109,9 @@ typedef moh__tensor *moh__segment_fn(moh__tape *tape, void *context,
 moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
                                void *context, moh__tensor *x);
 
-/* fn(tape, context, NULL) without a record: its values go to `into`, the rest is
- * given back, and there is no gradient of it. While recording, its head use is
- * not listed. */
+/* fn(tape, context, NULL) without a record: its values go to `into`, the rest
+ * is given back, and there is no gradient of it. While recording, its head use
+ * is not listed. */
 void moh__tape_detached(moh__tape *tape, moh__segment_fn *fn, void *context,
                         moh__tensor *into);
 
