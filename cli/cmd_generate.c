@@ -125,7 +125,7 @@ static const char *finish_name(const generation *g) {
 
 /* Of a search: the first step has one, that of the prompt. */
 static double mean_beams(const moh__generate_result *r) {
-  return (double)(1 + r->n_evaluated) / r->n_steps;
+  return (double)(1 + r->n_read) / r->n_steps;
 }
 
 static void print_stats(const generation *g) {
@@ -140,7 +140,7 @@ static void print_stats(const generation *g) {
     fprintf(stderr,
             "(beams %.2f on average, %" PRId64
             " tokens read, %d pages at most; ln p %.4f, score %.4f)\n",
-            mean_beams(r), r->n_evaluated, r->most_pages, r->log_p, r->score);
+            mean_beams(r), r->n_read, r->most_pages, r->log_p, r->score);
   fputs("(heads used ", stderr);
   moh__generation_show_heads(stderr, g->runner.model, g->session);
   fputs(")\n", stderr);
@@ -193,7 +193,7 @@ static json_t *search_json(const generation *g) {
   const moh__generate_result *r = &g->result;
   return json_pack(
       "{s:I, s:f, s:I, s:I, s:f, s:f, s:f}", "steps", (json_int_t)r->n_steps,
-      "mean_beams", mean_beams(r), "tokens_read", (json_int_t)r->n_evaluated,
+      "mean_beams", mean_beams(r), "tokens_read", (json_int_t)r->n_read,
       "pages", (json_int_t)r->most_pages, "prompt_seconds", r->prompt_seconds,
       "seconds", r->seconds, "tokens_per_second",
       moh__per_second(r->n_generated, r->seconds));

@@ -7,7 +7,8 @@
 
 #include "arch/arch.h"
 #include "commands.h"
-#include "infer/session.h"
+#include "infer/beam.h"
+#include "infer/branches.h"
 #include "load.h"
 #include "model_options.h"
 #include "numbers.h"
@@ -16,7 +17,7 @@
 typedef struct values {
   moh__model_values model;
   const char *path;
-  int64_t vocabulary, batch, context;
+  int64_t vocabulary, batch, context, beam;
   int precision;
   bool verify, json;
 } values;
@@ -41,6 +42,9 @@ static const moh__option output_options[] = {
     {"context", 'c', MOH__OPTION_INT, "N",
      "tokens of a sequence, for the memory", "the model's longest sequence",
      .offset = offsetof(values, context), .min = 1, .max = 1 << 24},
+    {"beam", 0, MOH__OPTION_INT, "WIDTH",
+     "beams of a search, for the memory of running", "0, none",
+     .offset = offsetof(values, beam), .min = 0, .max = MOH__BEAM_WIDTH_MAX},
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
      "of the packed weights, for the memory", "f32",
      .offset = offsetof(values, precision), .choices = moh__precision_names},
@@ -65,7 +69,7 @@ enum { CONTEXTS_MAX = 24 };
 typedef struct costs {
   int64_t contexts[CONTEXTS_MAX];
   int n_contexts;
-  int64_t batch, context; /* of the memory figures */
+  int64_t batch, context, beam; /* of the memory figures */
   moh__model_bytes model;
   moh__session_bytes session;
   size_t arena;      /* of training */
@@ -76,8 +80,7 @@ typedef struct costs {
 static void fill_contexts(costs *c, int64_t longest) {
   c->n_contexts = 0;
   if (longest > 1) c->contexts[c->n_contexts++] = 1;
-  for (int64_t n = 256; n < longest; n *= 4)
-    c->contexts[c->n_contexts++] = n;
+  for (int64_t n = 256; n < longest; n *= 4) c->contexts[c->n_contexts++] = n;
   c->contexts[c->n_contexts++] = longest;
 }
 
@@ -94,14 +97,14 @@ static moh_status find_costs(const values *v, const moh__model *model,
                      c->context, longest);
   fill_contexts(c, longest);
   c->model = moh__model_measure(model);
-  MOH_TRY(
-      moh__session_measure(model, (int32_t)c->context, &c->session, err));
+  c->beam = moh__int_or(v->beam, 0);
+  MOH_TRY(moh__branches_measure(model, (int32_t)c->context, (int32_t)c->beam,
+                                &c->session, err));
   MOH_TRY(moh__arch_arena_bytes_training(model, (int32_t)c->batch,
                                          (int32_t)c->context, true,
                                          &c->recomputed, err));
-  return moh__arch_arena_bytes_training(model, (int32_t)c->batch,
-                                        (int32_t)c->context, false, &c->arena,
-                                        err);
+  return moh__arch_arena_bytes_training(
+      model, (int32_t)c->batch, (int32_t)c->context, false, &c->arena, err);
 }
 
 /* Activations, and the gates that a session keeps. */
@@ -153,9 +156,11 @@ static void print_bytes(const moh__box *box, const char *label,
 }
 
 static void print_memory(const moh__box *box, const costs *c) {
-  char title[96];
-  snprintf(title, sizeof title, "memory for running, %" PRId64 " tokens",
-           c->context);
+  char title[96], beams[40] = "";
+  if (c->beam > 0)
+    snprintf(beams, sizeof beams, ", %" PRId64 " beams, at most", c->beam);
+  snprintf(title, sizeof title, "memory for running, %" PRId64 " tokens%s",
+           c->context, beams);
   moh__box_section(box, title);
   print_bytes(box, "weights", c->model.data);
   print_bytes(box, "packed weights", c->model.packed);
@@ -163,8 +168,8 @@ static void print_memory(const moh__box *box, const costs *c) {
   print_bytes(box, "working memory", working_bytes(c));
   print_bytes(box, "total", inference_bytes(c));
   snprintf(title, sizeof title,
-           "memory for training, %" PRId64 " x %" PRId64 " tokens",
-           c->batch, c->context);
+           "memory for training, %" PRId64 " x %" PRId64 " tokens", c->batch,
+           c->context);
   moh__box_section(box, title);
   print_bytes(box, "weights", training_weights(c));
   print_bytes(box, "gradients", c->model.grads);
@@ -202,16 +207,15 @@ static json_t *macs_json(const moh__model *model, const costs *c) {
 static json_t *memory_json(const costs *c) {
   return json_pack(
       "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-      "context",
-      (json_int_t)c->context, "batch", (json_int_t)c->batch, "weights",
-      (json_int_t)c->model.data, "packed", (json_int_t)c->model.packed,
-      "gradients", (json_int_t)c->model.grads, "moments",
-      (json_int_t)c->model.moments, "activations", (json_int_t)c->arena,
-      "activations_recomputed", (json_int_t)c->recomputed, "packed_back",
-      (json_int_t)c->model.packed_back,
-      "keys_and_values", (json_int_t)c->session.pages, "work",
-      (json_int_t)c->session.work, "inference_total",
-      (json_int_t)inference_bytes(c), "training_total",
+      "context", (json_int_t)c->context, "batch", (json_int_t)c->batch,
+      "weights", (json_int_t)c->model.data, "packed",
+      (json_int_t)c->model.packed, "gradients", (json_int_t)c->model.grads,
+      "moments", (json_int_t)c->model.moments, "activations",
+      (json_int_t)c->arena, "activations_recomputed",
+      (json_int_t)c->recomputed, "packed_back",
+      (json_int_t)c->model.packed_back, "keys_and_values",
+      (json_int_t)c->session.pages, "work", (json_int_t)c->session.work,
+      "inference_total", (json_int_t)inference_bytes(c), "training_total",
       (json_int_t)training_bytes(c));
 }
 
@@ -219,8 +223,7 @@ static moh_status print_json(const moh__model *model,
                              const moh__summary *summary, const costs *c,
                              moh_error *err) {
   json_t *object = moh__summary_json(model, summary);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   json_object_set_new(object, "multiply_adds", macs_json(model, c));
   json_object_set_new(object, "bytes", memory_json(c));
   json_dumpf(object, stdout, JSON_INDENT(2));
@@ -237,11 +240,10 @@ static moh_status model_of_preset(const values *v, moh__model **model,
   MOH_TRY(moh__model_options_config(&v->model, NULL, &config, err));
   config.vocab_size = moh__int_or(v->vocabulary, config.vocab_size);
   if (config.vocab_size == 0)
-    return moh__fail(
-        err, MOH_ERR_ARGUMENT,
-        "the preset %s takes its vocabulary from the data; give "
-        "its size with --vocab N",
-        v->model.preset);
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the preset %s takes its vocabulary from the data; give "
+                     "its size with --vocab N",
+                     v->model.preset);
   MOH_TRY(moh__model_options_check(&config, err));
   return moh__arch_model(model, &config, err);
 }
@@ -260,9 +262,8 @@ static moh_status inspect(const values *v, moh__model *model,
                           moh_error *err) {
   moh__summary summary;
   costs c;
-  moh__model_set_precision(
-      model,
-      (moh__precision)moh__choice_or(v->precision, MOH__PRECISION_F32));
+  moh__model_set_precision(model, (moh__precision)moh__choice_or(
+                                      v->precision, MOH__PRECISION_F32));
   MOH_TRY(find_costs(v, model, &c, err));
   moh__summary_make(model, &summary);
   if (v->json) return print_json(model, &summary, &c, err);

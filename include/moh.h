@@ -203,6 +203,12 @@ typedef struct moh_memory {
 MOH_API moh_status moh_model_memory(const moh_model *model,
                                     int32_t max_length, moh_memory *memory,
                                     moh_error *err);
+/* The same while n_beams beams are searched with: what they take at most, when
+ * they have nothing but the first token in common. */
+MOH_API moh_status moh_model_memory_beams(const moh_model *model,
+                                          int32_t max_length,
+                                          int32_t n_beams, moh_memory *memory,
+                                          moh_error *err);
 
 /* The configuration as config.json has it; to be freed. */
 MOH_API moh_status moh_model_config(const moh_model *model, char **json,
@@ -390,9 +396,57 @@ typedef enum moh_overflow {
                         half is forgotten and the rest read again */
 } moh_overflow;
 
+typedef enum moh_finish {
+  MOH_FINISH_END,      /* the model ended its text */
+  MOH_FINISH_STOP,     /* a stop text is complete */
+  MOH_FINISH_LENGTH,   /* max_tokens */
+  MOH_FINISH_CONTEXT,  /* the session is full */
+  MOH_FINISH_CANCELLED /* a function of the caller returned false */
+} moh_finish;
+/* "end", "stop", "length", "context", "cancelled"; "unknown" for others. */
+MOH_API const char *moh_finish_name(moh_finish finish);
+
+/*
+ * Beam search: the likeliest text that a limited search finds, instead of one
+ * that is drawn. The `width` likeliest beginnings are kept at each step; the
+ * score of a text is ln p / n^length_penalty, n being its generated tokens, the
+ * end included. With min_width and max_width the width follows the beams'
+ * mean entropy H: it rises by one where H / ln(vocab_size) > threshold, and
+ * falls by one elsewhere. The search ends when the best text that has ended is
+ * better than every beam is now; a longer max_tokens then never changes it.
+ */
+typedef struct moh_beam_options {
+  size_t size;
+  int32_t width;                /* 4; 1024 at most */
+  int32_t min_width, max_width; /* 0 and 0: the width stays */
+  double threshold;             /* in [0, 1]; 0.5 */
+  double temperature;           /* divides the logits, at least 1e-6; 1 */
+  double length_penalty;        /* 0 or more; 1 */
+  bool exact;     /* go on while a beam could become the best one with
+                     max_tokens tokens; false */
+  int32_t n_best; /* texts to tell of, the best first; 1 */
+} moh_beam_options;
+MOH_API void moh_beam_options_default(moh_beam_options *options,
+                                      size_t size);
+
+/* A text that a beam search has found. */
+typedef struct moh_hypothesis {
+  int32_t rank;        /* 0: the best */
+  int32_t n_generated; /* tokens, the end included */
+  double log_p, score;
+  moh_finish finish;
+  int32_t stop; /* the stop text's index; -1: none */
+} moh_hypothesis;
+/* Called before the tokens and the text of each, once the search is over. */
+typedef void moh_hypothesis_fn(void *context,
+                               const moh_hypothesis *hypothesis);
+/* Called behind each step of a search; false ends it with the best so far. */
+typedef bool moh_beams_fn(void *context, int32_t n_beams);
+
 typedef struct moh_generate_options {
   size_t size;
   const moh_sampling_options *sampling; /* NULL: the likeliest token */
+  const moh_beam_options *beam; /* NULL: none; excludes sampling and sliding */
   int32_t max_tokens;       /* 0: no limit; 0 */
   bool ignore_end;          /* go on behind the end of the text; false */
   bool specials;            /* special tokens written out in the prompt are
@@ -406,20 +460,12 @@ typedef struct moh_generate_options {
   moh_text_fn *on_text; /* each may be NULL */
   moh_token_fn *on_token;
   moh_drop_fn *on_drop;
+  moh_beams_fn *on_beams;
+  moh_hypothesis_fn *on_hypothesis;
   void *context; /* of these functions */
 } moh_generate_options;
 MOH_API void moh_generate_options_default(moh_generate_options *options,
                                           size_t size);
-
-typedef enum moh_finish {
-  MOH_FINISH_END,      /* the model ended its text */
-  MOH_FINISH_STOP,     /* a stop text is complete */
-  MOH_FINISH_LENGTH,   /* max_tokens */
-  MOH_FINISH_CONTEXT,  /* the session is full */
-  MOH_FINISH_CANCELLED /* a function of the caller returned false */
-} moh_finish;
-/* "end", "stop", "length", "context", "cancelled"; "unknown" for others. */
-MOH_API const char *moh_finish_name(moh_finish finish);
 
 typedef struct moh_generate_result {
   moh_finish finish;
@@ -429,14 +475,18 @@ typedef struct moh_generate_result {
   int64_t n_dropped;     /* that were forgotten while sliding */
   double prompt_seconds; /* for reading the prompt */
   double seconds;        /* for generating */
+  int32_t n_steps;       /* of a beam search; 0: there was none */
+  int64_t n_read;        /* tokens of its beams that the model has read */
+  double log_p, score;   /* of its best text */
 } moh_generate_result;
 
 /* Appends a prompt to what the session holds and generates behind it. The
  * same seed and tokens give the same text, whatever the number of threads.
- * *text is all of it, NUL-terminated, to be freed; text and result may be
- * NULL. The last token is not in the session afterwards. MOH_ERR_ARGUMENT when
- * the prompt has no token or leaves no room for another, or the model no
- * tokenizer. After another failure the session holds a part of it. */
+ * *text is all of it (of several, the best), NUL-terminated, to be freed; text
+ * and result may be NULL. The last token is not in the session afterwards.
+ * MOH_ERR_ARGUMENT when the prompt has no token or leaves no room for another,
+ * or the model no tokenizer. After another failure the session holds a part of
+ * it. */
 MOH_API moh_status moh_generate(moh_session *session, moh_text prompt,
                                 const moh_generate_options *options,
                                 char **text, moh_generate_result *result,

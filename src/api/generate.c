@@ -1,10 +1,11 @@
 /* Sampling and generation of moh.h. */
+#include "infer/generate.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/handles.h"
 #include "api/sized.h"
-#include "infer/generate.h"
 
 _Static_assert((int)MOH_OVERFLOW_STOP == (int)MOH__OVERFLOW_STOP &&
                    (int)MOH_OVERFLOW_SLIDE == (int)MOH__OVERFLOW_SLIDE,
@@ -40,8 +41,8 @@ static moh_status read_sampling(moh__sampling *s,
                                 const moh_sampling_options *options,
                                 moh_error *err) {
   moh_sampling_options o = sampling_defaults();
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_sampling_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_sampling_options", err));
   *s = (moh__sampling){.temperature = o.temperature,
                        .top_k = o.top_k,
                        .top_p = o.top_p,
@@ -69,8 +70,8 @@ moh_status moh_sampler_new(moh_sampler **sampler, int32_t vocab_size,
   moh_sampler *made = calloc(1, sizeof(*made));
   if (made == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for a sampler");
-  moh_status status = moh__sampler_init(&made->inner, &rules, vocab_size,
-                                        err);
+  moh_status status =
+      moh__sampler_init(&made->inner, &rules, vocab_size, err);
   if (status != MOH_OK) {
     moh_sampler_free(made);
     return status;
@@ -101,6 +102,38 @@ moh_status moh_sampler_choose(moh_sampler *sampler, const float *logits,
                              token, err);
 }
 
+/* ---- beams ---- */
+
+static moh_beam_options beam_defaults(void) {
+  moh__beam_rules r = moh__beam_rules_default();
+  return (moh_beam_options){.size = sizeof(moh_beam_options),
+                            .width = 4,
+                            .threshold = r.threshold,
+                            .temperature = r.temperature,
+                            .length_penalty = r.length_penalty,
+                            .n_best = r.n_best};
+}
+
+void moh_beam_options_default(moh_beam_options *options, size_t size) {
+  moh_beam_options defaults = beam_defaults();
+  moh__options_init(options, size, &defaults, sizeof(defaults));
+}
+
+static moh_status read_beam(moh__beam_rules *r,
+                            const moh_beam_options *options, moh_error *err) {
+  moh_beam_options o = beam_defaults();
+  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_beam_options", err));
+  *r = (moh__beam_rules){.width = o.width,
+                         .min_width = o.min_width,
+                         .max_width = o.max_width,
+                         .threshold = o.threshold,
+                         .temperature = o.temperature,
+                         .length_penalty = o.length_penalty,
+                         .exact = o.exact,
+                         .n_best = o.n_best};
+  return moh__beam_rules_check(r, err);
+}
+
 /* ---- generation ---- */
 
 static const moh_generate_options defaults = {.size = sizeof(defaults)};
@@ -119,6 +152,7 @@ const char *moh_finish_name(moh_finish finish) {
 typedef struct collector {
   const moh_generate_options *options;
   bool wanted; /* the text is to be kept */
+  bool second; /* a text that is not the best one has begun */
   char *text;
   size_t n, capacity;
   moh_status status; /* of keeping it */
@@ -143,7 +177,7 @@ static bool keep_text(collector *c, const char *text, size_t n) {
 
 static bool on_text(void *context, const char *text, size_t n) {
   collector *c = context;
-  if (c->wanted && !keep_text(c, text, n)) return false;
+  if (c->wanted && !c->second && !keep_text(c, text, n)) return false;
   return c->options->on_text == NULL ||
          c->options->on_text(c->options->context, text, n);
 }
@@ -160,6 +194,36 @@ static void on_drop(void *context, int64_t n_dropped) {
     c->options->on_drop(c->options->context, n_dropped);
 }
 
+static bool on_step(void *context, int32_t n_beams) {
+  const collector *c = context;
+  return c->options->on_beams == NULL ||
+         c->options->on_beams(c->options->context, n_beams);
+}
+
+static void on_hypothesis(void *context, const moh__hypothesis *h) {
+  collector *c = context;
+  moh_hypothesis about = {.rank = h->rank,
+                          .n_generated = h->n_tokens,
+                          .log_p = h->log_p,
+                          .score = h->score,
+                          .finish = (moh_finish)h->finish,
+                          .stop = h->stop};
+  c->second = h->rank > 0;
+  if (c->options->on_hypothesis != NULL)
+    c->options->on_hypothesis(c->options->context, &about);
+}
+
+/* How tokens are chosen. */
+static moh_status read_choice(const moh_generate_options *o,
+                              moh__generate_options *inner, moh_error *err) {
+  if (o->beam == NULL)
+    return read_sampling(&inner->sampling, o->sampling, err);
+  if (o->sampling != NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "beam and sampling exclude each other");
+  return read_beam(&inner->beam, o->beam, err);
+}
+
 static moh_status inner_options(const moh_session *session, collector *c,
                                 moh__generate_options *inner,
                                 moh_error *err) {
@@ -173,7 +237,7 @@ static moh_status inner_options(const moh_session *session, collector *c,
     return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no overflow",
                      (int)o->overflow);
   *inner = moh__generate_options_default();
-  MOH_TRY(read_sampling(&inner->sampling, o->sampling, err));
+  MOH_TRY(read_choice(o, inner, err));
   inner->max_tokens = o->max_tokens;
   if (!o->ignore_end) inner->end_token = moh_tokenizer_end(tokenizer);
   inner->overflow = (moh__overflow)o->overflow;
@@ -184,6 +248,8 @@ static moh_status inner_options(const moh_session *session, collector *c,
   inner->echo = o->echo;
   inner->on_token = on_token;
   inner->on_drop = on_drop;
+  inner->on_step = on_step;
+  inner->on_hypothesis = on_hypothesis;
   if (c->wanted || o->on_text != NULL) inner->on_text = on_text;
   inner->context = c;
   return MOH_OK;
@@ -196,7 +262,11 @@ static moh_generate_result public_result(const moh__generate_result *r) {
                                .n_generated = r->n_generated,
                                .n_dropped = r->n_dropped,
                                .prompt_seconds = r->prompt_seconds,
-                               .seconds = r->seconds};
+                               .seconds = r->seconds,
+                               .n_steps = r->n_steps,
+                               .n_read = r->n_read,
+                               .log_p = r->log_p,
+                               .score = r->score};
 }
 
 static moh_status generate(moh_session *session, const int32_t *prompt,
@@ -222,8 +292,8 @@ moh_status moh_generate_tokens(moh_session *session, const int32_t *prompt,
   MOH__NEED(session, err);
   MOH__NEED(prompt, err);
   moh_generate_options o = defaults;
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_generate_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_generate_options", err));
   collector c = {.options = &o};
   return generate(session, prompt, n, &c, result, size, err);
 }
@@ -234,8 +304,8 @@ static moh_status generate_text(moh_session *session, moh_text prompt,
                                 size_t size, moh_error *err) {
   int32_t *tokens;
   size_t n;
-  MOH_TRY(moh_encode(session->model->tokenizer, prompt,
-                     c->options->specials, &tokens, &n, err));
+  MOH_TRY(moh_encode(session->model->tokenizer, prompt, c->options->specials,
+                     &tokens, &n, err));
   moh_status status;
   if (n > INT32_MAX)
     status = moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is too long");
@@ -255,11 +325,10 @@ moh_status moh_generate(moh_session *session, moh_text prompt,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the model has no tokenizer; call moh_generate_tokens");
   moh_generate_options o = defaults;
-  MOH_TRY(moh__options_read(&o, sizeof(o), options, "moh_generate_options",
-                            err));
+  MOH_TRY(
+      moh__options_read(&o, sizeof(o), options, "moh_generate_options", err));
   collector c = {.options = &o, .wanted = text != NULL};
-  moh_status status =
-      generate_text(session, prompt, &c, result, size, err);
+  moh_status status = generate_text(session, prompt, &c, result, size, err);
   if (status == MOH_OK && text != NULL && !keep_text(&c, "", 0))
     status = moh__fail(err, MOH_ERR_MEMORY, "no memory for the text");
   if (status != MOH_OK) {

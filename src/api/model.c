@@ -6,6 +6,8 @@
 #include "api/sized.h"
 #include "arch/arch.h"
 #include "base/json.h"
+#include "infer/beam.h"
+#include "infer/branches.h"
 
 void moh_free(void *memory) { free(memory); }
 
@@ -208,8 +210,10 @@ moh_status moh_model_macs(const moh_model *model, int64_t context,
   return MOH_OK;
 }
 
-moh_status moh_model_memory(const moh_model *model, int32_t max_length,
-                            moh_memory *memory, moh_error *err) {
+/* n_beams 0: no search. */
+static moh_status find_memory(const moh_model *model, int32_t max_length,
+                              int32_t n_beams, moh_memory *memory,
+                              moh_error *err) {
   MOH__NEED(model, err);
   MOH__NEED(memory, err);
   int32_t most = (int32_t)model->inner->config.max_seq_len;
@@ -219,13 +223,29 @@ moh_status moh_model_memory(const moh_model *model, int32_t max_length,
                      "a session holds 1 to %d tokens, not %d", most,
                      max_length);
   moh__session_bytes session;
-  MOH_TRY(moh__session_measure(model->inner, max_length, &session, err));
+  MOH_TRY(moh__branches_measure(model->inner, max_length, n_beams, &session,
+                                err));
   moh__model_bytes bytes = moh__model_measure(model->inner);
   *memory = (moh_memory){.weights = bytes.data,
                          .packed = bytes.packed,
                          .cache = (int64_t)session.pages,
                          .work = (int64_t)(session.gates + session.work)};
   return MOH_OK;
+}
+
+moh_status moh_model_memory(const moh_model *model, int32_t max_length,
+                            moh_memory *memory, moh_error *err) {
+  return find_memory(model, max_length, 0, memory, err);
+}
+
+moh_status moh_model_memory_beams(const moh_model *model, int32_t max_length,
+                                  int32_t n_beams, moh_memory *memory,
+                                  moh_error *err) {
+  if (n_beams < 1 || n_beams > MOH__BEAM_WIDTH_MAX)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a search has 1 to %d beams, not %d",
+                     MOH__BEAM_WIDTH_MAX, n_beams);
+  return find_memory(model, max_length, n_beams, memory, err);
 }
 
 moh_status moh_model_config(const moh_model *model, char **json,

@@ -50,6 +50,24 @@ int32_t moh__branches_pages(const moh__config *config, int32_t n_held,
                    (n_most + 1) * (behind < touched ? behind : touched));
 }
 
+moh_status moh__branches_measure(const moh__model *model, int32_t max_len,
+                                 int32_t n_most, moh__session_bytes *bytes,
+                                 moh_error *err) {
+  const moh__config *c = &model->config;
+  MOH_TRY(moh__session_measure(model, max_len, bytes, err));
+  if (n_most == 0) return MOH_OK;
+  if ((int64_t)n_most * (max_len + MOH__PANEL) > INT32_MAX / 2)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "%d beams of %d tokens are too many", n_most, max_len);
+  int32_t n_pages = moh__branches_pages(c, 1, n_most, max_len - 1);
+  size_t pages = moh__session_page_bytes(c, n_pages), work;
+  MOH_TRY(moh__arch_arena_bytes(model, n_most, 1, false, &work, err));
+  if (pages > bytes->pages) bytes->pages = pages;
+  if (work > bytes->work) bytes->work = work;
+  bytes->gates += moh__gate_record_bytes(c, (max_len - 1) * n_most);
+  return MOH_OK;
+}
+
 static int32_t *row_of(const moh__branches *b, int32_t i) {
   return b->pages + (int64_t)i * b->width;
 }

@@ -53,4 +53,10 @@ int32_t moh__branches_most_pages(const moh__branches *branches);
 int32_t moh__branches_pages(const moh__config *config, int32_t n_held,
                             int32_t n_most, int32_t n_tokens);
 
+/* Bytes of a session of max_len tokens whose n_most branches (0: none) have
+ * nothing but the first token in common. */
+moh_status moh__branches_measure(const moh__model *model, int32_t max_len,
+                                 int32_t n_most, moh__session_bytes *bytes,
+                                 moh_error *err);
+
 #endif

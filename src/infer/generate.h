@@ -90,7 +90,7 @@ typedef struct moh__generate_result {
   double seconds;        /* generating */
   /* Of a beam search: */
   int32_t n_steps;     /* 0: there was none */
-  int64_t n_evaluated; /* tokens of all beams that the model has read */
+  int64_t n_read; /* tokens of all beams that the model has read */
   int32_t most_pages;  /* in use at once, see infer/branches.h */
   double log_p, score; /* of the best text */
 } moh__generate_result;

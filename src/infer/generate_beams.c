@@ -150,7 +150,7 @@ static moh_status read_beams(run *r, moh_error *err) {
     r->tokens[i] = beams[i].token;
   }
   moh__branches_fork(r->branches, r->parents, n);
-  r->result->n_evaluated += n;
+  r->result->n_read += n;
   return moh__branches_feed(r->branches, r->tokens, &r->logits, err);
 }
 

@@ -25,9 +25,10 @@ static moh_model *small_model(void) {
   moh_model_options o;
   moh_model_options_default(&o, sizeof(o));
   o.preset = "nano";
-  o.config = "{\"hidden_size\": 16, \"intermediate_size\": 20, "
-             "\"head_dim\": 8, \"num_hidden_layers\": 1, "
-             "\"initializer_range\": 0.6}";
+  o.config =
+      "{\"hidden_size\": 16, \"intermediate_size\": 20, "
+      "\"head_dim\": 8, \"num_hidden_layers\": 1, "
+      "\"initializer_range\": 0.6}";
   o.max_length = LENGTH;
   must(moh_model_new(&model, tokenizer, &o, &err), &err);
   moh_tokenizer_free(tokenizer);
@@ -100,12 +101,11 @@ static void wrong_sampling_is_refused(void **state) {
   int32_t token;
   refused(moh_sampler_choose(sampler, NULL, NULL, 0, &token, &err), &err,
           "logits");
-  refused(moh_sampler_choose(sampler, logits, foreign, 2, &token, &err),
-          &err, "token 6");
+  refused(moh_sampler_choose(sampler, logits, foreign, 2, &token, &err), &err,
+          "token 6");
   logits[3] = NAN;
-  assert_int_equal(
-      moh_sampler_choose(sampler, logits, NULL, 0, &token, &err),
-      MOH_ERR_DIVERGED);
+  assert_int_equal(moh_sampler_choose(sampler, logits, NULL, 0, &token, &err),
+                   MOH_ERR_DIVERGED);
   moh_sampler_free(sampler);
   moh_sampler_free(NULL);
 }
@@ -192,7 +192,6 @@ static void text_and_tokens_agree(void **state) {
   assert_int_equal(moh_session_length(session), LENGTH - 1);
   assert_memory_equal(moh_session_tokens(session) + 3, ours.tokens,
                       sizeof(int32_t) * (LENGTH - 4));
-
 
   int32_t *prompt;
   size_t n;
@@ -364,6 +363,154 @@ static void a_session_is_rewound(void **state) {
   moh_model_free(model);
 }
 
+/* ---- beams ---- */
+
+/* What a search tells of its texts. */
+typedef struct found {
+  moh_hypothesis about[8];
+  int32_t tokens[256], n_tokens[8];
+  int n, n_steps, most_steps;
+  char text[8][256];
+} found;
+
+static bool find_step(void *context, int32_t n_beams) {
+  found *f = context;
+  assert_in_range(n_beams, 1, 4);
+  return ++f->n_steps != f->most_steps;
+}
+
+static void find_hypothesis(void *context, const moh_hypothesis *h) {
+  found *f = context;
+  assert_int_equal(h->rank, f->n);
+  f->about[f->n++] = *h;
+}
+
+static bool find_token(void *context, int32_t token) {
+  found *f = context;
+  int32_t *n = &f->n_tokens[f->n - 1];
+  if (f->n == 1) f->tokens[*n] = token;
+  return ++*n > 0;
+}
+
+static bool find_text(void *context, const char *text, size_t n) {
+  found *f = context;
+  strncat(f->text[f->n - 1], text, n);
+  return true;
+}
+
+static moh_generate_options beam_options(found *f,
+                                         const moh_beam_options *b) {
+  moh_generate_options o;
+  moh_generate_options_default(&o, sizeof(o));
+  memset(f, 0, sizeof(*f));
+  o.beam = b;
+  o.on_beams = find_step;
+  o.on_hypothesis = find_hypothesis;
+  o.on_token = find_token;
+  o.on_text = find_text;
+  o.context = f;
+  return o;
+}
+
+/* Texts come with the tokens of the inner path, and the best is returned. */
+static void beams_find_what_the_inner_search_finds(void **state) {
+  (void)state;
+  moh_error err;
+  static found f;
+  static answer theirs;
+  moh_model *model = small_model();
+  moh_session *session = open_session(model, 2);
+  moh_beam_options b;
+  moh_beam_options_default(&b, sizeof(b));
+  b.n_best = 3;
+  b.min_width = 3;
+  b.max_width = 4;
+  moh_generate_options o = beam_options(&f, &b);
+  o.max_tokens = 12;
+  char *text;
+  moh_generate_result r;
+  must(moh_generate(session, text_of("abc"), &o, &text, &r, sizeof(r), &err),
+       &err);
+  assert_int_equal(f.n, 3);
+  assert_string_equal(text, f.text[0]);
+  assert_true(r.finish == f.about[0].finish && r.score == f.about[0].score);
+  assert_true(r.log_p == f.about[0].log_p && r.n_read > 11);
+  assert_true(r.n_steps == 12 && f.n_steps == 12);
+  assert_true(f.about[1].score <= f.about[0].score);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(f.n_tokens[i], f.about[i].n_generated);
+
+  int32_t prompt[3];
+  memcpy(prompt, moh_session_tokens(session), sizeof(prompt));
+  must(moh_session_truncate(session, 0, &err), &err);
+  moh__generate_options inner = moh__generate_options_default();
+  moh__generate_result inner_result;
+  inner.beam.width = 4;
+  inner.beam.min_width = 3;
+  inner.beam.max_width = 4;
+  inner.max_tokens = 12;
+  inner.end_token = moh_tokenizer_end(moh_model_tokenizer(model));
+  inner.on_token = take_token;
+  inner.context = &theirs;
+  must(moh__generate(session->inner, &inner, prompt, 3, &inner_result, &err),
+       &err);
+  assert_int_equal(theirs.n_tokens, f.n_tokens[0]);
+  assert_memory_equal(theirs.tokens, f.tokens,
+                      (size_t)theirs.n_tokens * sizeof(int32_t));
+  moh_free(text);
+  moh_session_free(session);
+  moh_model_free(model);
+}
+
+static void a_search_may_be_ended(void **state) {
+  (void)state;
+  static found f;
+  moh_model *model = small_model();
+  moh_beam_options b;
+  moh_beam_options_default(&b, sizeof(b));
+  moh_generate_options o = beam_options(&f, &b);
+  f.most_steps = 5;
+  moh_generate_result r = answer_to(model, "abc", &o);
+  assert_true(r.finish == MOH_FINISH_CANCELLED && r.n_generated == 5);
+  assert_int_equal(f.n_tokens[0], 5);
+  moh_model_free(model);
+}
+
+static void wrong_beams_are_refused(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model *model = small_model();
+  moh_session *session = open_session(model, 1);
+  moh_sampling_options s = sharp(1);
+  moh_beam_options b;
+  moh_beam_options_default(&b, sizeof(b));
+  moh_generate_options o;
+  moh_generate_options_default(&o, sizeof(o));
+  o.beam = &b;
+  o.sampling = &s;
+  refused(moh_generate(session, text_of("a"), &o, NULL, NULL, 0, &err), &err,
+          "beam and sampling exclude each other");
+  o.sampling = NULL;
+  o.overflow = MOH_OVERFLOW_SLIDE;
+  refused(moh_generate(session, text_of("a"), &o, NULL, NULL, 0, &err), &err,
+          "beam and overflow exclude each other");
+  o.overflow = MOH_OVERFLOW_STOP;
+  b.width = 1025;
+  refused(moh_generate(session, text_of("a"), &o, NULL, NULL, 0, &err), &err,
+          "1 to 1024");
+  b.size = 0;
+  refused(moh_generate(session, text_of("a"), &o, NULL, NULL, 0, &err), &err,
+          "moh_beam_options_default");
+  moh_memory plain, beams;
+  must(moh_model_memory(model, 0, &plain, &err), &err);
+  must(moh_model_memory_beams(model, 0, 8, &beams, &err), &err);
+  /* One page of the session, and one of each beam and of what is kept. */
+  assert_int_equal(beams.cache, 10 * plain.cache);
+  refused(moh_model_memory_beams(model, 0, 0, &beams, &err), &err, "beams");
+  moh_session_free(session);
+  moh_model_free(model);
+}
+
 static void wrong_generations_are_refused(void **state) {
   (void)state;
   moh_error err;
@@ -381,26 +528,26 @@ static void wrong_generations_are_refused(void **state) {
           &err, "40 tokens");
   assert_int_equal(moh_session_length(session), 0);
   o.max_tokens = -1;
-  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err),
-          &err, "max_tokens");
+  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err), &err,
+          "max_tokens");
   o.max_tokens = 0;
   o.n_stops = 1;
-  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err),
-          &err, "stops");
+  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err), &err,
+          "stops");
   const char *const stops[] = {NULL};
   o.stops = stops;
-  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err),
-          &err, "stops[i]");
+  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err), &err,
+          "stops[i]");
   o.n_stops = 0;
   o.overflow = (moh_overflow)5;
-  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err),
-          &err, "overflow");
+  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err), &err,
+          "overflow");
   moh_sampling_options s = sharp(1);
   s.temperature = -1;
   moh_generate_options_default(&o, sizeof(o));
   o.sampling = &s;
-  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err),
-          &err, "temperature");
+  refused(moh_generate(session, text_of("a"), &o, &text, NULL, 0, &err), &err,
+          "temperature");
   refused(moh_generate_tokens(session, NULL, 1, NULL, NULL, 0, &err), &err,
           "prompt");
   refused(moh_generate(NULL, text_of("a"), NULL, NULL, NULL, 0, &err), &err,
@@ -487,6 +634,9 @@ int main(void) {
       cmocka_unit_test(a_full_session_slides),
       cmocka_unit_test(the_end_token_ends),
       cmocka_unit_test(a_session_is_rewound),
+      cmocka_unit_test(beams_find_what_the_inner_search_finds),
+      cmocka_unit_test(a_search_may_be_ended),
+      cmocka_unit_test(wrong_beams_are_refused),
       cmocka_unit_test(wrong_generations_are_refused),
       cmocka_unit_test(ids_need_no_tokenizer),
       cmocka_unit_test(two_answers_at_once),
