@@ -90,7 +90,7 @@ static bool on_text(void *context, const char *bytes, size_t n) {
   if (n == 0) return true;
   c->begun = true;
   fwrite(bytes, 1, n, c->answer);
-  return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0;
+  return moh__write_now(stdout, bytes, n);
 }
 
 static void on_drop(void *context, int64_t n_dropped) {

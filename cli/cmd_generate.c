@@ -81,10 +81,9 @@ static void on_hypothesis(void *context, const moh__hypothesis *about) {
 
 static bool on_text(void *context, const char *bytes, size_t n) {
   generation *g = context;
-  FILE *out = g->out;
   if (g->options.beam.width > 0)
     return moh__hypotheses_add(&g->texts, bytes, n);
-  return fwrite(bytes, 1, n, out) == n && fflush(out) == 0;
+  return moh__write_now(g->out, bytes, n);
 }
 
 static void on_drop(void *context, int64_t n_dropped) {

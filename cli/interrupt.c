@@ -1,8 +1,8 @@
 /* A handler sets a flag, or ends the program; nothing else. */
 #include "interrupt.h"
 
+#include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,8 +17,7 @@ static const char *quit_message;
 /* Only calls that a handler may make. */
 static void on_quit(int number) {
   (void)number;
-  ssize_t written =
-      write(STDERR_FILENO, quit_message, strlen(quit_message));
+  ssize_t written = write(STDERR_FILENO, quit_message, strlen(quit_message));
   (void)written;
   _exit(EXIT_CODE);
 }
@@ -50,4 +49,11 @@ bool moh__terminated(void) { return interrupted == SIGTERM; }
 void moh__interrupt_clear(void) {
   interrupted = 0;
   moh__interrupt_catch();
+}
+
+bool moh__write_now(FILE *out, const char *bytes, size_t n) {
+  errno = 0;
+  if (fwrite(bytes, 1, n, out) == n && fflush(out) == 0) return true;
+  if (errno == EINTR) clearerr(out);
+  return false;
 }

@@ -4,6 +4,8 @@
 #define MOH_CLI_INTERRUPT_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
 
 /* From now on signals are caught; system calls that wait return EINTR. */
 void moh__interrupt_catch(void);
@@ -17,6 +19,10 @@ bool moh__interrupted(void);
 
 /* True when it was SIGTERM, which asks for the end of the program. */
 bool moh__terminated(void);
+
+/* Writes n bytes at once; false when they could not be written. A signal that
+ * came while nobody read them is no fault of the output. */
+bool moh__write_now(FILE *out, const char *bytes, size_t n);
 
 /* Signals end the program again. */
 void moh__interrupt_release(void);

@@ -3,11 +3,14 @@
 Usage: generate.py PATH_OF_MOH [TEST]...
 """
 
+import array
+import fcntl
 import json
 import pathlib
 import re
 import signal
 import subprocess
+import termios
 import time
 
 from support import MOH, TINY, Case, main, moh
@@ -291,6 +294,14 @@ def catches(pid, number):
     return mask >> number - 1 & 1
 
 
+def waits_for_reader(run):
+    """Whether a process of one thread sleeps, and its pipe is full."""
+    n = array.array("i", [0])
+    fcntl.ioctl(run.stdout, termios.FIONREAD, n)
+    stat = pathlib.Path(f"/proc/{run.pid}/stat").read_text()
+    return n[0] > 4000 and stat.rpartition(")")[2].split()[0] == "S"
+
+
 class Interrupt(Case):
     """Ctrl-C in the middle of a text that would have no end."""
 
@@ -316,6 +327,27 @@ class Interrupt(Case):
                 [sample] = json.loads(out)["samples"]
                 self.assertEqual(sample["finish"], "interrupted")
                 self.assertGreater(sample["generated_tokens"], 60)
+
+    def test_interrupt_of_a_write(self):
+        """Nobody reads, so it is a write that the signal interrupts."""
+        self.write("text.txt", "to be or not to be\n" * 40)
+        code, _, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "deaf", "--steps", 1,
+            "--context", 16, *TINY)
+        self.assertEqual(code, 0, err)
+        run = subprocess.Popen(
+            [MOH, "generate", "-m", "deaf", "to", "--overflow=slide",
+             "-t1"],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(run.kill)
+        fcntl.fcntl(run.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        while not waits_for_reader(run):
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 130)
+        self.assertRegex(err, rb"^\(the model is full: .*\)\n$")
+        self.assertGreater(len(out), 4000)
 
     def test_interrupt_of_a_search(self):
         """The best text so far."""

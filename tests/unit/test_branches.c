@@ -143,6 +143,9 @@ static void branches_are_sessions(void **state) {
   cope.cope_positions = 20;
   moh__config slide = moh, grow = dense;
   slide.window = (moh__window){.kind = MOH__WINDOW_SLIDING, .size = 40};
+  moh__config hrm = moh;
+  moh__config_set_architecture(&hrm, MOH__HRM);
+  check_branches(&hrm, 2, 80, true);
   check_branches(&dense, 1, 70, false);
   check_branches(&moh, 2, 70, true);
   check_branches(&moh, 1, 64, false);
