@@ -35,12 +35,9 @@ INLINE float exp_row(float *x, float scale, float shift, int64_t n,
     sum0 += a;
     sum1 += b;
   }
-  for (; i < n; i += VL) {
-    vf a = vexp_below(load(x + i) * scale - shift);
-    if (n - i < VL) {
-      store(x + i, a);
-      a = load_part(x + i, n - i, 0);
-    }
+  for (; i < n; i += VL) { /* what is behind x[n - 1] may be anything */
+    vf a = load_up_to(x + i, n - i, -__builtin_inff());
+    a = vexp_below(a * scale - shift);
     store(x + i, a);
     sum0 += a;
   }
