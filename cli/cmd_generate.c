@@ -75,14 +75,19 @@ static bool on_step(void *context, int32_t n_beams) {
   return !moh__interrupted();
 }
 
+/* Texts with scores, and JSON, are written when the search is over. */
+static bool collects(const generation *g) {
+  return moh__generation_has_beams(&g->v->generation) &&
+         (g->v->json || moh__is_set_int(g->v->n_best));
+}
+
 static void on_hypothesis(void *context, const moh__hypothesis *about) {
   moh__hypotheses_begin(&((generation *)context)->texts, about);
 }
 
 static bool on_text(void *context, const char *bytes, size_t n) {
   generation *g = context;
-  if (g->options.beam.width > 0)
-    return moh__hypotheses_add(&g->texts, bytes, n);
+  if (collects(g)) return moh__hypotheses_add(&g->texts, bytes, n);
   return moh__write_now(g->out, bytes, n);
 }
 
@@ -245,8 +250,7 @@ static moh_status search_texts(generation *g, json_t *samples,
                                moh_error *err) {
   MOH_TRY(generate(g, err));
   if (g->texts.failed) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
-  if (!g->v->json)
-    moh__hypotheses_print(stdout, &g->texts, moh__is_set_int(g->v->n_best));
+  if (!g->v->json) moh__hypotheses_print(stdout, &g->texts);
   if (g->v->stats) print_stats(g);
   moh__generation_tell_finish(&g->result, g->session);
   return g->v->json ? print_texts_json(g, samples, err) : MOH_OK;
@@ -255,7 +259,7 @@ static moh_status search_texts(generation *g, json_t *samples,
 static moh_status generate_samples(generation *g, json_t *samples,
                                    moh_error *err) {
   int64_t n = moh__int_or(g->v->samples, 1);
-  if (g->options.beam.width > 0) return search_texts(g, samples, err);
+  if (collects(g)) return search_texts(g, samples, err);
   for (int64_t i = 0; i < n && !moh__interrupted(); i++) {
     MOH_TRY(g->v->json ? collect(g, samples, err) : print(g, i == 0, err));
     if (ferror(stdout)) return MOH_OK; /* main says so */
@@ -291,7 +295,7 @@ static moh_status open_generation(generation *g, moh_error *err) {
   else
     g->options.on_token = on_token;
   g->options.beam.n_best = (int32_t)moh__int_or(g->v->n_best, 1);
-  g->options.on_hypothesis = on_hypothesis;
+  if (collects(g)) g->options.on_hypothesis = on_hypothesis;
   g->options.on_text = on_text;
   g->options.on_drop = on_drop;
   g->options.context = g;

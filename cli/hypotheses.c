@@ -35,15 +35,13 @@ bool moh__hypotheses_add(moh__hypotheses *h, const char *bytes, size_t n) {
   return true;
 }
 
-void moh__hypotheses_print(FILE *out, const moh__hypotheses *h, bool scores) {
+void moh__hypotheses_print(FILE *out, const moh__hypotheses *h) {
   for (int i = 0; i < h->n; i++) {
     const moh__kept_text *item = &h->items[i];
     const moh__hypothesis *about = &item->about;
-    if (i > 0) fputc('\n', out);
-    if (scores)
-      fprintf(out, "[%d] score %.4f, ln p %.4f, %d tokens, ended by %s\n",
-              about->rank + 1, about->score, about->log_p, about->n_tokens,
-              moh__finish_name(about->finish));
+    fprintf(out, "%s[%d] score %.4f, ln p %.4f, %d tokens, ended by %s\n",
+            i > 0 ? "\n" : "", about->rank + 1, about->score, about->log_p,
+            about->n_tokens, moh__finish_name(about->finish));
     if (item->n > 0) fwrite(item->text, 1, item->n, out);
     fputc('\n', out);
   }

@@ -27,9 +27,8 @@ void moh__hypotheses_begin(moh__hypotheses *hypotheses,
 bool moh__hypotheses_add(moh__hypotheses *hypotheses, const char *bytes,
                          size_t n);
 
-/* Each text, with an empty line between; `scores`: below a line that says how
- * good it is. */
-void moh__hypotheses_print(FILE *out, const moh__hypotheses *hypotheses,
-                           bool scores);
+/* Each text below a line that says how good it is, with an empty line
+ * between. */
+void moh__hypotheses_print(FILE *out, const moh__hypotheses *hypotheses);
 
 #endif

@@ -437,7 +437,9 @@ typedef struct moh_hypothesis {
   moh_finish finish;
   int32_t stop; /* the stop text's index; -1: none */
 } moh_hypothesis;
-/* Called before the tokens and the text of each, once the search is over. */
+/* Called before the tokens and the text of each, once the search is over.
+ * Without it, and with one text, tokens and text come as soon as all beams
+ * agree on them. */
 typedef void moh_hypothesis_fn(void *context,
                                const moh_hypothesis *hypothesis);
 /* Called behind each step of a search; false ends it with the best so far. */

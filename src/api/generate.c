@@ -249,7 +249,8 @@ static moh_status inner_options(const moh_session *session, collector *c,
   inner->on_token = on_token;
   inner->on_drop = on_drop;
   inner->on_step = on_step;
-  inner->on_hypothesis = on_hypothesis;
+  if (o->on_hypothesis != NULL || inner->beam.n_best > 1)
+    inner->on_hypothesis = on_hypothesis;
   if (c->wanted || o->on_text != NULL) inner->on_text = on_text;
   inner->context = c;
   return MOH_OK;

@@ -365,6 +365,31 @@ int32_t moh__beam_search_rank(const moh__beam_search *s, moh__beam *out) {
   return n;
 }
 
+/* Two texts are alike up to the node at which their ways to the root meet. */
+static int32_t common_tokens(const moh__beam_search *s, const moh__beam *a,
+                             const moh__beam *b) {
+  int32_t n = a->n, at = a->node, there = b->node;
+  for (; n > b->n; n--) at = s->nodes[at].parent;
+  for (int32_t k = b->n; k > n; k--) there = s->nodes[there].parent;
+  for (; at != there; n--) {
+    at = s->nodes[at].parent;
+    there = s->nodes[there].parent;
+  }
+  return n;
+}
+
+int32_t moh__beam_search_common(const moh__beam_search *s) {
+  const moh__beam *first = s->n > 0 ? &s->beams[0] : &s->complete[0];
+  int32_t common = first->n;
+  for (int32_t i = 1; i <= s->n; i++) {
+    if (i == s->n && s->n_complete == 0) break;
+    const moh__beam *other = i < s->n ? &s->beams[i] : &s->complete[0];
+    int32_t n = common_tokens(s, first, other);
+    if (n < common) common = n;
+  }
+  return common;
+}
+
 void moh__beam_search_tokens(const moh__beam_search *s, const moh__beam *beam,
                              int32_t *tokens) {
   int32_t at = beam->node;

@@ -107,6 +107,10 @@ void moh__beam_search_stop(moh__beam_search *search, int32_t i);
  * value is how many. out: [n_best]. */
 int32_t moh__beam_search_rank(const moh__beam_search *search, moh__beam *out);
 
+/* How many tokens all beams and the best complete text begin with: whatever
+ * comes, the best text of all begins with them, too. */
+int32_t moh__beam_search_common(const moh__beam_search *search);
+
 /* Writes the tokens of a beam, [beam->n]. */
 void moh__beam_search_tokens(const moh__beam_search *search,
                              const moh__beam *beam, int32_t *tokens);

@@ -3,8 +3,9 @@
  * until the model ends its text, a stop string is complete, or a limit is
  * reached. Prompt and answer together never exceed the session's length.
  *
- * With a beam search (infer/beam.h) texts come when the search is over: the
- * best one, or the n_best. A text that contains a stop string ends there.
+ * With a beam search (infer/beam.h) tokens and text of the best one come as
+ * soon as all beams agree on them; with on_hypothesis, or n_best above 1, when
+ * the search is over. A text that contains a stop string ends there.
  */
 #ifndef MOH_INFER_GENERATE_H
 #define MOH_INFER_GENERATE_H
@@ -90,7 +91,7 @@ typedef struct moh__generate_result {
   double seconds;        /* generating */
   /* Of a beam search: */
   int32_t n_steps;     /* 0: there was none */
-  int64_t n_read; /* tokens of all beams that the model has read */
+  int64_t n_read;      /* tokens of all beams that the model has read */
   int32_t most_pages;  /* in use at once, see infer/branches.h */
   double log_p, score; /* of the best text */
 } moh__generate_result;

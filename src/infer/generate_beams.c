@@ -24,6 +24,9 @@ typedef struct run {
   moh__stream *watch, *next; /* [beams]; NULL without stop strings */
   moh__beam *ranked;         /* [n_best] */
   int32_t *text;             /* [limit] tokens of one of them */
+  moh__stream stream;        /* of the text that is passed on */
+  int32_t n_passed;          /* tokens of it */
+  bool enough;               /* the caller wants no more of it */
   bool cancelled;
   moh__generate_result *result;
 } run;
@@ -82,6 +85,7 @@ static void close_run(run *r) {
     moh__stream_free(&r->watch[i]);
   for (int32_t i = 0; r->next != NULL && i < most; i++)
     moh__stream_free(&r->next[i]);
+  moh__stream_free(&r->stream);
   free(r->watch);
   free(r->next);
   moh__branches_close(r->branches);
@@ -154,10 +158,53 @@ static moh_status read_beams(run *r, moh_error *err) {
   return moh__branches_feed(r->branches, r->tokens, &r->logits, err);
 }
 
+/* ---- passing on ---- */
+
+/* Whether the caller wants to know about a text before it comes. */
+static bool waits_for_texts(const run *r) {
+  return r->options->on_hypothesis != NULL || r->options->beam.n_best > 1;
+}
+
+static moh_status begin_text(run *r, moh_error *err) {
+  const moh__generate_options *o = r->options;
+  moh__stream_free(&r->stream);
+  r->stream = (moh__stream){.stop = -1};
+  r->n_passed = 0;
+  if (o->tokenizer == NULL) return MOH_OK;
+  return open_stream(r, &r->stream, o->on_text, err);
+}
+
+/* Passes on r->text up to its n-th token, until the caller has enough. */
+static moh_status pass_on(run *r, int32_t n, moh_error *err) {
+  const moh__generate_options *o = r->options;
+  while (r->n_passed < n && !r->enough) {
+    int32_t token = r->text[r->n_passed++];
+    r->enough = o->on_token != NULL && !o->on_token(o->context, token);
+    if (r->enough || o->tokenizer == NULL || token == o->end_token) continue;
+    MOH_TRY(moh__stream_add(&r->stream, token, err));
+    r->enough = r->stream.refused;
+  }
+  return MOH_OK;
+}
+
+/* The tokens that are certain: those that all beams have. */
+static moh_status pass_common(run *r, moh_error *err) {
+  int32_t n, common = moh__beam_search_common(r->search);
+  const moh__beam *first = moh__beam_search_beams(r->search, &n);
+  if (waits_for_texts(r) || common == r->n_passed) return MOH_OK;
+  moh__beam_search_tokens(r->search, first, r->text);
+  MOH_TRY(pass_on(r, common, err));
+  r->cancelled = r->enough;
+  return MOH_OK;
+}
+
 static moh_status search(run *r, moh_error *err) {
   double begin = moh__now();
+  if (!waits_for_texts(r)) MOH_TRY(begin_text(r, err));
   MOH_TRY(step(r, err));
   while (!moh__beam_search_done(r->search) && !r->cancelled) {
+    MOH_TRY(pass_common(r, err));
+    if (r->cancelled) break;
     MOH_TRY(read_beams(r, err));
     MOH_TRY(step(r, err));
   }
@@ -191,28 +238,12 @@ static moh_status find_stop(const run *r, moh__hypothesis *h,
   return status;
 }
 
-/* Passes on r->text, token by token, until the caller has enough. */
-static moh_status stream_text(const run *r, moh__stream *stream, int32_t n,
-                              moh_error *err) {
-  const moh__generate_options *o = r->options;
-  for (int32_t i = 0; i < n; i++) {
-    int32_t token = r->text[i];
-    if (o->on_token != NULL && !o->on_token(o->context, token)) break;
-    if (o->tokenizer == NULL || token == o->end_token) continue;
-    MOH_TRY(moh__stream_add(stream, token, err));
-    if (stream->refused) break;
-  }
-  if (o->tokenizer != NULL) moh__stream_finish(stream);
+/* All of r->text, or what is left of it. */
+static moh_status pass_text(run *r, int32_t n, moh_error *err) {
+  if (waits_for_texts(r)) MOH_TRY(begin_text(r, err));
+  MOH_TRY(pass_on(r, n, err));
+  if (r->options->tokenizer != NULL) moh__stream_finish(&r->stream);
   return MOH_OK;
-}
-
-static moh_status pass_text(const run *r, int32_t n, moh_error *err) {
-  moh__stream stream = {0};
-  if (r->options->tokenizer != NULL)
-    MOH_TRY(open_stream(r, &stream, r->options->on_text, err));
-  moh_status status = stream_text(r, &stream, n, err);
-  moh__stream_free(&stream);
-  return status;
 }
 
 static moh_status deliver(run *r, int32_t rank, moh_error *err) {
@@ -244,7 +275,8 @@ static moh_status finish(run *r, moh_error *err) {
   if (r->branches != NULL && best->n > 1)
     moh__branches_adopt(r->branches,
                         best->state == MOH__BEAM_LIVE ? best->parent : -1);
-  for (int32_t i = 0; i < n; i++) MOH_TRY(deliver(r, i, err));
+  for (int32_t i = 0; i < n && (i == 0 || !r->enough); i++)
+    MOH_TRY(deliver(r, i, err));
   return MOH_OK;
 }
 

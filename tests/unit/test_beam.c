@@ -287,6 +287,39 @@ static void the_best_texts_are_kept(void **state) {
   moh__beam_search_free(s);
 }
 
+/* At each step: the longest beginning that all beams and the best complete text
+ * have; and the best text of all has it. */
+static void common_tokens_are_certain(void **state) {
+  (void)state;
+  int n_seen = 0;
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    moh__beam_rules rules = width(3);
+    maker m = {seed, 5, 3};
+    text best = best_of(&rules, &m, 14, 2);
+    moh__beam_search *s = open_search(&rules, &m, 14, 2);
+    while (!moh__beam_search_done(s)) {
+      int32_t n, tokens[LONG];
+      step(s, &m);
+      int32_t common = moh__beam_search_common(s);
+      const moh__beam *beams = moh__beam_search_beams(s, &n);
+      bool longer = n > 0; /* whether all have one token more */
+      for (int32_t i = 0; i < n; i++) {
+        int32_t first[LONG];
+        moh__beam_search_tokens(s, &beams[0], first);
+        moh__beam_search_tokens(s, &beams[i], tokens);
+        assert_memory_equal(tokens, best.tokens, (size_t)common * 4);
+        longer =
+            longer && common < beams[i].n && tokens[common] == first[common];
+      }
+      moh__beam_search_complete(s, &n);
+      assert_false(longer && n == 0);
+      n_seen += common > 0;
+    }
+    moh__beam_search_free(s);
+  }
+  assert_true(n_seen > 100);
+}
+
 /* ---- ties ---- */
 
 static void equal_scores_have_an_order(void **state) {
@@ -437,6 +470,7 @@ int main(void) {
       cmocka_unit_test(a_text_that_cannot_be_beaten_ends_the_search),
       cmocka_unit_test(the_caller_completes_a_beam),
       cmocka_unit_test(the_best_texts_are_kept),
+      cmocka_unit_test(common_tokens_are_certain),
       cmocka_unit_test(equal_scores_have_an_order),
       cmocka_unit_test(width_follows_entropy),
       cmocka_unit_test(threshold_is_of_the_mean),

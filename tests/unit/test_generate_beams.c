@@ -23,16 +23,19 @@ typedef struct heard {
     int n;
     char text[MANY];
   } texts[TEXTS];
-  int n;       /* texts */
-  int n_steps; /* of the search */
-  int most;    /* steps after which on_step says no; 0: never */
+  int n;           /* texts */
+  int n_steps;     /* of the search */
+  int most;        /* steps after which on_step says no; 0: never */
+  int most_tokens; /* the same of on_token */
+  int first_token; /* steps before the first token came */
 } heard;
 
 static bool on_token(void *context, int32_t token) {
   heard *h = context;
   int at = h->n > 0 ? h->n - 1 : 0; /* greedy tells of no text */
   h->texts[at].tokens[h->texts[at].n++] = token;
-  return true;
+  if (h->first_token == 0) h->first_token = h->n_steps;
+  return h->texts[at].n != h->most_tokens;
 }
 
 static bool on_text(void *context, const char *bytes, size_t n) {
@@ -85,9 +88,10 @@ static void close_setup(setup *s) {
 static int32_t prompt[LEN + 3];
 
 static moh_status go_on(setup *s, int32_t n) {
-  int most = s->heard.most;
+  int most = s->heard.most, most_tokens = s->heard.most_tokens;
   memset(&s->heard, 0, sizeof s->heard);
   s->heard.most = most;
+  s->heard.most_tokens = most_tokens;
   return moh__generate(s->session, &s->options, prompt, n, &s->result, &err);
 }
 
@@ -316,18 +320,52 @@ static moh__tokenizer *letters(void) {
   return tokenizer;
 }
 
+static moh__tokenizer *open_with_text(setup *s, const char *const *stops,
+                                      int n_stops) {
+  moh__tokenizer *tokenizer = letters();
+  open_setup(s, 1, 4);
+  s->options.tokenizer = tokenizer;
+  s->options.on_text = on_text;
+  s->options.stops = stops;
+  s->options.n_stops = n_stops;
+  return tokenizer;
+}
+
+/* Without on_hypothesis a text comes while it is searched for, the same one. */
+static void text_comes_when_it_is_certain(void **state) {
+  (void)state;
+  setup s;
+  const char *stops[] = {"abc", "kk"};
+  moh__tokenizer *tokenizer = open_with_text(&s, stops, 2);
+  s.options.max_tokens = 60;
+  generate(&s, 5);
+  heard whole = s.heard;
+  s.options.on_hypothesis = NULL;
+  generate(&s, 5);
+  assert_string_equal(s.heard.texts[0].text, whole.texts[0].text);
+  assert_memory_equal(s.heard.texts[0].tokens, whole.texts[0].tokens,
+                      sizeof whole.texts[0].tokens);
+  assert_true(s.heard.first_token > 0);
+  assert_true(s.heard.first_token < s.result.n_steps / 2);
+  assert_session_holds_it(&s, 5);
+  /* And the caller may have enough of it. */
+  s.heard.most_tokens = 9;
+  moh__session_truncate(s.session, 0);
+  assert_int_equal(go_on(&s, 5), MOH_OK);
+  assert_int_equal(s.heard.texts[0].n, 9);
+  assert_int_equal(s.result.finish, MOH__FINISH_CANCELLED);
+  assert_in_range(s.result.n_generated, 9, 60);
+  close_setup(&s);
+  moh__tokenizer_free(tokenizer);
+}
+
 /* Stop strings complete a text as the end token does: none that comes has one
  * before its end, and each is cut there. */
 static void texts_end_before_a_stop(void **state) {
   (void)state;
   setup s;
   const char *stops[] = {"ab", "c", "d", "e", "f", "k", "q", "s"};
-  moh__tokenizer *tokenizer = letters();
-  open_setup(&s, 1, 4);
-  s.options.tokenizer = tokenizer;
-  s.options.on_text = on_text;
-  s.options.stops = stops;
-  s.options.n_stops = 8;
+  moh__tokenizer *tokenizer = open_with_text(&s, stops, 8);
   s.options.beam.n_best = 4;
   s.options.beam.length_penalty = 0;
   s.options.max_tokens = 30;
@@ -394,6 +432,7 @@ int main(void) {
       cmocka_unit_test(the_session_goes_on),
       cmocka_unit_test(the_best_texts_come_in_order),
       cmocka_unit_test(the_caller_may_end),
+      cmocka_unit_test(text_comes_when_it_is_certain),
       cmocka_unit_test(texts_end_before_a_stop),
       cmocka_unit_test(the_end_token_is_no_text_and_echo_is),
       cmocka_unit_test(a_beam_search_does_not_slide),
