@@ -89,6 +89,10 @@ const moh__option moh__training_options[] = {
      "use the largest second moment so far (AMSGrad)", NULL, FIELD(amsgrad)},
     {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
      FIELD(clip), .min = 0, .max = 1e9},
+    {"anomaly", 0, MOH__OPTION_REAL, "X",
+     "stop before a step in which the gradient of some weight is larger than "
+     "X; 0: off",
+     "1000", FIELD(anomaly), .min = 0, .max = 1e9},
     {"skip-outliers", 0, MOH__OPTION_REAL, "Z",
      "skip steps whose loss or gradient norm lies more than Z standard "
      "deviations above the mean of the last 128; 0: none",
@@ -181,6 +185,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta1 = moh__real_or(v->beta1, options->beta1);
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->anomaly = moh__real_or(v->anomaly, options->anomaly);
   options->skip_outliers = moh__real_or(v->skip_outliers, 0);
   options->freeze = v->freeze;
   options->l2 = v->l2;

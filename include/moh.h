@@ -672,6 +672,9 @@ typedef struct moh_train_options {
                               from then on; MOH_F32 */
   bool recompute; /* activations within a layer are computed again in backward,
                      not kept: less memory, a third more time; false */
+  double
+      anomaly; /* training stops before a step in which the gradient of some
+                     weight is larger, unless it is skipped; 0: off; 1000 */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);
@@ -711,8 +714,9 @@ typedef struct moh_step_report {
   bool skipped;     /* an outlier: nothing was changed */
 } moh_step_report;
 
-/* One step. A loss or gradient that is not finite is MOH_ERR_DIVERGED with
- * the tensor's name, and no weight has changed then. report may be NULL.
+/* One step. A loss or gradient that is not finite, and a gradient beyond
+ * the option anomaly, are MOH_ERR_DIVERGED with the step's number and the
+ * tensor's name, and no weight has changed then. report may be NULL.
  * MOH_ERR_ARGUMENT when all steps are done. */
 MOH_API moh_status moh_trainer_step(moh_trainer *trainer,
                                     moh_step_report *report, size_t size,

@@ -40,7 +40,8 @@ static moh_train_options train_defaults(void) {
                              .seed = o.seed,
                              .freeze = o.freeze,
                              .precision = (moh_precision)o.precision,
-                             .recompute = o.recompute};
+                             .recompute = o.recompute,
+                             .anomaly = o.anomaly};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -68,6 +69,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.freeze = o->freeze;
   inner.precision = (moh__precision)o->precision;
   inner.recompute = o->recompute;
+  inner.anomaly = o->anomaly;
   return inner;
 }
 

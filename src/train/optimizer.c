@@ -123,6 +123,33 @@ moh_status moh__optimizer_norm(moh__optimizer *o, moh__pool *pool,
   return MOH_OK;
 }
 
+static double largest_of(const piece *p) {
+  double largest = 0;
+  for (int64_t i = p->begin; i < p->end; i++)
+    largest = fmax(largest, fabs((double)p->w->grad[i]));
+  return largest;
+}
+
+/* Only pieces whose squares add up to those of `most` can have one: as a rule
+ * none is read. */
+moh_status moh__optimizer_check(const moh__optimizer *o, double most,
+                                moh_error *err) {
+  const moh__param *worst = NULL;
+  double largest = most;
+  for (int64_t i = 0; i < o->n_pieces; i++) {
+    if (o->sums[i] < most * most) continue;
+    double here = largest_of(&o->pieces[i]);
+    if (here > largest) worst = o->pieces[i].w;
+    largest = fmax(largest, here);
+  }
+  if (worst == NULL) return MOH_OK;
+  return moh__fail(err, MOH_ERR_DIVERGED,
+                   "the gradient of %s has an element of %g, and more than "
+                   "%g is taken for an anomaly; no weight was changed. A "
+                   "lower learning rate or a longer warm-up usually helps",
+                   worst->name, largest, most);
+}
+
 static real *part_of(const moh__optimizer *o, real *block,
                      const moh__param *w) {
   if (block == NULL || w->grad == NULL) return NULL;

@@ -31,6 +31,12 @@ void moh__optimizer_free(moh__optimizer *optimizer);
 moh_status moh__optimizer_norm(moh__optimizer *optimizer, moh__pool *pool,
                                double *norm, moh_error *err);
 
+/* After moh__optimizer_norm of the same gradients: an element larger than
+ * `most` in absolute value is MOH_ERR_DIVERGED with the name of the tensor
+ * that has the largest. */
+moh_status moh__optimizer_check(const moh__optimizer *optimizer, double most,
+                                moh_error *err);
+
 /* One update with the gradients times grad_scale; the packed weights are
  * renewed. */
 moh_status moh__optimizer_step(moh__optimizer *optimizer, moh__pool *pool,

@@ -8,7 +8,7 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
@@ -16,8 +16,8 @@ json_t *moh__train_options_json(const moh__train_options *o) {
       "accumulate", o->accumulate, "context", o->context, "mix_share",
       o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2, "amsgrad",
       o->amsgrad, "skip_outliers", o->skip_outliers, "precision",
-      moh__precision_names[o->precision], "recompute", o->recompute,
-      "freeze", o->freeze);
+      moh__precision_names[o->precision], "recompute", o->recompute, "freeze",
+      o->freeze, "anomaly", o->anomaly);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
@@ -52,6 +52,14 @@ static moh_status get_real(const json_t *json, const char *key, double *value,
   if (*value >= 0) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" is %g, less than 0", key,
                    *value);
+}
+
+/* 0 where it is not there: earlier versions had no such thing. */
+static moh_status get_late_real(const json_t *json, const char *key,
+                                double *value, moh_error *err) {
+  *value = 0;
+  if (json_object_get(json, key) == NULL) return MOH_OK;
+  return get_real(json, key, value, err);
 }
 
 static moh_status get_int32(const json_t *json, const char *key,
@@ -101,6 +109,7 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   MOH_TRY(get_freeze(o, json, err));
   MOH_TRY(get_precision(o, json, err));
   MOH_TRY(get_recompute(o, json, err));
+  MOH_TRY(get_late_real(json, "anomaly", &o->anomaly, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

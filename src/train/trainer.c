@@ -20,6 +20,7 @@ void moh__train_options_default(moh__train_options *options) {
                                   .eps = 1e-8,
                                   .weight_decay = 0.1,
                                   .clip = 1.0,
+                                  .anomaly = 1000,
                                   .router_lr = 1.0,
                                   .steps = 1000,
                                   .batch = 8,
@@ -70,6 +71,7 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"eps", o->eps, 1e-30, 1},
       {"weight_decay", o->weight_decay, 0, 1e6},
       {"clip", o->clip, 0, 1e30},
+      {"anomaly", o->anomaly, 0, 1e30},
       {"router_lr", o->router_lr, 0, 1e6},
       {"skip_outliers", o->skip_outliers, 0, 1e9},
       {"epochs", (double)o->epochs, 0, 1e9},
@@ -320,20 +322,34 @@ static moh_status update(moh__trainer *t, const moh__step_report *r,
   return moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err);
 }
 
+/* Whether the gradients may become an update, or are an outlier's. */
+static moh_status check_gradients(moh__trainer *t, moh__step_report *r,
+                                  moh_error *err) {
+  const moh__train_options *o = &t->options;
+  const moh__outliers before = t->outliers;
+  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
+  r->skipped = o->skip_outliers > 0 &&
+               moh__outliers_check(&t->outliers, o->skip_outliers,
+                                   r->task_loss, r->grad_norm);
+  if (r->skipped || o->anomaly == 0) return MOH_OK;
+  moh_status status = moh__optimizer_check(t->optimizer, o->anomaly, err);
+  if (status != MOH_OK) t->outliers = before;
+  return status;
+}
+
 /* The update, unless the step is an outlier or has diverged: no weight has
  * changed then. */
 static moh_status finish_step(moh__trainer *t, moh__step_report *r,
                               moh_error *err) {
-  double z = t->options.skip_outliers;
   if (!isfinite(r->total_loss))
     return moh__fail(err, MOH_ERR_DIVERGED,
                      "the loss of step %lld is not finite; no weight was "
                      "changed. A lower learning rate or a longer warm-up "
                      "usually helps",
                      (long long)r->step);
-  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
-  r->skipped = z > 0 && moh__outliers_check(&t->outliers, z, r->task_loss,
-                                            r->grad_norm);
+  moh_status status = check_gradients(t, r, err);
+  if (status != MOH_OK)
+    return moh__fail_in(err, status, "step %lld", (long long)r->step);
   return r->skipped ? MOH_OK : update(t, r, err);
 }
 

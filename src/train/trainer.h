@@ -24,6 +24,7 @@ typedef struct moh__train_options {
   bool l2;              /* decay is part of the gradient, as in Adam */
   bool amsgrad;         /* the largest second moment so far is used */
   double clip;          /* global gradient norm; 0: off */
+  double anomaly;       /* largest gradient of a weight; 0: any */
   double router_lr;     /* factor on lr for routers */
   int64_t epochs;       /* over the examples; 0: by steps */
   int64_t steps;        /* optimizer steps; with epochs 0 */
@@ -101,8 +102,9 @@ void moh__trainer_set_stop(moh__trainer *trainer, moh__stop_fn *stop,
                            void *context);
 
 /* One step: an update, unless it is skipped as an outlier. A loss or gradient
- * that is not finite is MOH_ERR_DIVERGED with the tensor's name. A step that
- * fails has changed nothing. */
+ * that is not finite, and a gradient beyond options.anomaly in a step that is
+ * not skipped, are MOH_ERR_DIVERGED with the tensor's name and the step. A
+ * step that fails has changed nothing. */
 moh_status moh__trainer_step(moh__trainer *trainer, moh__step_report *report,
                              moh_error *err);
 

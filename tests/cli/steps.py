@@ -1,5 +1,5 @@
 """Tests of training runs that are out of the ordinary: outliers that are
-skipped, tensors that are frozen, losses that are no numbers any more, the
+skipped, gradients that are anomalies, tensors that are frozen, losses that are no numbers any more, the
 forecast before a run and the evaluation behind it."""
 
 import array
@@ -130,14 +130,15 @@ class Divergence(Runs):
 
     WILD = ("--lr 10 --weight-decay 1 --warmup 0 --clip 0 --batch 3 "
             "--epochs 600").split()
+    NOT_FINITE = (r"(step \d+: the gradient of model\.\S+|the loss of step "
+                  r"\d+|the loss of evaluated data after step \d+) is not "
+                  r"finite")
 
-    def diverge(self, out, *words):
+    def diverge(self, out, *words, message=NOT_FINITE):
         code, text, err = self.run_in("train", "--data", "facts.json",
                                       "--out", out, *self.WILD, *words, *TINY)
         self.assertEqual((code, text), (1, ""), err)
-        self.assertRegex(err.splitlines()[-1], r"^moh train: the (gradient "
-                         r"of model\.\S+|loss of step \d+|loss of evaluated "
-                         r"data after step \d+) is not finite")
+        self.assertRegex(err.splitlines()[-1], r"^moh train: " + message)
         self.assertNotIn("final", os.listdir(self.folder / out))
         log = (self.folder / out / "log.jsonl").read_text()
         self.assertNotIn("nan", log.lower())
@@ -153,7 +154,7 @@ class Divergence(Runs):
             self.assertTrue(all(map(math.isfinite, array.array("f", data))))
 
     def test_checkpoints(self):
-        log = self.diverge("wild", "--checkpoint-every", 4)
+        log = self.diverge("wild", "--checkpoint-every", 4, "--anomaly", 0)
         steps = len(log)
         self.assertGreater(steps, 8)
         saved = sorted(os.listdir(self.folder / "wild/checkpoints"))
@@ -163,9 +164,27 @@ class Divergence(Runs):
         for name in saved:
             self.assert_sound(f"wild/checkpoints/{name}")
 
+    def test_anomaly(self):
+        """A huge gradient ends it earlier, and the run can be looked at."""
+        log = self.diverge(
+            "huge", "--checkpoint-every", 1,
+            message=r"step \d+: the gradient of model\.\S+ has an element of "
+            r"\d+\.?\d*, and more than 1000 is taken for an anomaly; no "
+            r"weight was changed\.")
+        steps = log[-1]["step"]
+        self.assert_sound(f"huge/checkpoints/step-{steps:06}")
+        record = json.loads((self.folder / "huge/run.json").read_text())
+        self.assertEqual(record["training"]["anomaly"], 1000)
+        code, _, err = self.run_in("verify", "huge")
+        self.assertEqual(code, 0, err)
+        code, _, again = self.run_in("train", "--resume", "huge")
+        self.assertEqual(code, 1, again)
+        self.assertIn(f"step {steps + 1}: the gradient of ", again)
+
     def test_best(self):
         """The best model is one whose loss was measured."""
-        log = self.diverge("best", "--held-out", 0.4, "--eval-every", 1)
+        log = self.diverge("best", "--held-out", 0.4, "--eval-every", 1,
+                           "--anomaly", 0)
         losses = [line["eval"]["loss"] for line in log if "eval" in line]
         self.assertGreater(len(losses), 8)
         self.assert_sound("best/best")

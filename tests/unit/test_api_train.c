@@ -412,10 +412,10 @@ static void options_have_ranges(void **state) {
     double wrong;
   } reals[] = {
 #define REAL(name, wrong) {#name, offsetof(moh_train_options, name), wrong}
-      REAL(lr, 0),         REAL(lr, NAN),      REAL(lr_final, 1.5),
-      REAL(warmup, -0.1),  REAL(beta1, 1),     REAL(beta2, -0.5),
-      REAL(eps, 0),        REAL(clip, -1),     REAL(weight_decay, INFINITY),
-      REAL(router_lr, -1),
+      REAL(lr, 0),         REAL(lr, NAN),     REAL(lr_final, 1.5),
+      REAL(warmup, -0.1),  REAL(beta1, 1),    REAL(beta2, -0.5),
+      REAL(eps, 0),        REAL(clip, -1),    REAL(weight_decay, INFINITY),
+      REAL(router_lr, -1), REAL(anomaly, -1), REAL(anomaly, NAN),
 #undef REAL
   };
   moh_trainer *trainer;

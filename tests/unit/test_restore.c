@@ -97,6 +97,7 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK(o.weight_decay = 0);
   CHECK(o.clip = 0);
   CHECK(o.clip = 0.01);
+  CHECK(o.anomaly = 0);
   CHECK(o.l2 = true);
   CHECK(o.amsgrad = true);
   CHECK((o.amsgrad = true, o.l2 = true));
@@ -309,6 +310,33 @@ static void spoiled_states_are_named(void **state) {
   free(path);
 }
 
+static void refused_options(json_t *json, const char *key, json_t *value) {
+  moh__train_options o;
+  moh_error err = {0};
+  json_object_set_new(json, key, value);
+  assert_int_equal(moh__train_options_from_json(&o, json, &err),
+                   MOH_ERR_FORMAT);
+  if (strstr(err.message, key) == NULL)
+    fail_msg("\"%s\" does not say %s", err.message, key);
+}
+
+/* What later versions added to the options may be missing, and is off then;
+ * where it is there it must be right. */
+static void later_options_may_be_missing(void **state) {
+  (void)state;
+  static const char *const reals[] = {"anomaly"};
+  moh__train_options o = usual(), old;
+  json_t *json = moh__train_options_json(&o);
+  for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
+    refused_options(json, reals[i], json_string("1"));
+    refused_options(json, reals[i], json_real(-1));
+    json_object_del(json, reals[i]);
+  }
+  assert_int_equal(moh__train_options_from_json(&old, json, NULL), MOH_OK);
+  assert_true(old.anomaly == 0);
+  json_decref(json);
+}
+
 static void other_data_and_options_are_refused(void **state) {
   moh__config c = routed_config();
   moh__train_options o = usual();
@@ -394,6 +422,7 @@ int main(void) {
       cmocka_unit_test(what_was_stopped_has_not_been),
       WITH_DIR(a_failed_step_can_be_saved_behind),
       WITH_DIR(spoiled_states_are_named),
+      cmocka_unit_test(later_options_may_be_missing),
       WITH_DIR(other_data_and_options_are_refused),
       WITH_DIR(the_newest_whole_one_is_taken),
   };

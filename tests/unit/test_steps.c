@@ -1,7 +1,7 @@
 /*
  * Steps that do less or other than usual: outliers that are skipped,
- * tensors that are frozen, and what is tried before a step to tell how long
- * a run takes.
+ * gradients that end the training, tensors that are frozen, and what is tried
+ * before a step to tell how long a run takes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +168,97 @@ static void without_outliers_nothing_changes(void **state) {
   assert_int_equal(off.trainer->outliers.n, 0);
   close_bench(&off);
   close_bench(&on);
+}
+
+/* ---- anomalies ---- */
+
+/* The largest gradient of the first step, and where it is. */
+static double largest_gradient(char name[MOH__NAME_MAX]) {
+  moh__train_options o = short_run();
+  bench b;
+  double largest = 0;
+  open_routed(&b, &o);
+  step(&b);
+  for (int i = 0; i < b.model->n_params; i++) {
+    const moh__param *w = &b.model->params[i];
+    for (int64_t j = 0; j < w->n; j++) {
+      if (fabs((double)w->grad[j]) <= largest) continue;
+      largest = fabs((double)w->grad[j]);
+      memcpy(name, w->name, MOH__NAME_MAX);
+    }
+  }
+  close_bench(&b);
+  return largest;
+}
+
+/* Beyond the limit nothing has changed, at the limit everything has. */
+static void anomalies_stop_before_any_weight(void **state) {
+  (void)state;
+  char name[MOH__NAME_MAX];
+  double largest = largest_gradient(name);
+  moh__train_options o = short_run();
+  o.anomaly = largest * 0.999;
+  bench b;
+  moh_error err;
+  moh__step_report r;
+  open_routed(&b, &o);
+  kept k = keep(&b);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(moh__trainer_step(b.trainer, &r, &err),
+                     MOH_ERR_DIVERGED);
+    assert_non_null(strstr(err.message, "step 1: the gradient of "));
+    assert_non_null(strstr(err.message, name));
+    assert_non_null(strstr(err.message, "no weight was changed"));
+  }
+  for (int i = 0; i < k.n; i++)
+    assert_true(weights_moved(&b, &k, i) + moments_moved(&b, &k, i) == 0);
+  assert_int_equal(moh__trainer_step_number(b.trainer), 0);
+  assert_int_equal(moh__optimizer_steps(b.trainer->optimizer), 0);
+  b.trainer->options.anomaly = largest;
+  assert_false(step(&b).skipped);
+  for (int i = 0; i < k.n; i++) assert_true(weights_moved(&b, &k, i) > 0);
+  free_kept(&k);
+  close_bench(&b);
+}
+
+/* 0 is off, and a limit that nothing reaches changes no bit. */
+static void without_anomalies_nothing_changes(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  assert_true(o.anomaly == 1000);
+  bench on;
+  bench off;
+  open_routed(&on, &o);
+  o.anomaly = 0;
+  open_routed(&off, &o);
+  for (int i = 0; i < 20; i++) {
+    step(&on);
+    step(&off);
+  }
+  assert_true(furthest_weight(&on, &off) == 0);
+  close_bench(&on);
+  close_bench(&off);
+}
+
+/* What is skipped changes nothing anyway; what is not is looked at, and a
+ * step that fails leaves no trace in the windows. */
+static void skipped_steps_are_no_anomalies(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.skip_outliers = 4;
+  o.anomaly = 1e-9;
+  bench b;
+  moh_error err;
+  moh__step_report r;
+  open_routed(&b, &o);
+  feed_window(&b, 1e6);
+  assert_true(step(&b).skipped);
+  b.trainer->outliers.n = 5;
+  moh__outliers before = b.trainer->outliers;
+  assert_int_equal(moh__trainer_step(b.trainer, &r, &err), MOH_ERR_DIVERGED);
+  assert_non_null(strstr(err.message, "step 2: the gradient of "));
+  assert_memory_equal(&before, &b.trainer->outliers, sizeof(before));
+  close_bench(&b);
 }
 
 /* ---- freezing ---- */
@@ -381,6 +472,9 @@ int main(void) {
       cmocka_unit_test(a_norm_is_enough),
       cmocka_unit_test(the_schedule_goes_on),
       cmocka_unit_test(without_outliers_nothing_changes),
+      cmocka_unit_test(anomalies_stop_before_any_weight),
+      cmocka_unit_test(without_anomalies_nothing_changes),
+      cmocka_unit_test(skipped_steps_are_no_anomalies),
       cmocka_unit_test(frozen_tensors_keep_their_bits),
       cmocka_unit_test(frozen_gradients_do_not_count),
       cmocka_unit_test(freezing_ends_with_the_trainer),
