@@ -3,7 +3,7 @@
 many seeds, with MoH and with all heads, and checks every run's final losses.
 
     bench/seed_quality.py --moh build/release/moh --data DIR [--seeds 20]
-        [--architecture transformer|hrm]
+        [--architecture transformer|hrm|hypermixer]
 
 DIR holds pretraining_data.json and chat_training_data.json. A loss is the mean
 over sequences of their mean cross entropy, over the whole data, in nats. Takes
@@ -22,6 +22,7 @@ ARCHITECTURES = {
     "transformer": ([], 0.06),
     "hrm": (["--architecture", "hrm", "--layers", "4", "--d-ff", "192",
              "--lr", "3e-4"], 0.10),
+    "hypermixer": (["--architecture", "hypermixer"], 0.10),
 }
 QUESTION = "User: How do mountains form? Assistant:"
 

@@ -84,6 +84,8 @@ double moh__contender_bytes_read(const moh__contender *c) {
   double seen =
       (double)moh__window_size(&c->config.window, (int64_t)c->context - 1);
   double bytes = seen * c->kv_share * cache_bytes(c);
+  if (c->config.architecture == MOH__HYPERMIXER)
+    bytes = 2 * MOH__PANEL * cache_bytes(c); /* its state, read and written */
   for (int i = 0; i < c->model->n_params; i++)
     bytes += param_bytes(c, &c->model->params[i]);
   return bytes;

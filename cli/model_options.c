@@ -37,11 +37,12 @@ const moh__option moh__preset_options[] = {
 
 const moh__option moh__model_options[] = {
     {"architecture", 0, MOH__OPTION_CHOICE, NULL,
-     "blocks one behind the other, or two modules of half of the blocks each "
-     "that take turns (HRM; post-norm, if not said otherwise)",
+     "blocks one behind the other; two modules of half of the blocks each "
+     "that take turns (HRM; post-norm, if not said otherwise); or blocks "
+     "that mix tokens by a hypernetwork, without attention (HyperMixer)",
      "transformer", FIELD(architecture), .choices = moh__architecture_names},
-    {"hrm-cycles", 0, MOH__OPTION_INT, "N",
-     "steps of HRM's higher module", "2", FIELD(hrm_cycles), SIZE(256)},
+    {"hrm-cycles", 0, MOH__OPTION_INT, "N", "steps of HRM's higher module",
+     "2", FIELD(hrm_cycles), SIZE(256)},
     {"hrm-steps", 0, MOH__OPTION_INT, "N",
      "steps of HRM's lower module in each cycle", "2", FIELD(hrm_steps),
      SIZE(256)},
@@ -49,14 +50,20 @@ const moh__option moh__model_options[] = {
      "through the last step of each module, or through all steps, which "
      "takes memory for all of them",
      "one-step", FIELD(hrm_gradient), .choices = gradients},
+    {"hyper-width", 0, MOH__OPTION_INT, "N",
+     "hidden layer of HyperMixer's hypernetworks", "d-model / 4",
+     FIELD(hyper_width), SIZE(1 << 16)},
+    {"hyper-mix", 0, MOH__OPTION_INT, "N",
+     "rows of the state of a head of HyperMixer", "64", FIELD(hyper_mix),
+     SIZE(1 << 14)},
     {"layers", 0, MOH__OPTION_INT, "N", "transformer layers", NULL,
      FIELD(n_layers), SIZE(1024)},
     {"d-model", 0, MOH__OPTION_INT, "N", "width of the hidden states", NULL,
      FIELD(d_model), SIZE(1 << 20)},
-    {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part",
-     NULL, FIELD(d_ff), SIZE(1 << 22)},
-    {"n-heads", 0, MOH__OPTION_INT, "N", "query heads", NULL,
-     FIELD(n_heads), SIZE(4096)},
+    {"d-ff", 0, MOH__OPTION_INT, "N", "width of the feed-forward part", NULL,
+     FIELD(d_ff), SIZE(1 << 22)},
+    {"n-heads", 0, MOH__OPTION_INT, "N", "query heads", NULL, FIELD(n_heads),
+     SIZE(4096)},
     {"kv-heads", 0, MOH__OPTION_INT, "N", "key and value heads",
      "in the preset's ratio", FIELD(n_kv_heads), SIZE(4096)},
     {"d-head", 0, MOH__OPTION_INT, "N", "width of a head",
@@ -69,16 +76,16 @@ const moh__option moh__model_options[] = {
      "norms before the sub-layers, or after the residual sums", NULL,
      FIELD(norm_placement), .choices = placements},
     {"final-norm", 0, MOH__OPTION_CHOICE, NULL,
-     "a norm before the output matrix", "on with pre-norm",
-     FIELD(final_norm), .choices = switches},
+     "a norm before the output matrix", "on with pre-norm", FIELD(final_norm),
+     .choices = switches},
     {"ffn", 0, MOH__OPTION_CHOICE, NULL, "feed-forward part", NULL,
      FIELD(ffn), .choices = ffns},
     {"position", 0, MOH__OPTION_CHOICE, NULL, "positional encoding", NULL,
      FIELD(position), .choices = positions},
-    {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions",
-     NULL, FIELD(rope_theta), .min = 1, .max = 1e12},
-    {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions",
-     NULL, FIELD(cope_positions), SIZE(1 << 20)},
+    {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions", NULL,
+     FIELD(rope_theta), .min = 1, .max = 1e12},
+    {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions", NULL,
+     FIELD(cope_positions), SIZE(1 << 20)},
     {"window", 0, MOH__OPTION_STRING, "WINDOW",
      "keys that a token sees: none (all of them); N, the last N; "
      "length:MIN-MAX, half of the sequence so far, within these",
@@ -86,8 +93,8 @@ const moh__option moh__model_options[] = {
     {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
      "the matrix W_O behind the heads", NULL, FIELD(output_projection),
      .choices = switches},
-    {"tied", 0, MOH__OPTION_FLAG, NULL,
-     "the output matrix is the embedding", NULL, FIELD(tied)},
+    {"tied", 0, MOH__OPTION_FLAG, NULL, "the output matrix is the embedding",
+     NULL, FIELD(tied)},
     {"untied", 0, MOH__OPTION_FLAG, NULL,
      "the output matrix is one of its own", NULL, FIELD(untied)},
     {"gate-scale", 0, MOH__OPTION_CHOICE, NULL,
@@ -116,9 +123,8 @@ static void set_heads(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_int(v->n_kv_heads))
     c->n_kv_heads = v->n_kv_heads;
   else if (moh__is_set_int(v->n_heads))
-    c->n_kv_heads = group > 0 && c->n_heads % group == 0
-                        ? c->n_heads / group
-                        : c->n_heads;
+    c->n_kv_heads = group > 0 && c->n_heads % group == 0 ? c->n_heads / group
+                                                         : c->n_heads;
   if (moh__is_set_int(v->d_head))
     c->d_head = v->d_head;
   else if (derived && c->d_model % c->n_heads == 0)
@@ -146,8 +152,7 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_choice(v->position)) c->position = position[v->position];
   if (c->position == MOH__POSITION_COPE && c->cope_positions == 0)
     c->cope_positions = COPE_POSITIONS;
-  if (moh__is_set_choice(v->gate_scale))
-    c->gate_scale = scale[v->gate_scale];
+  if (moh__is_set_choice(v->gate_scale)) c->gate_scale = scale[v->gate_scale];
   if (moh__is_set_choice(v->output_projection))
     c->output_projection = v->output_projection == 1;
   if (moh__is_set_choice(v->route_by))
@@ -155,8 +160,8 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (v->tied || v->untied) c->tied = v->tied;
 }
 
-static moh_status set_architecture(const moh__model_values *v,
-                                   moh__config *c, moh_error *err) {
+static moh_status set_architecture(const moh__model_values *v, moh__config *c,
+                                   moh_error *err) {
   int architecture = moh__choice_or(v->architecture, MOH__TRANSFORMER);
   if (architecture != MOH__HRM &&
       (moh__is_set_int(v->hrm_cycles) || moh__is_set_int(v->hrm_steps) ||
@@ -164,6 +169,11 @@ static moh_status set_architecture(const moh__model_values *v,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--hrm-cycles, --hrm-steps and --hrm-gradient need "
                      "--architecture hrm");
+  if (architecture != MOH__HYPERMIXER &&
+      (moh__is_set_int(v->hyper_width) || moh__is_set_int(v->hyper_mix)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--hyper-width and --hyper-mix need --architecture "
+                     "hypermixer");
   moh__config_set_architecture(c, (moh__architecture)architecture);
   set_int(&c->hrm_cycles, v->hrm_cycles);
   set_int(&c->hrm_steps, v->hrm_steps);
@@ -186,6 +196,10 @@ moh_status moh__model_options_config(const moh__model_values *v,
   set_int(&config->cope_positions, v->cope_positions);
   config->rope_theta = moh__real_or(v->rope_theta, config->rope_theta);
   set_heads(v, config);
+  if (config->architecture == MOH__HYPERMIXER)
+    config->hyper_width =
+        moh__int_or(v->hyper_width, (config->d_model + 3) / 4);
+  set_int(&config->hyper_mix, v->hyper_mix);
   set_norms(v, config);
   set_kinds(v, config);
   if (v->window != NULL)

@@ -15,7 +15,7 @@ typedef struct moh__model_values {
   int norm, norm_placement, final_norm, ffn, position, output_projection;
   int gate_scale, route_by;
   int architecture, hrm_gradient;
-  int64_t hrm_cycles, hrm_steps;
+  int64_t hrm_cycles, hrm_steps, hyper_width, hyper_mix;
   bool tied, untied;
 } moh__model_values;
 

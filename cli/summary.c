@@ -21,6 +21,7 @@ static const struct {
     {"v_proj", MOH__PART_VALUE},
     {"o_proj", MOH__PART_PROJECTION},
     {"norm", MOH__PART_NORM},
+    {"mixer.", MOH__PART_MIXING},
     {"mlp.", MOH__PART_FEED_FORWARD},
 };
 enum { N_PART_NAMES = sizeof part_names / sizeof part_names[0] };
@@ -39,7 +40,8 @@ static void count_params(const moh__model *model, moh__summary *s) {
     moh__part part = part_of(w);
     s->counts[part] += w->n;
     s->total += w->n;
-    s->n_layers += part == MOH__PART_QUERY;
+    s->n_layers +=
+        part == MOH__PART_QUERY || contains(w, "mixer.read.out.weight");
     if (part == MOH__PART_ROUTER && contains(w, "layers.0."))
       s->routers_per_layer += w->n;
   }
@@ -54,11 +56,18 @@ static void read_heads(const moh__model *model, moh__summary *s) {
       moh__model_layer_param(model, 0, "self_attn.q_proj.weight");
   const moh__param *k =
       moh__model_layer_param(model, 0, "self_attn.k_proj.weight");
-  const moh__param *routed =
-      moh__model_layer_param(model, 0, "self_attn.wg.weight");
-  s->n_heads = q == NULL ? 0 : q->n_groups;
-  s->d_head = s->n_heads == 0 ? 0 : q->shape[0] / s->n_heads;
+  const moh__param *read =
+      moh__model_layer_param(model, 0, "mixer.read.out.weight");
+  const moh__param *routed = moh__model_layer_param(
+      model, 0, read == NULL ? "self_attn.wg.weight" : "mixer.wg.weight");
+  s->mixer = read != NULL;
+  s->n_heads = read != NULL ? read->n_groups : q == NULL ? 0 : q->n_groups;
+  s->d_head = q == NULL || s->n_heads == 0 ? 0 : q->shape[0] / s->n_heads;
   s->n_kv_heads = s->d_head == 0 ? 0 : rows_of(k) / s->d_head;
+  if (s->mixer) { /* heads are columns of the hidden states */
+    s->d_head = model->config.d_model / s->n_heads;
+    s->n_kv_heads = s->n_heads;
+  }
   s->routed = s->counts[MOH__PART_ROUTER] > 0;
   s->n_routed = rows_of(routed);
   s->heads_each = s->routed &&

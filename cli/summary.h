@@ -18,6 +18,7 @@
   X(KEY, "attention_k", "attention K")            \
   X(VALUE, "attention_v", "attention V")          \
   X(PROJECTION, "attention_o", "attention O")     \
+  X(MIXING, "mixing", "token mixing")             \
   X(ROUTER, "router", "routers")                  \
   X(POSITION, "position", "positions")            \
   X(NORM, "norm", "norms")                        \
@@ -42,7 +43,7 @@ typedef struct moh__summary {
   int64_t heads_each;         /* heads of one of them */
   int64_t active;             /* heads of a token */
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
-  bool rope, cope, layer_norm, swiglu, tied, final_norm, projection, routed;
+  bool rope, cope, mixer, layer_norm, swiglu, tied, final_norm, projection, routed;
 } moh__summary;
 
 void moh__summary_make(const moh__model *model, moh__summary *summary);

@@ -32,7 +32,12 @@ static const char *position_name(const moh__summary *s) {
   return s->n_positions > 0 ? "learned" : "none";
 }
 
+static const char *mixing_name(const moh__summary *s) {
+  return s->mixer ? "token mixing" : "attention";
+}
+
 static const char *attention_name(const moh__summary *s) {
+  if (s->mixer) return "none";
   if (s->n_kv_heads == s->n_heads) return "MHA";
   return s->n_kv_heads == 1 ? "MQA" : "GQA";
 }
@@ -42,6 +47,7 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   bool pre = model->config.pre_norm;
   bool learned = !s->rope && !s->cope && s->n_positions > 0;
   bool mha = s->n_kv_heads == s->n_heads;
+  if (s->mixer) return "HyperMixer, causal";
   if (model->config.architecture == MOH__HRM)
     return "hierarchical reasoning model";
   bool sliding = model->config.window.kind == MOH__WINDOW_SLIDING;
@@ -128,6 +134,14 @@ static void print_window(const moh__box *box, const moh__config *c) {
 
 static void print_attention(const moh__box *box, const moh__model *model,
                             const moh__summary *s) {
+  if (s->mixer) {
+    moh__box_field(box, "mixing",
+                   "HyperMixer, %" PRId64 " heads of %" PRId64 " x %" PRId64
+                   ", width %" PRId64,
+                   s->n_heads, model->config.hyper_mix, s->d_head,
+                   model->config.hyper_width);
+    return;
+  }
   if (s->n_kv_heads == s->n_heads)
     moh__box_field(box, "attention", "MHA, %" PRId64 " heads", s->n_heads);
   else
@@ -176,11 +190,11 @@ static void print_layers(const moh__box *box, const moh__model *model,
   snprintf(range, sizeof range, "1 - %" PRId64, last);
   moh__box_field(box, "0", "embedding");
   if (model->config.pre_norm)
-    moh__box_field(box, range, "%" PRId64 " x (%s, attention, %s, %s)",
-                   s->n_layers, norm_name(s), norm_name(s), ffn_name(s));
+    moh__box_field(box, range, "%" PRId64 " x (%s, %s, %s, %s)", s->n_layers,
+                   norm_name(s), mixing_name(s), norm_name(s), ffn_name(s));
   else
-    moh__box_field(box, range, "%" PRId64 " x (attention, %s, %s, %s)",
-                   s->n_layers, norm_name(s), ffn_name(s), norm_name(s));
+    moh__box_field(box, range, "%" PRId64 " x (%s, %s, %s, %s)", s->n_layers,
+                   mixing_name(s), norm_name(s), ffn_name(s), norm_name(s));
   if (s->final_norm) {
     snprintf(range, sizeof range, "%" PRId64, ++last);
     moh__box_field(box, range, "%s", norm_name(s));

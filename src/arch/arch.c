@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "arch/hrm.h"
+#include "arch/hypermixer.h"
 #include "arch/transformer.h"
 
 const moh__arch *moh__arch_of(const moh__config *config) {
   static const moh__arch *const table[] = {
-      [MOH__TRANSFORMER] = &moh__transformer, [MOH__HRM] = &moh__hrm};
+      [MOH__TRANSFORMER] = &moh__transformer, [MOH__HRM] = &moh__hrm,
+      [MOH__HYPERMIXER] = &moh__hypermixer};
   return table[config->architecture];
 }
 

@@ -32,7 +32,7 @@ static moh_status declare_attention(const moh__declaration *d) {
   return moh__declare_router(d, "self_attn", &router);
 }
 
-static moh_status declare_feed_forward(const moh__declaration *d) {
+moh_status moh__block_declare_feed_forward(const moh__declaration *d) {
   const moh__config *c = &d->model->config;
   if (c->ffn == MOH__FFN_SWIGLU)
     MOH_TRY(moh__declare_matrix(d, "mlp.gate_proj.weight", c->d_ff,
@@ -47,7 +47,7 @@ moh_status moh__block_declare(const moh__declaration *d) {
   MOH_TRY(moh__declare_norm(d, "input_layernorm"));
   MOH_TRY(declare_attention(d));
   MOH_TRY(moh__declare_norm(d, "post_attention_layernorm"));
-  return declare_feed_forward(d);
+  return moh__block_declare_feed_forward(d);
 }
 
 moh__block_params moh__block_find(const moh__model *model,
@@ -158,8 +158,9 @@ moh__tensor *moh__block_attention(const moh__pass *p,
   return moh__op_scattered_linear(p->tape, o, w->o, plan);
 }
 
-static moh__tensor *feed_forward(const moh__pass *p,
-                                 const moh__block_params *w, moh__tensor *x) {
+moh__tensor *moh__block_feed_forward(const moh__pass *p,
+                                     const moh__block_params *w,
+                                     moh__tensor *x) {
   moh__tensor *up = moh__op_linear(p->tape, x, w->up);
   moh__tensor *h = NULL;
   if (w->gate == NULL)
@@ -176,6 +177,6 @@ moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
   x = moh__op_add(p->tape, x, moh__block_attention(p, w, slot, h));
   if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
   h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
-  x = moh__op_add(p->tape, x, feed_forward(p, w, h));
+  x = moh__op_add(p->tape, x, moh__block_feed_forward(p, w, h));
   return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
 }

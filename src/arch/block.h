@@ -23,6 +23,9 @@ moh_status moh__block_declare(const moh__declaration *d);
 moh__block_params moh__block_find(const moh__model *model,
                                   const char *prefix);
 
+/* Its feed-forward alone. */
+moh_status moh__block_declare_feed_forward(const moh__declaration *d);
+
 /* What all blocks of a pass share. */
 typedef struct moh__pass {
   const moh__model *model;
@@ -43,11 +46,14 @@ moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
                             int32_t slot, moh__tensor *x);
 
-/* Its attention by itself, from normed rows; and its plan with the gates
- * (NULL: all 1). */
+/* Its attention and feed-forward by themselves, from normed rows; and its plan
+ * with the gates (NULL: all 1). */
 moh__tensor *moh__block_attention(const moh__pass *p,
                                   const moh__block_params *w, int32_t slot,
                                   moh__tensor *x);
+moh__tensor *moh__block_feed_forward(const moh__pass *p,
+                                     const moh__block_params *w,
+                                     moh__tensor *x);
 moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
                               moh__tensor *x, const moh__plan **plan);
 

@@ -29,8 +29,23 @@ static int64_t feed_forward_macs(const moh__config *c) {
   return matrices * c->d_model * c->d_ff;
 }
 
+/* HyperMixer: hypernetworks, the state's update and, for a head in use, the
+ * outputs of its hypernetwork and the reading of its state. */
+static moh__macs mixing_macs(const moh__config *c) {
+  int64_t state = c->hyper_mix * c->d_head;
+  int64_t fixed = 2 * c->d_model * c->hyper_width +
+                  c->n_heads * (c->hyper_width * c->hyper_mix + state);
+  int64_t head = c->hyper_width * c->hyper_mix + state;
+  int64_t router = router_macs(c);
+  int64_t active = moh__config_active_heads(c);
+  return (moh__macs){.dense = fixed + c->n_heads * head,
+                     .active = fixed + active * head + router,
+                     .router = router};
+}
+
 moh__macs moh__arch_attention_macs(const moh__config *config,
                                    int64_t context) {
+  if (config->architecture == MOH__HYPERMIXER) return mixing_macs(config);
   context = moh__window_size(&config->window, context - 1);
   int64_t fixed = key_value_macs(config);
   int64_t head = head_macs(config, context);

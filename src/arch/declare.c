@@ -79,10 +79,13 @@ static bool ends_with(const char *name, const char *end) {
 
 /* Standard deviation of a parameter's normal distribution; matrices that
  * write into the residual stream start smaller, as 2 n_layers of them add up
- * (Radford et al. 2019, section 2.3). CoPE's table starts at 0, as released. */
+ * (Radford et al. 2019, section 2.3). CoPE's table starts at 0, as released. A
+ * hypernetwork's outputs are weights themselves: its matrices keep the size of
+ * what they are given. */
 static double init_std_of(const moh__config *c, const moh__param *w) {
   if ((w->flags & MOH__PARAM_ROUTER) != 0) return c->router_init_std;
   if (ends_with(w->name, "cope.weight")) return 0;
+  if (strstr(w->name, ".mixer.") != NULL) return 1 / sqrt((double)w->shape[1]);
   if (ends_with(w->name, "o_proj.weight") ||
       ends_with(w->name, "down_proj.weight"))
     return c->init_std / sqrt(2.0 * (double)c->n_layers);

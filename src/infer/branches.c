@@ -41,11 +41,11 @@ int32_t moh__branches_pages(const moh__config *config, int32_t n_held,
                             int32_t n_most, int32_t n_tokens) {
   const moh__window *window = &config->window;
   int32_t n = n_held + n_tokens;
-  int64_t behind = moh__session_pages_for(n) - n_held / MOH__PANEL;
-  int64_t touched =
-      (moh__window_most(window, n) + MOH__PANEL - 2) / MOH__PANEL + 1;
-  int64_t held = moh__session_pages_for(n_held) -
-                 moh__window_first(window, n_held) / MOH__PANEL;
+  int64_t tokens = moh__config_page_tokens(config);
+  int64_t behind = moh__session_pages_for(config, n) - n_held / tokens;
+  int64_t touched = (moh__window_most(window, n) + tokens - 2) / tokens + 1;
+  int64_t held = moh__session_pages_for(config, n_held) -
+                 moh__window_first(window, n_held) / tokens;
   return (int32_t)(held +
                    (n_most + 1) * (behind < touched ? behind : touched));
 }
@@ -77,8 +77,10 @@ typedef struct span {
   int32_t first, n;
 } span;
 
-static span span_of(const branch *of) {
-  return (span){of->first, moh__session_pages_for(of->length) - of->first};
+static span span_of(const moh__branches *b, const branch *of) {
+  const moh__config *config = &b->session->model->config;
+  return (span){of->first,
+                moh__session_pages_for(config, of->length) - of->first};
 }
 
 /* ---- opening and closing ---- */
@@ -109,7 +111,7 @@ static void begin(moh__branches *b) {
   b->branches[0] = (branch){.length = s->length,
                             .first = moh__session_first_page(s, s->length),
                             .node = -1};
-  span all = span_of(&b->branches[0]);
+  span all = span_of(b, &b->branches[0]);
   const int32_t *pages = s->page_ids + all.first;
   moh__page_pool_claim(&b->pool, pages, all.n);
   moh__page_pool_share(&b->pool, pages, all.n);
@@ -157,7 +159,8 @@ moh_status moh__branches_open(moh__branches **out, moh__session *session,
   b->session = session;
   b->n_most = n_most;
   b->n_tokens = n_tokens;
-  b->width = moh__session_pages_for(session->length + n_tokens);
+  b->width = moh__session_pages_for(&session->model->config,
+                                    (int64_t)session->length + n_tokens);
   moh_status status = open_branches(b, err);
   if (status != MOH_OK) {
     moh__branches_close(b);
@@ -188,14 +191,14 @@ void moh__branches_close(moh__branches *b) {
 static void share(moh__branches *b, int32_t from, int32_t *to_row,
                   branch *to) {
   *to = b->branches[from];
-  span all = span_of(to);
+  span all = span_of(b, to);
   memcpy(to_row, row_of(b, from),
          (size_t)(all.first + all.n) * sizeof(int32_t));
   moh__page_pool_share(&b->pool, to_row + all.first, all.n);
 }
 
 static void drop(moh__branches *b, int32_t i) {
-  span all = span_of(&b->branches[i]);
+  span all = span_of(b, &b->branches[i]);
   moh__page_pool_release(&b->pool, row_of(b, i) + all.first, all.n);
   b->branches[i] = (branch){.node = -1};
 }
@@ -229,8 +232,9 @@ static void copy_page(moh__session *s, int32_t from, int32_t to) {
 /* Sees to a page that the next token of branch i can be written to. */
 static void make_room(moh__branches *b, int32_t i) {
   int32_t length = b->branches[i].length;
-  int32_t *last = row_of(b, i) + length / MOH__PANEL;
-  bool fresh = length % MOH__PANEL == 0;
+  int64_t tokens = moh__config_page_tokens(&b->session->model->config);
+  int32_t *last = row_of(b, i) + length / tokens;
+  bool fresh = length % tokens == 0;
   if (!fresh && b->pool.users[*last] == 1) return;
   int32_t page = moh__page_pool_take(&b->pool);
   if (!fresh) {
@@ -317,7 +321,7 @@ static void adopt_tokens(moh__branches *b, const branch *from) {
  * different: whatever pages were in use before. */
 static void adopt_pages(moh__branches *b, int32_t row) {
   moh__session *s = b->session;
-  span all = span_of(&b->branches[row]);
+  span all = span_of(b, &b->branches[row]);
   const int32_t *pages = row_of(b, row);
   int32_t *ring = s->page_ids, next = 0;
   for (int32_t p = 0; p < s->n_pages; p++) b->pool.users[p] = 0;

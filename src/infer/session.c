@@ -24,18 +24,15 @@ static int32_t chunk_for(int32_t max_len) {
 static int32_t ring_pages(const moh__config *c, int32_t max_len) {
   int64_t keys =
       moh__window_most(&c->window, max_len) + chunk_for(max_len) - 1;
-  int64_t pages = (keys + MOH__PANEL - 2) / MOH__PANEL + 1;
-  int32_t all = moh__session_pages_for(max_len);
+  int64_t tokens = moh__config_page_tokens(c);
+  int64_t pages = (keys + tokens - 2) / tokens + 1;
+  int32_t all = moh__session_pages_for(c, max_len);
   return pages < all ? (int32_t)pages : all;
-}
-
-static int64_t page_size(const moh__config *c) {
-  return c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
 }
 
 size_t moh__session_page_bytes(const moh__config *c, int32_t n_pages) {
   size_t n_slots = (size_t)moh__config_passes(c);
-  return n_slots * (size_t)n_pages * (size_t)page_size(c) * sizeof(real);
+  return n_slots * (size_t)n_pages * (size_t)moh__config_page_size(c) * sizeof(real);
 }
 
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
@@ -52,13 +49,13 @@ static void place_slots(moh__session *s) {
   const moh__config *c = &s->model->config;
   int n_slots = (int)moh__config_passes(c);
   for (int i = 0; i < n_slots; i++)
-    s->slots[i] = s->pages + i * s->n_pages * page_size(c);
+    s->slots[i] = s->pages + i * s->n_pages * moh__config_page_size(c);
 }
 
 static moh_status alloc_pages(moh__session *s, size_t bytes, moh_error *err) {
   const moh__config *c = &s->model->config;
   int n_slots = (int)moh__config_passes(c);
-  int32_t n_pages = moh__session_pages_for(s->max_len);
+  int32_t n_pages = moh__session_pages_for(c, s->max_len);
   s->pages = moh__block_alloc(bytes);
   s->slots = calloc((size_t)n_slots, sizeof(real *));
   s->page_ids = calloc((size_t)n_pages, sizeof(int32_t));
@@ -73,7 +70,7 @@ static moh_status alloc_pages(moh__session *s, size_t bytes, moh_error *err) {
   place_slots(s);
   for (int32_t p = 0; p < n_pages; p++) s->page_ids[p] = p % s->n_ring;
   s->cache.slots = s->slots;
-  s->cache.page_size = page_size(c);
+  s->cache.page_size = moh__config_page_size(c);
   s->cache.page_ids = s->page_ids;
   s->cache.pages_per_seq = n_pages;
   return MOH_OK;
@@ -84,7 +81,7 @@ moh_status moh__session_need_pages(moh__session *s, int32_t n_pages,
                                    moh_error *err) {
   if (n_pages <= s->n_pages) return MOH_OK;
   const moh__config *c = &s->model->config;
-  int64_t size = page_size(c), old_size = size * s->n_pages;
+  int64_t size = moh__config_page_size(c), old_size = size * s->n_pages;
   int n_slots = (int)moh__config_passes(c);
   size_t bytes = moh__session_page_bytes(c, n_pages);
   real *old = s->pages, *pages = moh__block_alloc(bytes);
@@ -96,7 +93,7 @@ moh_status moh__session_need_pages(moh__session *s, int32_t n_pages,
   place_slots(s);
   for (int i = 0; i < n_slots; i++)
     for (int32_t p = moh__session_first_page(s, s->length);
-         p < moh__session_pages_for(s->length); p++)
+         p < moh__session_pages_for(c, s->length); p++)
       memcpy(s->slots[i] + s->page_ids[p] * size,
              old + i * old_size + s->page_ids[p] * size,
              (size_t)size * sizeof(real));
@@ -124,7 +121,8 @@ moh_status moh__session_need_rows(moh__session *s, int32_t n_seq,
 
 void moh__session_only_window(moh__session *s) {
   s->oldest = moh__session_first_page(s, s->length);
-  s->newest = moh__session_pages_for(s->length) - 1;
+  s->newest =
+      moh__session_pages_for(&s->model->config, s->length) - 1;
 }
 
 static moh_status open_session(moh__session *s, moh__pool *pool, bool masked,
@@ -225,8 +223,8 @@ static const real *feed_chunk(moh__session *s, const int32_t *tokens,
   moh__gate_record_add(&s->gates, s->tape.use, s->length);
   memmove(s->tokens + s->length, tokens, (size_t)n * sizeof(int32_t));
   s->length += n;
-  if ((s->length - 1) / MOH__PANEL > s->newest)
-    s->newest = (s->length - 1) / MOH__PANEL;
+  int32_t newest = moh__session_pages_for(&s->model->config, s->length) - 1;
+  if (newest > s->newest) s->newest = newest;
   return logits->v;
 }
 
@@ -262,6 +260,7 @@ int32_t moh__session_rewind(moh__session *s, const int32_t *tokens,
 
 /* Whether the ring still has all keys that a token at position n will see. */
 static bool has_window(const moh__session *s, int32_t n) {
+  if (s->model->config.architecture == MOH__HYPERMIXER) return false;
   int32_t first = moh__session_first_page(s, n);
   return first > s->newest - s->n_ring && first >= s->oldest;
 }

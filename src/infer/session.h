@@ -45,7 +45,8 @@ int32_t moh__session_rewind(moh__session *session, const int32_t *tokens,
                             int32_t n);
 
 /* Forgets all tokens from position n on. Where a window has moved on so far
- * that keys are gone which the next token sees, the first n are read again. */
+ * that keys are gone which the next token sees, and where the state is no list
+ * of keys (HyperMixer), the first n are read again. */
 void moh__session_truncate(moh__session *session, int32_t n);
 
 /* Head use of the last feed, layer by layer; NULL when the model has no

@@ -26,15 +26,18 @@ struct moh__session {
 };
 
 /* Pages that n tokens lie in. */
-static inline int32_t moh__session_pages_for(int32_t n) {
-  return (n + MOH__PANEL - 1) / MOH__PANEL;
+static inline int32_t moh__session_pages_for(const moh__config *config,
+                                             int64_t n) {
+  int64_t tokens = moh__config_page_tokens(config);
+  return (int32_t)((n + tokens - 1) / tokens);
 }
 
 /* The first page that a token at position n sees, and so do those behind it. */
 static inline int32_t moh__session_first_page(const moh__session *session,
                                               int32_t n) {
-  const moh__window *window = &session->model->config.window;
-  return (int32_t)(moh__window_first(window, n) / MOH__PANEL);
+  const moh__config *config = &session->model->config;
+  return (int32_t)(moh__window_first(&config->window, n) /
+                   moh__config_page_tokens(config));
 }
 
 /* Of what was read, only what the next token sees is still there. */

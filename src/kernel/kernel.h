@@ -188,6 +188,9 @@ typedef struct moh__kernels {
   /* dgate += dy up silu'(gate), dup += dy silu(gate) */
   void (*swiglu_grad)(real *dgate, real *dup, const real *dy,
                       const real *gate, const real *up, int64_t n);
+  /* y = gelu(by x), gelu(z) = z Phi(z) (arXiv 1606.08415) with the error
+   * function, to 1e-7; slope = gelu'(by x), NULL: not wanted */
+  void (*gelu)(real *y, real *slope, const real *x, real by, int64_t n);
   double (*sum_squares)(const real *x, int64_t n); /* added up in double */
   /* v_max may be NULL */
   void (*adamw)(const moh__adamw *a, real *w, const real *g, real *m, real *v,

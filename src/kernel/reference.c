@@ -220,6 +220,19 @@ static void reference_swiglu_grad(real *dgate, real *dup, const real *dy,
   }
 }
 
+static void reference_gelu(real *y, real *slope, const real *x, real by,
+                           int64_t n) {
+  const double root_half = 0.70710678118654752440;
+  const double inverse_root_2pi = 0.39894228040143267794;
+  for (int64_t i = 0; i < n; i++) {
+    double z = (double)by * (double)x[i];
+    double below = 0.5 * erfc(-z * root_half); /* Phi(z) */
+    y[i] = (real)(z * below);
+    if (slope != NULL)
+      slope[i] = (real)(below + z * inverse_root_2pi * exp(-0.5 * z * z));
+  }
+}
+
 static double reference_sum_squares(const real *x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
@@ -257,6 +270,7 @@ const moh__kernels moh__kernels_reference = {
     .exp_sum = reference_exp_sum,
     .swiglu = reference_swiglu,
     .swiglu_grad = reference_swiglu_grad,
+    .gelu = reference_gelu,
     .sum_squares = reference_sum_squares,
     .adamw = reference_adamw,
 };

@@ -32,9 +32,10 @@ const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
 static const moh__int_field cope_field = {"cope_positions",
                                           FIELD(cope_positions), 2, 1 << 16};
 
-enum { HRM_PASSES_MAX = 1 << 12 };
+enum { HRM_PASSES_MAX = 1 << 12, HYPER_STATE_MAX = 1 << 14 };
 
-const char *const moh__architecture_names[] = {"transformer", "hrm", NULL};
+const char *const moh__architecture_names[] = {"transformer", "hrm",
+                                               "hypermixer", NULL};
 
 void moh__config_default(moh__config *config) {
   *config = (moh__config){
@@ -92,7 +93,7 @@ static moh_status check_choice(const char *name, unsigned value,
 
 static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(
-      check_choice("architecture", c->architecture, MOH__HRM, err));
+      check_choice("architecture", c->architecture, MOH__HYPERMIXER, err));
   MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
@@ -188,6 +189,40 @@ static moh_status check_hrm(const moh__config *c, moh_error *err) {
   return MOH_OK;
 }
 
+static const moh__int_field hyper_fields[] = {
+    {"width", FIELD(hyper_width), 1, 1 << 16},
+    {"mix", FIELD(hyper_mix), 1, 1 << 14},
+};
+
+/* What needs keys does not go with HyperMixer, which has none. */
+static const char *without_keys(const moh__config *c) {
+  if (c->n_kv_heads != c->n_heads)
+    return "num_key_value_heads other than num_attention_heads";
+  if (c->route_by != MOH__ROUTE_BY_HEAD) return "route_by group";
+  if (c->position == MOH__POSITION_ROPE) return "position rope";
+  if (c->position == MOH__POSITION_COPE) return "position cope";
+  if (c->window.kind != MOH__WINDOW_NONE) return "a window";
+  return c->output_projection ? "output_projection" : NULL;
+}
+
+static moh_status check_hypermixer(const moh__config *c, moh_error *err) {
+  if (c->architecture != MOH__HYPERMIXER) return MOH_OK;
+  const char *wrong = without_keys(c);
+  if (wrong != NULL)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "%s does not go with the architecture hypermixer, which "
+                     "has no attention",
+                     wrong);
+  MOH_TRY(check_int(c, &hyper_fields[0], err));
+  MOH_TRY(check_int(c, &hyper_fields[1], err));
+  if (c->hyper_mix * c->d_head > HYPER_STATE_MAX)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "mix is %" PRId64 ", times head_dim it must not be "
+                     "above %d",
+                     c->hyper_mix, HYPER_STATE_MAX);
+  return MOH_OK;
+}
+
 static moh_status check_moh(const moh__config *c, moh_error *err) {
   bool groups = c->route_by == MOH__ROUTE_BY_GROUP;
   int64_t n = moh__config_candidates(c);
@@ -233,6 +268,7 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
   MOH_TRY(check_position(config, err));
   MOH_TRY(check_window(config, err));
   MOH_TRY(check_hrm(config, err));
+  MOH_TRY(check_hypermixer(config, err));
   return check_heads(config, err);
 }
 
@@ -259,6 +295,16 @@ int64_t moh__config_active_heads(const moh__config *config) {
   return config->n_heads;
 }
 
+int64_t moh__config_page_size(const moh__config *c) {
+  if (c->architecture == MOH__HYPERMIXER)
+    return c->n_heads * c->hyper_mix * c->d_head;
+  return c->n_kv_heads * 2 * c->d_head * MOH__PANEL;
+}
+
+int64_t moh__config_page_tokens(const moh__config *c) {
+  return c->architecture == MOH__HYPERMIXER ? INT32_MAX : MOH__PANEL;
+}
+
 int64_t moh__config_passes(const moh__config *c) {
   if (c->architecture != MOH__HRM) return c->n_layers;
   return c->n_layers / 2 * c->hrm_cycles * (c->hrm_steps + 1);
@@ -271,6 +317,13 @@ int64_t moh__config_trained_passes(const moh__config *c) {
 void moh__config_set_architecture(moh__config *c,
                                   moh__architecture architecture) {
   c->architecture = architecture;
+  if (architecture == MOH__HYPERMIXER) {
+    c->position = MOH__POSITION_LEARNED;
+    c->output_projection = false;
+    c->n_kv_heads = c->n_heads;
+    c->hyper_width = c->d_model / 4;
+    c->hyper_mix = 64;
+  }
   if (architecture != MOH__HRM) return;
   c->pre_norm = false;
   c->final_norm = false;

@@ -14,7 +14,11 @@
 #include "op/op.h"
 #include "route/head_router.h"
 
-typedef enum moh__architecture { MOH__TRANSFORMER, MOH__HRM } moh__architecture;
+typedef enum moh__architecture {
+  MOH__TRANSFORMER,
+  MOH__HRM,
+  MOH__HYPERMIXER
+} moh__architecture;
 
 typedef enum moh__ffn_kind { MOH__FFN_SWIGLU, MOH__FFN_RELU } moh__ffn_kind;
 
@@ -72,6 +76,9 @@ typedef struct moh__config {
   int64_t hrm_cycles; /* HRM (arch/hrm.h): steps of the higher module */
   int64_t hrm_steps;  /* of the lower one in each */
   bool hrm_exact;     /* gradient through all steps, not the last alone */
+  int64_t hyper_width; /* HyperMixer (arch/hypermixer.h): hidden layer of its
+                        * hypernetworks, */
+  int64_t hyper_mix;   /* and rows of a head's state */
 } moh__config;
 
 /* The defaults: a small pre-norm LLaMA-style transformer, AllHeads. */
@@ -87,6 +94,12 @@ int64_t moh__config_heads_each(const moh__config *config);
 
 /* Query heads in use per token, at most. */
 int64_t moh__config_active_heads(const moh__config *config);
+
+/* Elements of a page of a state slot: keys and values of 64 tokens, or
+ * HyperMixer's whole state, of which a sequence has one page. */
+int64_t moh__config_page_size(const moh__config *config);
+/* Tokens of a page: 64, or more than there are. */
+int64_t moh__config_page_tokens(const moh__config *config);
 
 /* How often a token passes through a block: n_layers, or more where blocks are
  * passed several times. Each pass has its state slot. And how many of these a
@@ -114,8 +127,9 @@ void moh__config_heads_text(const moh__config *config, char *text,
 void moh__config_heads_label(const moh__config *config, char *text,
                              size_t size);
 
-/* "transformer", "hrm", NULL: the names of moh__architecture. A change sets
- * what goes with it: HRM has post-norm blocks and an even number of them. */
+/* "transformer", "hrm", "hypermixer", NULL: the names of moh__architecture. A
+ * change sets what goes with it: HRM has post-norm blocks and an even number of
+ * them, HyperMixer learned positions and neither W_O nor KV groups. */
 extern const char *const moh__architecture_names[];
 void moh__config_set_architecture(moh__config *config,
                                   moh__architecture architecture);

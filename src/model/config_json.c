@@ -4,7 +4,8 @@
  * written as one ("llama"), so that common tools read it; every other model
  * is a "moh" one, whose "moh" object holds what LLaMA has no field for:
  *
- *   "moh": {"architecture": "transformer" | "hrm",
+ *   "moh": {"architecture": "transformer" | "hrm" | "hypermixer",
+ *     "hypermixer": {"width": 32, "mix": 64},     with hypermixer only
  *     "hrm": {"cycles": 2, "steps": 2, "gradient": "one-step" | "exact"},
  *                                                 with hrm only
  *     "norm": "rms" | "layer",
@@ -108,6 +109,11 @@ static json_t *hrm_to_json(const moh__config *c) {
                    gradient_names[c->hrm_exact]);
 }
 
+static json_t *hypermixer_to_json(const moh__config *c) {
+  return json_pack("{s:I, s:I}", "width", (json_int_t)c->hyper_width, "mix",
+                   (json_int_t)c->hyper_mix);
+}
+
 static json_t *moh_to_json(const moh__config *c) {
   json_t *moh = json_object();
   int failed =
@@ -119,6 +125,8 @@ static json_t *moh_to_json(const moh__config *c) {
       put_text(moh, "position", position_names[c->position]);
   if (c->position == MOH__POSITION_COPE)
     failed |= put_int(moh, "cope_positions", c->cope_positions);
+  if (c->architecture == MOH__HYPERMIXER)
+    failed |= json_object_set_new(moh, "hypermixer", hypermixer_to_json(c));
   if (c->architecture == MOH__HRM)
     failed |= json_object_set_new(moh, "hrm", hrm_to_json(c));
   if (c->window.kind != MOH__WINDOW_NONE)
@@ -266,18 +274,38 @@ static moh_status read_window(moh__config *c, json_t *window,
   return get_int(window, "max", &c->window.max, err);
 }
 
+/* The object of an architecture, "hrm": NULL where the model is of another,
+ * which must not have one. */
+static moh_status get_own(const moh__config *c, const json_t *moh,
+                          moh__architecture architecture, json_t **own,
+                          moh_error *err) {
+  const char *name = moh__architecture_names[architecture];
+  *own = NULL;
+  if (c->architecture == architecture) return get_object(moh, name, own, err);
+  if (json_object_get(moh, name) == NULL) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"%s\" needs \"architecture\" to be \"%s\"",
+                   name, name);
+}
+
+static moh_status read_hypermixer(moh__config *c, const json_t *moh,
+                                  moh_error *err) {
+  static const char *const known[] = {"width", "mix", NULL};
+  json_t *own;
+  MOH_TRY(get_own(c, moh, MOH__HYPERMIXER, &own, err));
+  if (own == NULL) return MOH_OK;
+  MOH_TRY(refuse_unknown(own, "hypermixer", known, err));
+  MOH_TRY(get_int(own, "width", &c->hyper_width, err));
+  return get_int(own, "mix", &c->hyper_mix, err);
+}
+
 static moh_status read_hrm(moh__config *c, const json_t *moh,
                            moh_error *err) {
   static const char *const known[] = {"cycles", "steps", "gradient", NULL};
   json_t *hrm;
   int exact;
-  if (c->architecture != MOH__HRM) {
-    if (json_object_get(moh, "hrm") == NULL) return MOH_OK;
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "the field \"hrm\" needs \"architecture\" to be "
-                     "\"hrm\"");
-  }
-  MOH_TRY(get_object(moh, "hrm", &hrm, err));
+  MOH_TRY(get_own(c, moh, MOH__HRM, &hrm, err));
+  if (hrm == NULL) return MOH_OK;
   MOH_TRY(refuse_unknown(hrm, "hrm", known, err));
   MOH_TRY(get_int(hrm, "cycles", &c->hrm_cycles, err));
   MOH_TRY(get_int(hrm, "steps", &c->hrm_steps, err));
@@ -314,6 +342,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "cope_positions",
                                       "window",
                                       "hrm",
+                                      "hypermixer",
                                       NULL};
   json_t *heads = NULL, *window = NULL;
   MOH_TRY(refuse_unknown(moh, "moh", known, err));
@@ -329,6 +358,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                      "the field \"cope_positions\" needs \"position\" to be "
                      "\"cope\"");
   MOH_TRY(read_hrm(c, moh, err));
+  MOH_TRY(read_hypermixer(c, moh, err));
   if (json_object_get(moh, "window") != NULL) {
     MOH_TRY(get_object(moh, "window", &window, err));
     MOH_TRY(read_window(c, window, err));

@@ -150,6 +150,37 @@ moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
                                  const moh__router_args *args,
                                  const moh__plan **plan);
 
+/* ---- bias.c ---- */
+
+/* x += b in every row, in place: x is given back. With a plan (x has its
+ * entries), entry e of candidate c has the c-th part of b. */
+moh__tensor *moh__op_bias(moh__tape *tape, moh__tensor *x, moh__param *b,
+                          const moh__plan *plan);
+
+/* ---- causal_mix.c ---- */
+
+typedef struct moh__mix_args {
+  const moh__plan *plan; /* over heads */
+  const moh__batch *batch;
+  int32_t slot; /* which state slot of batch->cache */
+  int32_t n_heads;
+  int64_t d_head, width;
+} moh__mix_args;
+
+/*
+ * Token mixing by weights that each token makes (HyperMixer, arXiv 2203.03691,
+ * section 3.2, in a causal form): of head h, with x_j its columns of row j,
+ *   S_t = sum_{j<=t} w1_j (x) x_j / (t + 1)    (width, d_head)
+ *   y_t = sum_r w2_t[r] gelu(S_t[r])
+ * for the tokens t that use the head; every token takes part in S. x (n, n_heads
+ * d_head), w1 (n, n_heads width), w2 (entries, width) -> (entries, d_head). Time
+ * is linear in the tokens. The state, the sum, lies in the first page of a
+ * sequence, or in memory of the step when there is no cache.
+ */
+moh__tensor *moh__op_causal_mix(moh__tape *tape, moh__tensor *x,
+                                moh__tensor *w1, moh__tensor *w2,
+                                const moh__mix_args *args);
+
 /* ---- cross_entropy.c ---- */
 
 /*

@@ -270,6 +270,7 @@ class Inspect(Case):
                  "--ffn relu --norm-placement post"),
                 ("cope", start + "all --position cope --tied"),
                 ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
+                ("hypermixer", start + "moh:2+4 --architecture hypermixer"),
                 ("mistral", start + "all --kv-heads 4 --window 32"),
                 ("adaptive", start + "moh:2+4 --window length:16-64"),
                 ("plain", start + "all --position none --ffn relu "
@@ -304,6 +305,39 @@ class Inspect(Case):
         code, out, err = self.run_in("routes", "-m", "hrm", "--text", "the")
         self.assertEqual((code, err), (0, ""))
         self.assertIn("    5  ", out)  # of six passes
+
+    def test_hypermixer_options(self):
+        for words in ["--hyper-width 2", "--hyper-mix 2"]:
+            self.assert_fails(
+                f"inspect --preset nano {words}", 2,
+                "moh inspect: --hyper-width and --hyper-mix need "
+                "--architecture hypermixer (see 'moh inspect --help')")
+        start = "inspect --preset nano --vocab 9 --architecture hypermixer "
+        for words, wrong in [("--position rope", "position rope"),
+                             ("--position cope", "position cope"),
+                             ("--window 9", "a window"),
+                             ("--kv-heads 2", "num_key_value_heads"),
+                             ("--heads moh:1+1 --route-by group",
+                              "route_by group"),
+                             ("--output-projection on",
+                              "output_projection")]:
+            code, out, err = self.run_in(*(start + words).split())
+            self.assertEqual((code, out), (2, ""), words)
+            self.assertIn(wrong, err)
+            self.assertIn("does not go with the architecture hypermixer",
+                          err)
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "mixer",
+            "--architecture", "hypermixer", "--layers", 2, "--d-model", 16,
+            "--d-ff", 16, "--n-heads", 2, "--heads", "moh:1+1", "-t", 1,
+            "--epochs", 3)
+        self.assertEqual(code, 0, err)
+        for words in ["generate -m mixer the -n 3", "verify mixer",
+                      "generate -m mixer the -n 3 --beam 3",
+                      "eval -m mixer facts.json", "inspect --model mixer",
+                      "routes -m mixer --text the"]:
+            code, _, err = self.run_in(*words.split())
+            self.assertEqual(code, 0, err)
 
     def test_bad_windows(self):
         for window in ["0", "-1", "x", "3x", "length:", "length:3",

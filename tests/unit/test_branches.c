@@ -146,6 +146,10 @@ static void branches_are_sessions(void **state) {
   moh__config hrm = moh;
   moh__config_set_architecture(&hrm, MOH__HRM);
   check_branches(&hrm, 2, 80, true);
+  moh__config mixer = moh;
+  mixer.d_model = mixer.n_heads * mixer.d_head;
+  moh__config_set_architecture(&mixer, MOH__HYPERMIXER);
+  check_branches(&mixer, 2, 80, true);
   check_branches(&dense, 1, 70, false);
   check_branches(&moh, 2, 70, true);
   check_branches(&moh, 1, 64, false);

@@ -49,6 +49,10 @@ static void assert_same(const moh__config *a, const moh__config *b) {
   if (a->position == MOH__POSITION_ROPE) ASSERT_SAME(rope_theta);
   if (a->position == MOH__POSITION_COPE) ASSERT_SAME(cope_positions);
   ASSERT_SAME(window.kind);
+  if (a->architecture == MOH__HYPERMIXER) {
+    ASSERT_SAME(hyper_width);
+    ASSERT_SAME(hyper_mix);
+  }
   if (a->architecture == MOH__HRM) {
     ASSERT_SAME(hrm_cycles);
     ASSERT_SAME(hrm_steps);
@@ -368,6 +372,30 @@ static void numbers_must_be_finite_and_sensible(void **state) {
   ASSERT_VALID(c, router_init_std, 0);
 }
 
+static void hypermixer_has_limits(void **state) {
+  (void)state;
+  moh__config c = preset("nano");
+  c.vocab_size = 9;
+  moh__config_set_architecture(&c, MOH__HYPERMIXER);
+  assert_round_trip(&c);
+  c.cope_positions = 4;
+  c.hyper_mix = 7;
+  c.hyper_width = 9;
+  assert_round_trip(&c);
+  ASSERT_INVALID(c, hyper_width, 0, "width");
+  ASSERT_INVALID(c, hyper_mix, 0, "mix");
+  ASSERT_INVALID(c, hyper_mix, (1 << 14) / 32 + 1, "mix");
+  ASSERT_VALID(c, hyper_mix, (1 << 14) / 32);
+  ASSERT_INVALID(c, n_kv_heads, 2, "num_key_value_heads");
+  ASSERT_INVALID(c, route_by, MOH__ROUTE_BY_GROUP, "route_by");
+  ASSERT_INVALID(c, position, MOH__POSITION_ROPE, "position rope");
+  ASSERT_INVALID(c, position, MOH__POSITION_COPE, "position cope");
+  ASSERT_INVALID(c, output_projection, true, "output_projection");
+  ASSERT_VALID(c, position, MOH__POSITION_NONE);
+  c.window.size = 3;
+  ASSERT_INVALID(c, window.kind, MOH__WINDOW_SLIDING, "a window");
+}
+
 static void hrm_has_limits(void **state) {
   (void)state;
   moh__config c = preset("moh-s");
@@ -383,7 +411,7 @@ static void hrm_has_limits(void **state) {
 static void choices_must_exist(void **state) {
   (void)state;
   moh__config c = preset("moh-s");
-  ASSERT_INVALID(c, architecture, (moh__architecture)2, "architecture");
+  ASSERT_INVALID(c, architecture, (moh__architecture)3, "architecture");
   ASSERT_INVALID(c, norm, (moh__norm_kind)2, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
@@ -510,6 +538,8 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "position", "\"rope\"", "cope_positions");
   assert_unreadable("moh", "position", "\"alibi\"", "alibi");
   assert_unreadable("moh", "hrm", "{}", "architecture");
+  assert_unreadable("moh", "hypermixer", "{}", "architecture");
+  assert_unreadable("moh", "architecture", "\"hypermixer\"", "hypermixer");
   assert_unreadable("moh", "architecture", "\"hrm\"", "hrm");
   assert_unreadable("moh", "window", "4096", "window");
   assert_unreadable("moh", "window", "{\"kind\":\"far\"}", "far");
@@ -633,6 +663,7 @@ int main(void) {
       cmocka_unit_test(sizes_must_fit_together),
       cmocka_unit_test(numbers_must_be_finite_and_sensible),
       cmocka_unit_test(hrm_has_limits),
+      cmocka_unit_test(hypermixer_has_limits),
       cmocka_unit_test(choices_must_exist),
       cmocka_unit_test(heads_must_exist),
       cmocka_unit_test(groups_must_exist),

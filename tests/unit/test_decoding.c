@@ -113,6 +113,67 @@ static void hrm_decodes_as_in_the_full_pass(void **state) {
       }
 }
 
+static void hypermixer_decodes_as_in_the_full_pass(void **state) {
+  (void)state;
+  char what[64];
+  for (int learned = 0; learned < 2; learned++)
+    for (int s = 0; s < 3; s++) {
+      moh__config c = tiny_moh_config(1, 2);
+      c.d_model = 24;
+      moh__config_set_architecture(&c, MOH__HYPERMIXER);
+      c.position = learned ? MOH__POSITION_LEARNED : MOH__POSITION_NONE;
+      c.heads = (moh__head_strategy)s;
+      c.n_static = 3;
+      snprintf(what, sizeof(what), "hypermixer, heads %d", s);
+      check_cached(&c, what);
+    }
+}
+
+static void a_state_of_hypermixer_does_not_grow(void **state) {
+  (void)state;
+  moh__config c = tiny_moh_config(1, 2);
+  moh__model *model = NULL;
+  moh_error err;
+  moh__session_bytes few, many;
+  c.d_model = 24;
+  c.max_seq_len = 1 << 15;
+  moh__config_set_architecture(&c, MOH__HYPERMIXER);
+  assert_int_equal(moh__arch_model(&model, &c, &err), MOH_OK);
+  assert_int_equal(moh__session_measure(model, 10, &few, &err), MOH_OK);
+  assert_int_equal(moh__session_measure(model, 20000, &many, &err), MOH_OK);
+  assert_int_equal(few.pages, many.pages);
+  assert_int_equal(few.pages, 2 * 64 * 24 * sizeof(real));
+  moh__model_free(model);
+}
+
+/* A session of it that is cut back reads again, and goes on as the full pass
+ * does. */
+static void hypermixer_can_be_cut_back(void **state) {
+  (void)state;
+  moh__config c = tiny_moh_config(1, 2);
+  moh_error err;
+  tiny t;
+  int32_t tokens[LONG];
+  const real *logits = NULL;
+  moh__session *session = NULL;
+  c.d_model = 24;
+  moh__config_set_architecture(&c, MOH__HYPERMIXER);
+  tiny_open(&t, &c, 1, 0.3);
+  assert_int_equal(moh__model_pack(t.model, t.pool, &err), MOH_OK);
+  for (int32_t i = 0; i < LONG; i++) tokens[i] = (i * i + 5) % TINY_VOCAB;
+  real *full = full_logits(&t, tokens);
+  moh__session_new(&session, t.model, t.pool, LONG, &err);
+  moh__session_feed(session, tokens, 70, &logits, &err);
+  moh__session_truncate(session, 33);
+  assert_int_equal(moh__session_length(session), 33);
+  moh__session_feed(session, tokens + 33, 20, &logits, &err);
+  assert_true(largest_difference(logits, full + 52 * TINY_VOCAB,
+                                 TINY_VOCAB) < 1e-4f);
+  moh__session_free(session);
+  free(full);
+  tiny_close(&t);
+}
+
 /* ---- several sequences at once ---- */
 
 enum { TOGETHER = 8, STEPS = 70 }; /* more than a page for the longest */
@@ -244,6 +305,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cached_decoding_is_the_full_pass),
       cmocka_unit_test(hrm_decodes_as_in_the_full_pass),
+      cmocka_unit_test(hypermixer_decodes_as_in_the_full_pass),
+      cmocka_unit_test(a_state_of_hypermixer_does_not_grow),
+      cmocka_unit_test(hypermixer_can_be_cut_back),
       cmocka_unit_test(sequences_together_are_as_alone),
       cmocka_unit_test(groups_decode_as_in_the_full_pass),
       cmocka_unit_test(a_masked_session_has_the_bits_of_skipping),

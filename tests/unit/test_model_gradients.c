@@ -176,6 +176,24 @@ static void test_hrm(void **state) {
   limit = USUAL_LIMIT;
 }
 
+/* HyperMixer: both positions, every head strategy, norms on either side. */
+static void test_hypermixer(void **state) {
+  (void)state;
+  char name[80];
+  for (int p = 0; p < 2; p++)
+    for (int s = 0; s < 3; s++)
+      for (int post = 0; post < 2; post++) {
+        moh__config c = combine(0, 1, s, post, name, sizeof(name));
+        c.d_model = 24;
+        moh__config_set_architecture(&c, MOH__HYPERMIXER);
+        c.hyper_width = 5;
+        c.hyper_mix = 3;
+        c.pre_norm = post == 0;
+        if (p == 1) c.position = MOH__POSITION_NONE;
+        check_scales(&c, name);
+      }
+}
+
 static void test_post_norm(void **state) {
   (void)state;
   char name[80];
@@ -253,6 +271,7 @@ int main(void) {
       cmocka_unit_test(test_all_combinations),
       cmocka_unit_test(test_windows),
       cmocka_unit_test(test_hrm),
+      cmocka_unit_test(test_hypermixer),
       cmocka_unit_test(test_post_norm),
       cmocka_unit_test(test_relu_tied_without_projection),
       cmocka_unit_test(test_gate_scales),

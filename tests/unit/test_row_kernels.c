@@ -119,6 +119,12 @@ static void call_swiglu(const moh__kernels *k, const rows *r, real *out,
   k->swiglu(out2, r->y, r->z, r->n);
 }
 
+static void call_gelu(const moh__kernels *k, const rows *r, real *out,
+                      real *out2) {
+  k->gelu(out, out2, r->x, 0.5f, r->n);
+  k->gelu(out, NULL, out, -1.5f, r->n); /* in place, without slopes */
+}
+
 static void call_swiglu_grad(const moh__kernels *k, const rows *r,
                              real *out, real *out2) {
   k->swiglu_grad(out, out2, r->z, r->x, r->y, r->n);
@@ -132,6 +138,7 @@ static void check_all_rows(const moh__kernels *table) {
   check_rows(table, call_scale_alone, "scale_gain or exp_sum", 1);
   for (double std = 0.1; std < 200; std *= 10) {
     check_rows(table, call_swiglu, "swiglu", std);
+    check_rows(table, call_gelu, "gelu", std);
     check_rows(table, call_swiglu_grad, "swiglu_grad", std);
   }
 }
