@@ -147,7 +147,8 @@ static moh_status open_session(moh__contender *c, moh__pool *pool,
   else
     MOH_TRY(moh__session_new(session, c->model, pool, c->context, err));
   if (c->work == MOH__BENCH_PREFILL || c->context == 1) return MOH_OK;
-  return moh__session_feed(*session, c->tokens, c->last, &logits, err);
+  MOH_TRY(moh__session_feed(*session, c->tokens, c->last, &logits, err));
+  return moh__session_mark(*session, err);
 }
 
 moh_status moh__contender_open(moh__contender *c, moh__pool *const *pools,

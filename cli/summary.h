@@ -43,7 +43,8 @@ typedef struct moh__summary {
   int64_t heads_each;         /* heads of one of them */
   int64_t active;             /* heads of a token */
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
-  bool rope, cope, mixer, layer_norm, swiglu, tied, final_norm, projection, routed;
+  bool rope, cope, mixer;
+  bool layer_norm, swiglu, tied, final_norm, projection, routed;
 } moh__summary;
 
 void moh__summary_make(const moh__model *model, moh__summary *summary);

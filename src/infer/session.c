@@ -32,7 +32,8 @@ static int32_t ring_pages(const moh__config *c, int32_t max_len) {
 
 size_t moh__session_page_bytes(const moh__config *c, int32_t n_pages) {
   size_t n_slots = (size_t)moh__config_passes(c);
-  return n_slots * (size_t)n_pages * (size_t)moh__config_page_size(c) * sizeof(real);
+  return n_slots * (size_t)n_pages * (size_t)moh__config_page_size(c) *
+         sizeof(real);
 }
 
 moh_status moh__session_measure(const moh__model *model, int32_t max_len,
@@ -90,6 +91,8 @@ moh_status moh__session_need_pages(moh__session *s, int32_t n_pages,
                      "no memory for %zu bytes of keys and values", bytes);
   s->pages = pages;
   s->n_pages = n_pages;
+  free(s->marked);
+  s->marked = NULL;
   place_slots(s);
   for (int i = 0; i < n_slots; i++)
     for (int32_t p = moh__session_first_page(s, s->length);
@@ -182,6 +185,7 @@ void moh__session_free(moh__session *s) {
   moh__arena_free(&s->arena);
   moh__gate_record_free(&s->gates);
   free(s->pages);
+  free(s->marked);
   free((void *)s->slots);
   free(s->page_ids);
   free(s->positions);
@@ -265,11 +269,35 @@ static bool has_window(const moh__session *s, int32_t n) {
   return first > s->newest - s->n_ring && first >= s->oldest;
 }
 
+static size_t state_bytes(const moh__session *s) {
+  return moh__session_page_bytes(&s->model->config, s->n_pages);
+}
+
+moh_status moh__session_mark(moh__session *s, moh_error *err) {
+  if (s->model->config.architecture != MOH__HYPERMIXER) return MOH_OK;
+  if (s->marked == NULL) s->marked = moh__block_alloc(state_bytes(s));
+  if (s->marked == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for %zu bytes of state",
+                     state_bytes(s));
+  memcpy(s->marked, s->pages, state_bytes(s));
+  s->marked_length = s->length;
+  return MOH_OK;
+}
+
+/* Whether the state at n is there, in pages or as it was marked. */
+static bool go_back(moh__session *s, int32_t n) {
+  if (has_window(s, n)) return true;
+  if (s->marked == NULL || s->marked_length != n) return false;
+  memcpy(s->pages, s->marked, state_bytes(s));
+  return true;
+}
+
 void moh__session_truncate(moh__session *s, int32_t n) {
   const real *logits;
   if (n < 0 || n >= s->length) return;
   s->length = n;
-  if (n > 0 && has_window(s, n)) return;
+  if (n > 0 && go_back(s, n)) return;
+  s->marked_length = -1;
   s->length = 0;
   s->newest = -1;
   s->oldest = 0;

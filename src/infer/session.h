@@ -49,6 +49,11 @@ int32_t moh__session_rewind(moh__session *session, const int32_t *tokens,
  * of keys (HyperMixer), the first n are read again. */
 void moh__session_truncate(moh__session *session, int32_t n);
 
+/* Keeps what it is now, so that cutting it back to this length, for as long as
+ * it is not cut further, reads nothing again. Only a state that is no list of
+ * keys takes memory for it. */
+moh_status moh__session_mark(moh__session *session, moh_error *err);
+
 /* Head use of the last feed, layer by layer; NULL when the model has no
  * router. Holds until the next call. */
 const moh__head_use *moh__session_head_use(const moh__session *session);

@@ -19,6 +19,8 @@ struct moh__session {
   int32_t newest;    /* page that has been written, at most; -1: none */
   int32_t oldest;    /* page that the ring has, if it has not moved on */
   int32_t *positions;
+  real *marked; /* pages of all slots when it was marked; NULL: never */
+  int32_t marked_length; /* -1: not any more */
   moh__cache cache;
   moh__gate_record gates;
   moh__arena arena;

@@ -3,8 +3,8 @@
  * sequence the state is C_t = sum over j <= t of w1_j (x) x_j, (width, d_head),
  * and S_t = C_t / (t + 1):
  *   y_t = sum_r w2_t[r] gelu(S_t[r])
- * Backward, with G_t = sum over s >= t of dS_s / (s + 1), from the last token to
- * the first:
+ * Backward, with G_t = sum over s >= t of dS_s / (s + 1), from the last token
+ * to the first:
  *   dS_t[r] = w2_t[r] dy_t * gelu'(S_t[r]),  dw2_t[r] += dy_t . gelu(S_t[r]),
  *   dw1_t[r] += G_t[r] . x_t,  dx_t += sum_r w1_t[r] G_t[r].
  * Forward keeps C before every stretch of tokens, and backward computes the

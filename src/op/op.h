@@ -172,10 +172,10 @@ typedef struct moh__mix_args {
  * section 3.2, in a causal form): of head h, with x_j its columns of row j,
  *   S_t = sum_{j<=t} w1_j (x) x_j / (t + 1)    (width, d_head)
  *   y_t = sum_r w2_t[r] gelu(S_t[r])
- * for the tokens t that use the head; every token takes part in S. x (n, n_heads
- * d_head), w1 (n, n_heads width), w2 (entries, width) -> (entries, d_head). Time
- * is linear in the tokens. The state, the sum, lies in the first page of a
- * sequence, or in memory of the step when there is no cache.
+ * for the tokens t that use the head; every token takes part in S. x (n,
+ * n_heads d_head), w1 (n, n_heads width), w2 (entries, width) -> (entries,
+ * d_head). Time is linear in the tokens. The state, the sum, lies in the first
+ * page of a sequence, or in memory of the step when there is no cache.
  */
 moh__tensor *moh__op_causal_mix(moh__tape *tape, moh__tensor *x,
                                 moh__tensor *w1, moh__tensor *w2,

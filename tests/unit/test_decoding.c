@@ -166,6 +166,9 @@ static void hypermixer_can_be_cut_back(void **state) {
   moh__session_feed(session, tokens, 70, &logits, &err);
   moh__session_truncate(session, 33);
   assert_int_equal(moh__session_length(session), 33);
+  assert_int_equal(moh__session_mark(session, &err), MOH_OK);
+  moh__session_feed(session, tokens + 50, 9, &logits, &err);
+  moh__session_truncate(session, 33); /* to the mark */
   moh__session_feed(session, tokens + 33, 20, &logits, &err);
   assert_true(largest_difference(logits, full + 52 * TINY_VOCAB,
                                  TINY_VOCAB) < 1e-4f);
