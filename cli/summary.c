@@ -64,7 +64,7 @@ static void read_heads(const moh__model *model, moh__summary *s) {
   s->n_heads = read != NULL ? read->n_groups : q == NULL ? 0 : q->n_groups;
   s->d_head = q == NULL || s->n_heads == 0 ? 0 : q->shape[0] / s->n_heads;
   s->n_kv_heads = s->d_head == 0 ? 0 : rows_of(k) / s->d_head;
-  if (s->mixer) { /* heads are columns of the hidden states */
+  if (s->n_heads > 0 && s->mixer) { /* heads are columns of the hidden states */
     s->d_head = model->config.d_model / s->n_heads;
     s->n_kv_heads = s->n_heads;
   }
