@@ -284,7 +284,7 @@ class Files(Resumed):
         run = self.folder / "wild"
         words = ["train", "--data", self.facts, "--out", run, "--lr", 10,
                  "--weight-decay", 1, "--warmup", 0, "--clip", 0, "--epochs",
-                 600, "--checkpoint-every", 4, *TINY]
+                 600, "--checkpoint-every", 4, "--anomaly", 0, *TINY]
         code, _, first = moh(*words)
         self.assertEqual(code, 1)
         before = sorted(os.listdir(run / "checkpoints"))
