@@ -82,6 +82,21 @@ class Model(nn.Module):
                                targets.flatten())
 
 
+def cast(precision):
+    if precision == "bf16":
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def step(model, optimizer, ids, precision):
+    with cast(precision):
+        loss = model(ids[:, :-1], ids[:, 1:])
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
+
 def main():
     precision, threads, context, batch = sys.argv[1:]
     context, batch = int(context), int(batch)
@@ -96,16 +111,13 @@ def main():
         optimizer = torch.optim.AdamW(model.parameters(), **options)
     ids = torch.randint(0, VOCABULARY, (batch, context + 1))
     print("ready", flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         cpu, wall = time.process_time(), time.monotonic()
-        cast = (torch.autocast("cpu", dtype=torch.bfloat16)
-                if precision == "bf16" else contextlib.nullcontext())
-        with cast:
-            loss = model(ids[:, :-1], ids[:, 1:])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        if line.startswith("forward"):
+            with torch.inference_mode(), cast(precision):
+                model(ids[:, :-1], ids[:, 1:]).item()
+        else:
+            step(model, optimizer, ids, precision)
         cpu = time.process_time() - cpu
         print(f"{cpu:.9f} {time.monotonic() - wall:.9f}", flush=True)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Whole training steps of ours and of PyTorch's, in turns.
+"""Whole training steps, and forward passes alone, of ours and of PyTorch's, in
+turns.
 
     bench/peers/training.py [--rounds 7] [--threads 1,2] [--json]
 
@@ -25,7 +26,7 @@ CONFIG = {"num_hidden_layers": 6, "hidden_size": 384,
           "head_dim": 64, "intermediate_size": 1024, "vocab_size": 4096,
           "max_position_embeddings": 4096, "tie_word_embeddings": True}
 CONTEXT, BATCH = 256, 4
-STEP = ("step", 1)
+WORK = {"step": ("step", 1), "forward": ("forward", 1)}
 
 
 def ours(precision, threads):
@@ -53,7 +54,8 @@ def contest(precision, threads, rounds):
         contenders.append(Contender(
             name, [python, child, precision, threads, CONTEXT, BATCH],
             threads))
-    take_turns(contenders, STEP, rounds, warm_up=2)
+    for work in WORK.values():
+        take_turns(contenders, work, rounds, warm_up=2)
     for contender in contenders:
         contender.close()
     return contenders
@@ -61,13 +63,15 @@ def contest(precision, threads, rounds):
 
 def report(contenders, precision, threads):
     rows = []
-    for c in contenders:
-        middle, low, high = ratio(c, contenders[0], STEP)
-        seconds = median(c, STEP)
-        rows.append({"contender": c.name, "precision": precision,
-                     "threads": threads, "seconds": seconds,
-                     "tokens_per_second": CONTEXT * BATCH / seconds,
-                     "ratio": middle, "quartiles": [low, high]})
+    for name, work in WORK.items():
+        for c in contenders:
+            middle, low, high = ratio(c, contenders[0], work)
+            seconds = median(c, work)
+            rows.append({"work": name, "contender": c.name,
+                         "precision": precision, "threads": threads,
+                         "seconds": seconds,
+                         "tokens_per_second": CONTEXT * BATCH / seconds,
+                         "ratio": middle, "quartiles": [low, high]})
     return rows
 
 
@@ -92,7 +96,7 @@ def main():
         print(json.dumps(rows, indent=2))
         return
     for r in rows:
-        print(f"{r['precision']:5} {r['threads']} thread(s)  "
+        print(f"{r['work']:8} {r['precision']:5} {r['threads']} thread(s)  "
               f"{r['contender']:24} {1e3 * r['seconds']:8.1f} ms  "
               f"{r['tokens_per_second']:7.0f} tokens/s  time / ours "
               f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f}-"

@@ -6,6 +6,7 @@
  *   moh_worker make CONFIG DIR                a model with random weights
  *   moh_worker train CONFIG HEADS PRECISION THREADS CONTEXT BATCH
  *     step 1          one whole training step
+ *     forward 1       the loss of as many tokens, without gradients
  *   moh_worker run DIR PRECISION THREADS MAX_LENGTH
  *     prefill N       N tokens at once, from nothing
  *     decode N        one token behind N others; after fill N
@@ -74,32 +75,53 @@ static void serve(void (*work)(void *context, const char *word, int n),
 
 /* ---- training ---- */
 
-static void train_step(void *context, const char *word, int n) {
-  (void)word, (void)n;
+typedef struct training {
+  moh_trainer *trainer;
+  moh_dataset *data;  /* for steps */
+  moh_dataset *batch; /* as many tokens as a step has */
+} training;
+
+static void train_word(void *context, const char *word, int n) {
+  training *t = context;
   moh_error err;
-  must(moh_trainer_step(context, NULL, 0, &err), &err);
+  (void)n;
+  if (strcmp(word, "forward") == 0) {
+    moh_eval_result result;
+    must(moh_trainer_evaluate(t->trainer, t->batch, &result, sizeof result,
+                              &err),
+         &err);
+  } else {
+    must(moh_trainer_step(t->trainer, NULL, 0, &err), &err);
+  }
+}
+
+static moh_dataset *make_data(int64_t n_tokens) {
+  static int32_t tokens[N_TOKENS];
+  moh_dataset *data;
+  moh_error err;
+  for (int64_t i = 0; i < n_tokens; i++) tokens[i] = token(i * i, 4093);
+  must(moh_dataset_from_tokens(&data, tokens, n_tokens, NULL, 0, NULL, &err),
+       &err);
+  return data;
 }
 
 static int train(char **arg) {
   moh_error err;
-  moh_dataset *data;
-  moh_trainer *trainer;
   moh_train_options o;
   moh_model *model = make_model(arg[0], arg[1]);
-  static int32_t tokens[N_TOKENS];
-  for (int64_t i = 0; i < N_TOKENS; i++) tokens[i] = token(i * i, 4093);
   moh_train_options_default(&o, sizeof o);
   o.precision = precision_of(arg[2]);
   o.n_threads = atoi(arg[3]);
   o.context = atoi(arg[4]);
   o.batch = atoi(arg[5]);
   o.steps = 100000;
-  must(moh_dataset_from_tokens(&data, tokens, N_TOKENS, NULL, 0, NULL, &err),
-       &err);
-  must(moh_trainer_new(&trainer, model, data, NULL, &o, &err), &err);
-  serve(train_step, trainer);
-  moh_trainer_free(trainer);
-  moh_dataset_free(data);
+  training t = {.data = make_data(N_TOKENS),
+                .batch = make_data(o.batch * o.context + 1)};
+  must(moh_trainer_new(&t.trainer, model, t.data, NULL, &o, &err), &err);
+  serve(train_word, &t);
+  moh_trainer_free(t.trainer);
+  moh_dataset_free(t.batch);
+  moh_dataset_free(t.data);
   moh_model_free(model);
   return 0;
 }
