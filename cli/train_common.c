@@ -89,6 +89,13 @@ const moh__option moh__training_options[] = {
      "use the largest second moment so far (AMSGrad)", NULL, FIELD(amsgrad)},
     {"clip", 0, MOH__OPTION_REAL, "X", "largest gradient norm; 0: off", "1",
      FIELD(clip), .min = 0, .max = 1e9},
+    {"agc", 0, MOH__OPTION_REAL, "LAMBDA",
+     "clip the gradient of each row of a matrix to LAMBDA times the row's "
+     "norm (adaptive gradient clipping), before --clip; 0: off",
+     "0", FIELD(agc), .min = 0, .max = 1e9},
+    {"centralize", 0, MOH__OPTION_FLAG, NULL,
+     "subtract from the gradient of each row its mean, before --agc", NULL,
+     FIELD(centralize)},
     {"anomaly", 0, MOH__OPTION_REAL, "X",
      "stop before a step in which the gradient of some weight is larger than "
      "X; 0: off",
@@ -185,6 +192,8 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta1 = moh__real_or(v->beta1, options->beta1);
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->agc = moh__real_or(v->agc, 0);
+  options->centralize = v->centralize;
   options->anomaly = moh__real_or(v->anomaly, options->anomaly);
   options->skip_outliers = moh__real_or(v->skip_outliers, 0);
   options->freeze = v->freeze;

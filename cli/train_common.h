@@ -15,11 +15,11 @@ typedef struct moh__training_values {
   const char *data, *out, *freeze;
   int64_t epochs, steps, batch, accumulate, context, seed, threads;
   double lr, lr_final, warmup, weight_decay, clip, beta1, beta2, router_lr;
-  double balance_weight, z_weight, skip_outliers, anomaly;
+  double balance_weight, z_weight, skip_outliers, anomaly, agc;
   double held_out;
   int64_t eval_every, eval_tokens, final_eval_tokens;
   int64_t checkpoint_every, keep_checkpoints;
-  bool overwrite, json, l2, amsgrad, recompute;
+  bool overwrite, json, l2, amsgrad, recompute, centralize;
   int precision;
   const char *resume, *max_time;
   moh__format_values format;

@@ -675,6 +675,12 @@ typedef struct moh_train_options {
   double
       anomaly; /* training stops before a step in which the gradient of some
                      weight is larger, unless it is skipped; 0: off; 1000 */
+  double agc; /* adaptive gradient clipping (arXiv 2102.06171): the gradient
+                 of each row of a matrix, and of each vector, is clipped to so
+                 many times the norm of its weights, before clip is applied;
+                 output matrices are exempt; 0: off; 0 */
+  bool centralize; /* the mean of each row of a gradient is subtracted from it
+                      (arXiv 2004.01461), before agc is applied; false */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);
@@ -712,6 +718,8 @@ typedef struct moh_step_report {
   int64_t n_tokens; /* predicted in this step */
   double seconds;   /* that it took */
   bool skipped;     /* an outlier: nothing was changed */
+  double clipped_norm; /* after clipping, of what the update was made with; 0
+                          when skipped */
 } moh_step_report;
 
 /* One step. A loss or gradient that is not finite, and a gradient beyond

@@ -41,7 +41,9 @@ static moh_train_options train_defaults(void) {
                              .freeze = o.freeze,
                              .precision = (moh_precision)o.precision,
                              .recompute = o.recompute,
-                             .anomaly = o.anomaly};
+                             .anomaly = o.anomaly,
+                             .agc = o.agc,
+                             .centralize = o.centralize};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -70,6 +72,8 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.precision = (moh__precision)o->precision;
   inner.recompute = o->recompute;
   inner.anomaly = o->anomaly;
+  inner.agc = o->agc;
+  inner.centralize = o->centralize;
   return inner;
 }
 
@@ -188,7 +192,8 @@ static moh_step_report public_report(const moh__step_report *r) {
                            .lr = r->lr,
                            .n_tokens = r->n_tokens,
                            .seconds = r->seconds,
-                           .skipped = r->skipped};
+                           .skipped = r->skipped,
+                           .clipped_norm = r->clipped_norm};
 }
 
 static moh_status step(moh_trainer *trainer, moh_step_report *report,

@@ -8,7 +8,7 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f, s:f, s:b}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
@@ -17,7 +17,8 @@ json_t *moh__train_options_json(const moh__train_options *o) {
       o->mix_share, "seed", (json_int_t)o->seed, "l2", o->l2, "amsgrad",
       o->amsgrad, "skip_outliers", o->skip_outliers, "precision",
       moh__precision_names[o->precision], "recompute", o->recompute, "freeze",
-      o->freeze, "anomaly", o->anomaly);
+      o->freeze, "anomaly", o->anomaly, "agc", o->agc, "centralize",
+      o->centralize);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
@@ -39,10 +40,11 @@ static moh_status get_precision(moh__train_options *o, const json_t *json,
 }
 
 /* False where it is not there. */
-static moh_status get_recompute(moh__train_options *o, const json_t *json,
-                                moh_error *err) {
-  if (json_object_get(json, "recompute") == NULL) return MOH_OK;
-  return moh__json_get_bool(json, "recompute", &o->recompute, err);
+static moh_status get_late_bool(const json_t *json, const char *key,
+                                bool *value, moh_error *err) {
+  *value = false;
+  if (json_object_get(json, key) == NULL) return MOH_OK;
+  return moh__json_get_bool(json, key, value, err);
 }
 
 /* A number from 0 on; what is too large shows when a trainer is made. */
@@ -108,8 +110,10 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   MOH_TRY(get_counts(o, json, err));
   MOH_TRY(get_freeze(o, json, err));
   MOH_TRY(get_precision(o, json, err));
-  MOH_TRY(get_recompute(o, json, err));
+  MOH_TRY(get_late_bool(json, "recompute", &o->recompute, err));
+  MOH_TRY(get_late_bool(json, "centralize", &o->centralize, err));
   MOH_TRY(get_late_real(json, "anomaly", &o->anomaly, err));
+  MOH_TRY(get_late_real(json, "agc", &o->agc, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

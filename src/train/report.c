@@ -14,11 +14,11 @@ static json_t *layer_json(const moh__layer_load *layer) {
 
 json_t *moh__step_report_json(const moh__step_report *r) {
   json_t *json = json_pack(
-      "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
+      "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
       (json_int_t)r->step, "epoch", r->epoch, "loss", r->task_loss,
       "balance_loss", r->balance_loss, "total_loss", r->total_loss,
-      "grad_norm", r->grad_norm, "lr", r->lr, "tokens",
-      (json_int_t)r->n_tokens, "tokens_per_second",
+      "grad_norm", r->grad_norm, "clipped_norm", r->clipped_norm, "lr", r->lr,
+      "tokens", (json_int_t)r->n_tokens, "tokens_per_second",
       r->seconds > 0 ? (double)r->n_tokens / r->seconds : 0.0);
   if (json == NULL) return NULL;
   if (r->skipped) json_object_set_new(json, "skipped", json_true());

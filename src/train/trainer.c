@@ -8,6 +8,7 @@
 #include "arch/arch.h"
 #include "base/clock.h"
 #include "route/balance.h"
+#include "train/clipping.h"
 #include "train/freeze.h"
 #include "train/trainer_internal.h"
 
@@ -71,6 +72,7 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"eps", o->eps, 1e-30, 1},
       {"weight_decay", o->weight_decay, 0, 1e6},
       {"clip", o->clip, 0, 1e30},
+      {"agc", o->agc, 0, 1e30},
       {"anomaly", o->anomaly, 0, 1e30},
       {"router_lr", o->router_lr, 0, 1e6},
       {"skip_outliers", o->skip_outliers, 0, 1e9},
@@ -306,12 +308,26 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->layers = t->layers;
 }
 
-/* Clips and updates. */
-static moh_status update(moh__trainer *t, const moh__step_report *r,
+/* Row by row first, then as a whole; the latter is left to the update. */
+static moh_status clip(moh__trainer *t, moh__step_report *r, double *scale,
+                       moh_error *err) {
+  const moh__train_options *o = &t->options;
+  const moh__clipping rows = {.centralize = o->centralize, .agc = o->agc};
+  double norm = r->grad_norm;
+  if (rows.centralize || rows.agc > 0) {
+    moh__clip_rows(&rows, t->model, t->pool);
+    MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &norm, err));
+  }
+  *scale = moh__clip_scale(norm, o->clip);
+  r->clipped_norm = norm * *scale;
+  return MOH_OK;
+}
+
+static moh_status update(moh__trainer *t, moh__step_report *r,
                          moh_error *err) {
   const moh__train_options *o = &t->options;
-  double scale = 1;
-  if (o->clip > 0 && r->grad_norm > o->clip) scale = o->clip / r->grad_norm;
+  double scale;
+  MOH_TRY(clip(t, r, &scale, err));
   moh__adamw_options adamw = {.lr = r->lr,
                               .router_lr = o->router_lr,
                               .beta1 = o->beta1,

@@ -1,6 +1,6 @@
 /*
  * Training: batches from one or two datasets, AdamW with warm-up and cosine,
- * global-norm clipping, gradient accumulation. The loss is
+ * clipping by rows and by the global norm, gradient accumulation. The loss is
  *   L = task + balance_weight * mean over layers of L_b
  *            + z_weight * mean over layers of the z-loss,
  * task = mean over the predicted tokens of a step of their cross entropy.
@@ -24,6 +24,8 @@ typedef struct moh__train_options {
   bool l2;              /* decay is part of the gradient, as in Adam */
   bool amsgrad;         /* the largest second moment so far is used */
   double clip;          /* global gradient norm; 0: off */
+  double agc;           /* lambda of train/clipping.h; 0: off */
+  bool centralize;      /* the rows of gradients */
   double anomaly;       /* largest gradient of a weight; 0: any */
   double router_lr;     /* factor on lr for routers */
   int64_t epochs;       /* over the examples; 0: by steps */
@@ -33,7 +35,7 @@ typedef struct moh__train_options {
   int32_t context;      /* tokens that a sequence predicts, at most */
   double mix_share;     /* of the sequences, from the second dataset */
   double skip_outliers; /* standard deviations (train/outliers.h); 0: off */
-  bool recompute;           /* activations, in backward (op/tape.h) */
+  bool recompute;       /* activations, in backward (op/tape.h) */
   moh__precision precision; /* of products; f32: weights and moments */
   uint64_t seed;
   const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */
@@ -61,7 +63,8 @@ typedef struct moh__step_report {
   double balance_loss; /* mean over layers of L_b; 0 without routers */
   double z_loss;
   double total_loss;
-  double grad_norm; /* before clipping */
+  double grad_norm;    /* before clipping */
+  double clipped_norm; /* of what the update was made with; 0: skipped */
   double lr;
   int64_t n_tokens; /* predicted in this step */
   double seconds;   /* of this step */

@@ -53,6 +53,32 @@ class Outliers(Runs):
         self.assertFalse(any("skipped" in line for line in log))
 
 
+class GradientNorms(Runs):
+    """The log has norms before and behind clipping."""
+
+    def norms(self, out, *words):
+        _, _, log = self.train("facts.json", out, "--steps", 4, *words)
+        return [(line["grad_norm"], line["clipped_norm"])
+                for line in log if "loss" in line]
+
+    def test_clipping(self):
+        for before, after in self.norms("off", "--clip", 0):
+            self.assertEqual(before, after)
+        for before, after in self.norms("whole", "--clip", 0.01):
+            self.assertGreater(before, 0.1)
+            self.assertAlmostEqual(after, 0.01)
+        for before, after in self.norms("agc", "--clip", 0, "--agc", 0.001,
+                                        "--centralize"):
+            self.assertLess(after, before)
+        record = json.loads((self.folder / "agc/run.json").read_text())
+        self.assertEqual(record["training"]["agc"], 0.001)
+        self.assertIs(record["training"]["centralize"], True)
+        code, _, err = self.run_in("train", "--data", "facts.json", "--out",
+                                   "never", "--agc", -1, *TINY)
+        self.assertEqual(code, 2)
+        self.assertIn("--agc", err)
+
+
 class Groups(Runs):
     """Routing by KV group, from training to text."""
 

@@ -79,6 +79,8 @@ static void weights_are_those_of_the_inner_trainer(void **state) {
   course_open(&c);
   const char *start = temp_path(state, "start");
   must(moh_model_save(c.model, start, NULL, &err), &err);
+  c.options.agc = 0.02;
+  c.options.centralize = true;
   moh_trainer *trainer = open_trainer(&c);
   must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
   assert_int_equal(moh_trainer_steps_done(trainer), STEPS);
@@ -102,6 +104,8 @@ static void weights_are_those_of_the_inner_trainer(void **state) {
   o.accumulate = 2;
   o.context = 16;
   o.lr = 0.01;
+  o.agc = 0.02;
+  o.centralize = true;
   moh__trainer *inner;
   must(moh__trainer_new(&inner, model, pool, &o, data, NULL, &err), &err);
   for (int i = 0; i < STEPS; i++) {
@@ -140,6 +144,7 @@ static bool on_step(void *context, const moh_step_report *report) {
   assert_int_equal(report->n_steps, STEPS);
   assert_int_equal(report->n_tokens, 3 * 2 * 16);
   assert_true(report->lr > 0 && report->grad_norm > 0);
+  assert_true(report->clipped_norm > 0 && report->clipped_norm <= 1.000001);
   assert_true(isnan(report->mix_loss) && report->seconds > 0);
   if (report->step == 1) p->first_loss = report->loss;
   p->last_loss = report->loss;
@@ -416,6 +421,7 @@ static void options_have_ranges(void **state) {
       REAL(warmup, -0.1),  REAL(beta1, 1),    REAL(beta2, -0.5),
       REAL(eps, 0),        REAL(clip, -1),    REAL(weight_decay, INFINITY),
       REAL(router_lr, -1), REAL(anomaly, -1), REAL(anomaly, NAN),
+      REAL(agc, -1),
 #undef REAL
   };
   moh_trainer *trainer;

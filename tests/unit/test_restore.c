@@ -98,6 +98,7 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK(o.clip = 0);
   CHECK(o.clip = 0.01);
   CHECK(o.anomaly = 0);
+  CHECK((o.agc = 0.01, o.centralize = true));
   CHECK(o.l2 = true);
   CHECK(o.amsgrad = true);
   CHECK((o.amsgrad = true, o.l2 = true));
@@ -324,7 +325,7 @@ static void refused_options(json_t *json, const char *key, json_t *value) {
  * where it is there it must be right. */
 static void later_options_may_be_missing(void **state) {
   (void)state;
-  static const char *const reals[] = {"anomaly"};
+  static const char *const reals[] = {"anomaly", "agc"};
   moh__train_options o = usual(), old;
   json_t *json = moh__train_options_json(&o);
   for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
@@ -332,8 +333,10 @@ static void later_options_may_be_missing(void **state) {
     refused_options(json, reals[i], json_real(-1));
     json_object_del(json, reals[i]);
   }
+  refused_options(json, "centralize", json_real(1));
+  json_object_del(json, "centralize");
   assert_int_equal(moh__train_options_from_json(&old, json, NULL), MOH_OK);
-  assert_true(old.anomaly == 0);
+  assert_true(old.anomaly == 0 && old.agc == 0 && !old.centralize);
   json_decref(json);
 }
 
