@@ -5,12 +5,13 @@ training, time of decoding with 256 tokens in the context.
 
     bench/equal_budget.py --moh build/release/moh --data input.txt
         [--results docs/equal_budget.jsonl] [--sizes nano,large]
-        [--choices dense,moh75] [--seeds 3] [--steps 2000] [--jobs 1] [--table]
+        [--choices dense,moh75,moh0+6] [--seeds 3] [--steps 2000] [--jobs 1] [--table]
 
 Eight query heads share four key and value heads. A run that has ended is a line
 in the file of results and is not run again: the command may be stopped at any
 time and goes on where it was, on another machine too. --table only prints what
-is there. Times are processor times of one thread, as ratios to all heads:
+is there. --choices takes the ablations, too: moh0+6, moh1+5, moh4+2, moh0+4,
+moh1+1, moh2+5. Times are processor times of one thread, as ratios to all heads:
 training against the run with the same seed, decoding in turns with another
 model of the same size. About four core-hours in all.
 """
@@ -35,9 +36,16 @@ CHOICES = {
     "moh75": ("MoH 2 + 4", ["--heads", "moh:2+4"]),
     "moh50": ("MoH 2 + 2", ["--heads", "moh:2+2"]),
     "pruned75": ("the first 6", ["--heads", "static:6"]),
+    "random75": ("random, 2 + 4", ["--heads", "random:2+4"]),
     "group75": ("MoH by group, 1 + 2 of 4",
                 ["--heads", "moh:1+2", "--route-by", "group"]),
 }
+# what becomes of the shared heads, of their number and that of all in use
+ABLATIONS = {
+    f"moh{s}+{k}": (f"MoH {s} + {k}", ["--heads", f"moh:{s}+{k}"])
+    for s, k in ((0, 6), (1, 5), (4, 2), (0, 4), (1, 1), (2, 5))
+}
+KNOWN = {**CHOICES, **ABLATIONS}
 
 
 def run(command):
@@ -72,7 +80,7 @@ class Budget:
     def key(self, size, choice, seed):
         """What a result depends on."""
         return {"size": size, "choice": choice, "seed": seed,
-                "options": COMMON + SIZES[size] + CHOICES[choice][1],
+                "options": COMMON + SIZES[size] + KNOWN[choice][1],
                 "steps": self.steps}
 
     def find(self, size, choice, seed):
@@ -152,7 +160,7 @@ def row(budget, size, choice, seeds):
               for own, dense in found if dense]
     training = f"{statistics.median(paired):.2f}" if paired else "-"
     decoding = statistics.median(own["decoding_ratio"] for own, _ in found)
-    return (f"| {size} | {CHOICES[choice][0]} | {len(found)} | "
+    return (f"| {size} | {KNOWN[choice][0]} | {len(found)} | "
             f"{spread(losses)} | {training} | {decoding:.2f} |")
 
 
@@ -190,7 +198,7 @@ def main():
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     sizes = names(arguments.sizes, SIZES)
-    choices = names(arguments.choices, CHOICES)
+    choices = names(arguments.choices, KNOWN)
     budget = Budget(arguments)
     if not arguments.table:
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:

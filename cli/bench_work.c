@@ -90,10 +90,7 @@ static double kv_share_of(const moh__contender *c, const moh__head_use *use) {
   int64_t group = c->config.n_heads / c->config.n_kv_heads;
   int64_t n_used = 0, n_layers = 0;
   for (; use != NULL; use = use->next, n_layers++)
-    for (int64_t kv = 0; kv < c->config.n_kv_heads; kv++) {
-      const int32_t *start = use->plan->start + kv * group;
-      n_used += start[group] > start[0];
-    }
+    n_used += moh__plan_groups_used(use->plan, (int32_t)group);
   return (double)n_used / (double)(n_layers * c->config.n_kv_heads);
 }
 

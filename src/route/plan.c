@@ -92,6 +92,13 @@ void moh__plan_widen(moh__plan *wide, const moh__plan *plan, int32_t each) {
     }
 }
 
+int32_t moh__plan_groups_used(const moh__plan *plan, int32_t each) {
+  int32_t n_used = 0;
+  for (int32_t c = 0; c < plan->n_candidates; c += each)
+    n_used += plan->start[c + each] > plan->start[c];
+  return n_used;
+}
+
 int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c, int32_t row) {
   int32_t low = plan->start[c];
   int32_t high = plan->start[c + 1];

@@ -59,6 +59,10 @@ void moh__plan_first(moh__plan *plan, moh__arena *arena, int32_t n_rows,
 void moh__plan_new(moh__plan *plan, moh__arena *arena, int32_t n_rows,
                    int32_t n_candidates, int32_t capacity);
 
+/* Of the groups of `each` neighbouring candidates, how many some row uses: KV
+ * heads that are read, with a plan of query heads. */
+int32_t moh__plan_groups_used(const moh__plan *plan, int32_t each);
+
 /* The first entry of candidate c whose row is at least `row`. */
 int32_t moh__plan_lower_bound(const moh__plan *plan, int32_t c, int32_t row);
 

@@ -4,6 +4,7 @@
  * others decode token by token as in one pass, and skipping gives the bits of
  * masking, forward and backward.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,11 +116,63 @@ static void skipping_gives_the_bits_of_masking(void **state) {
   assert_true(n_checked > 500);
 }
 
+/* ---- numbers of heads and positions ---- */
+
+static void check_config(const moh__config *c, const char *name) {
+  combination one = {.config = *c, .possible = true};
+  snprintf(one.name, sizeof(one.name), "%s", name);
+  check_cached(&one);
+  check_masked(&one);
+}
+
+static void check_counts(int64_t n_heads, int64_t n_kv, int64_t n_shared,
+                         int64_t k) {
+  char name[80];
+  moh__config c = tiny_moh_config((int)n_shared, (int)k);
+  c.n_heads = n_heads;
+  c.n_kv_heads = n_kv;
+  snprintf(name, sizeof(name), "%d + %d of %d heads, %d KV heads",
+           (int)n_shared, (int)k, (int)n_heads, (int)n_kv);
+  check_config(&c, name);
+}
+
+/* 50, 75 and 90 % of 8 heads, two of them shared. */
+static void check_shares(int64_t n_kv) {
+  check_counts(8, n_kv, 2, 2);
+  check_counts(8, n_kv, 2, 4);
+  check_counts(8, n_kv, 2, 5);
+}
+
+/* All, most, half and one of them; none by the router; none shared. */
+static void every_number_of_heads(void **state) {
+  (void)state;
+  for (int64_t n = 1; n <= 6; n++)
+    for (int64_t kv = 1; kv <= n; kv++)
+      for (int64_t shared = 0; n % kv == 0 && shared <= n; shared++)
+        for (int64_t k = shared == 0; shared + k <= n; k++)
+          check_counts(n, kv, shared, k);
+  for (int64_t kv = 1; kv <= 8; kv *= 2) check_shares(kv);
+}
+
+static void every_number_of_contextual_positions(void **state) {
+  (void)state;
+  char name[40];
+  for (int n = 2; n <= 12; n++) {
+    moh__config c = tiny_moh_config(1, 2);
+    c.position = MOH__POSITION_COPE;
+    c.cope_positions = n;
+    snprintf(name, sizeof(name), "%d contextual positions", n);
+    check_config(&c, name);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(impossible_ones_are_refused),
       cmocka_unit_test(cached_decoding_is_the_full_pass),
       cmocka_unit_test(skipping_gives_the_bits_of_masking),
+      cmocka_unit_test(every_number_of_heads),
+      cmocka_unit_test(every_number_of_contextual_positions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,12 +162,31 @@ static void wide_plans_are_filled_ones(void **state) {
   assert_memory_equal(wide.entry_of, filled.entry_of, bytes);
 }
 
+/* 8 query heads of 2 KV heads, of which a token uses some. */
+static void a_group_is_in_use_with_any_of_its_heads(void **state) {
+  static const struct {
+    unsigned char used[8];
+    int32_t groups_of_4, groups_of_2;
+  } cases[] = {{{1, 0, 1, 0, 0, 1, 0, 1}, 2, 4},
+               {{1, 1, 0, 1, 0, 0, 0, 0}, 1, 2},
+               {{0, 0, 0, 0, 0, 0, 0, 1}, 1, 1},
+               {{0}, 0, 0}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    moh__plan plan;
+    moh__plan_new(&plan, *state, 1, 8, 8);
+    moh__plan_fill(&plan, cases[i].used);
+    assert_int_equal(moh__plan_groups_used(&plan, 4), cases[i].groups_of_4);
+    assert_int_equal(moh__plan_groups_used(&plan, 2), cases[i].groups_of_2);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(first_candidates_use_all_rows),
       cmocka_unit_test(filled_plan_lists_rows_and_candidates),
       cmocka_unit_test(random_plans_match_their_marks),
       cmocka_unit_test(wide_plans_are_filled_ones),
+      cmocka_unit_test(a_group_is_in_use_with_any_of_its_heads),
       cmocka_unit_test(refilling_forgets_the_old_plan),
       cmocka_unit_test(counting_takes_as_much_as_the_real_thing),
   };
