@@ -24,7 +24,7 @@ static void set_all(real *x, int64_t n, double value) {
 }
 
 static void open_bench(bench *b, bool amsgrad) {
-  moh__config c = tiny_config();
+  moh__config c = tiny_moh_config(1, 2);
   tiny_open(&b->t, &c, 1, 0.3);
   assert_int_equal(
       moh__optimizer_new(&b->optimizer, b->t.model, amsgrad, NULL), MOH_OK);
@@ -113,6 +113,18 @@ static void vectors_do_not_decay(void **state) {
   }
 }
 
+/* A router moves by router_lr times what others do, from 1 on. */
+static void routers_have_their_own_rate(void **state) {
+  (void)state;
+  bench b;
+  open_bench(&b, false);
+  b.options.router_lr = 0.1;
+  double w = step(&b, 2, "model.layers.0.self_attn.wg.weight");
+  assert_true(fabs(1 - w - 0.1 * (1 - plain[0])) < 1e-12);
+  assert_true(moh__model_param(b.t.model, matrix)->data[0] == plain[0]);
+  close_bench(&b);
+}
+
 /* Beta 0.5 and 0.5; after the first gradient only zeros: v falls by half at
  * each step, its largest value stays. */
 static void amsgrad_by_hand(void **state) {
@@ -170,6 +182,7 @@ int main(void) {
       cmocka_unit_test(adamw_by_hand),
       cmocka_unit_test(decay_in_the_gradient_by_hand),
       cmocka_unit_test(vectors_do_not_decay),
+      cmocka_unit_test(routers_have_their_own_rate),
       cmocka_unit_test(amsgrad_by_hand),
       cmocka_unit_test(amsgrad_never_falls),
       cmocka_unit_test(decay_alone_shrinks),
