@@ -61,7 +61,7 @@ static void add_routers(moh__bench_roster *r) {
   moh__bench_roster old = *r;
   r->n = 0;
   for (int i = 0; i < old.n; i++) {
-    if (old.all[i].masked || old.all[i].config.heads != MOH__HEADS_MOH)
+    if (old.all[i].masked || !moh__config_has_router(&old.all[i].config))
       continue;
     moh__contender *whole = &r->all[r->n++];
     moh__contender *part = &r->all[r->n++];

@@ -99,7 +99,7 @@ moh_status moh__contender_watch(moh__contender *c, moh_error *err) {
   int64_t active = moh__config_active_heads(&c->config);
   c->kv_share = 1;
   if (c->masked) return MOH_OK;
-  if (c->config.heads != MOH__HEADS_MOH) {
+  if (!moh__config_routes(&c->config)) {
     int64_t n_used = (active + group - 1) / group; /* the first ones */
     c->kv_share = (double)n_used / (double)c->config.n_kv_heads;
     return MOH_OK;

@@ -172,7 +172,7 @@ static moh_status check_router(const moh__bench_plan *p,
                                const moh__list *work, moh_error *err) {
   bool some = p->kinds[MOH__BENCH_75] || p->kinds[MOH__BENCH_50];
   for (int i = 0; i < p->n_own; i++)
-    some = some || p->own[i].heads == MOH__HEADS_MOH;
+    some = some || moh__config_has_router(&p->own[i]);
   if (some || work->n == 0 || !p->work[MOH__BENCH_ROUTER]) return MOH_OK;
   return moh__fail(err, MOH_ERR_ARGUMENT,
                    "--work router needs a contender with a router: 75, 50, "
@@ -183,10 +183,13 @@ static moh_status make_config(const values *v, moh__bench_plan *p,
                               moh_error *err) {
   moh__model_values model = v->model;
   model.heads = NULL; /* a list of them here */
+  model.route_seed = MOH__UNSET_INT;
   MOH_TRY(moh__model_options_config(&model, "seed-train", &p->config, err));
   if (p->config.vocab_size == 0) p->config.vocab_size = 1024;
   p->config.vocab_size = moh__int_or(v->vocabulary, p->config.vocab_size);
   p->config.heads = MOH__HEADS_ALL;
+  p->config.route_seed =
+      moh__int_or(v->model.route_seed, p->config.route_seed);
   return MOH_OK;
 }
 

@@ -26,7 +26,7 @@ const moh__option moh__preset_options[] = {
      NULL, FIELD(preset)},
     {"heads", 0, MOH__OPTION_STRING, "STRATEGY",
      "heads of a token: all; moh:S+K, S shared ones and K by the router; "
-     "static:N, the first N",
+     "random:S+K, the K by chance; static:N, the first N",
      "the preset's", FIELD(heads)},
     {"route-by", 0, MOH__OPTION_CHOICE, NULL,
      "what the router chooses: query heads, or KV heads with all query "
@@ -100,6 +100,8 @@ const moh__option moh__model_options[] = {
     {"gate-scale", 0, MOH__OPTION_CHOICE, NULL,
      "gates of mean 1, as in equation 5 of the paper, or 0/1", NULL,
      FIELD(gate_scale), .choices = gate_scales},
+    {"route-seed", 0, MOH__OPTION_INT, "N", "seed of heads by chance", "1",
+     FIELD(route_seed), .min = 0, .max = INT64_C(1) << 53},
     {.name = NULL},
 };
 
@@ -157,6 +159,7 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
     c->output_projection = v->output_projection == 1;
   if (moh__is_set_choice(v->route_by))
     c->route_by = (moh__route_by)v->route_by;
+  set_int(&c->route_seed, v->route_seed);
   if (v->tied || v->untied) c->tied = v->tied;
 }
 
@@ -204,8 +207,12 @@ moh_status moh__model_options_config(const moh__model_values *v,
   set_kinds(v, config);
   if (v->window != NULL)
     MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
-  if (v->heads == NULL) return MOH_OK;
-  return as_usage(moh__config_set_heads(config, v->heads, err), err);
+  if (v->heads != NULL)
+    MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
+  if (config->heads == MOH__HEADS_RANDOM || !moh__is_set_int(v->route_seed))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--route-seed needs --heads random:S+K");
 }
 
 moh_status moh__model_options_check(const moh__config *config,

@@ -14,6 +14,7 @@ typedef struct moh__model_values {
   double rope_theta;
   int norm, norm_placement, final_norm, ffn, position, output_projection;
   int gate_scale, route_by;
+  int64_t route_seed;
   int architecture, hrm_gradient;
   int64_t hrm_cycles, hrm_steps, hyper_width, hyper_mix;
   bool tied, untied;

@@ -160,7 +160,7 @@ static moh_status route_data(moh__report *r, int32_t show, moh_error *err) {
 moh_status moh__report_add_samples(moh__report *r, const moh__list *texts,
                                    int32_t show, moh_error *err) {
   moh__text given[MOH__LIST_MAX];
-  if (r->config.heads != MOH__HEADS_MOH)
+  if (!moh__config_routes(&r->config))
     r->no_samples =
         "The model has no routers: every token uses the same heads.";
   else if (r->model == NULL)

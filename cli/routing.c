@@ -9,7 +9,7 @@ moh_status moh__routing_init(moh__routing *r, const moh__model *model,
                              moh_error *err) {
   const moh__config *c = &model->config;
   *r = (moh__routing){.n_layers = moh__config_passes(c), .n_heads = c->n_heads};
-  if (c->heads != MOH__HEADS_MOH)
+  if (!moh__config_routes(c))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%s has no routers: every token uses the same heads",
                      name);

@@ -69,13 +69,16 @@ static void read_heads(const moh__model *model, moh__summary *s) {
     s->n_kv_heads = s->n_heads;
   }
   s->routed = s->counts[MOH__PART_ROUTER] > 0;
-  s->n_routed = rows_of(routed);
-  s->heads_each = s->routed &&
+  s->drawn = model->config.heads == MOH__HEADS_RANDOM;
+  s->heads_each = (s->routed || s->drawn) &&
                           model->config.route_by == MOH__ROUTE_BY_GROUP &&
                           s->n_kv_heads > 0
                       ? s->n_heads / s->n_kv_heads
                       : 1;
-  s->n_shared = s->routed ? s->n_heads / s->heads_each - s->n_routed : 0;
+  int64_t candidates = s->n_heads / s->heads_each;
+  s->n_routed =
+      s->drawn ? candidates - model->config.n_shared : rows_of(routed);
+  s->n_shared = s->routed || s->drawn ? candidates - s->n_routed : 0;
   s->active = moh__config_active_heads(&model->config);
 }
 

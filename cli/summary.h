@@ -45,6 +45,7 @@ typedef struct moh__summary {
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
   bool rope, cope, mixer;
   bool layer_norm, swiglu, tied, final_norm, projection, routed;
+  bool drawn; /* heads by chance, which no tensor tells */
 } moh__summary;
 
 void moh__summary_make(const moh__model *model, moh__summary *summary);

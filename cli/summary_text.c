@@ -68,6 +68,7 @@ static const char *family(const moh__model *model, const moh__summary *s) {
 /* What none of these families has. */
 static const char *difference(const moh__summary *s) {
   if (s->routed) return ", with Mixture-of-Heads";
+  if (s->drawn) return ", with heads by chance";
   return s->active < s->n_heads ? ", with heads left out" : "";
 }
 
@@ -155,24 +156,42 @@ static void print_attention(const moh__box *box, const moh__model *model,
   print_window(box, &model->config);
 }
 
+static void print_chosen(const moh__box *box, const moh__config *c,
+                         const moh__summary *s) {
+  moh__box_field(box, "heads of a token",
+                 "%s: %" PRId64 " shared + %" PRId64 " of %" PRId64
+                 " by %s = %" PRId64 " of %" PRId64,
+                 s->drawn ? "random" : "MoH", s->n_shared * s->heads_each,
+                 c->k * s->heads_each, s->n_routed * s->heads_each,
+                 s->drawn ? "chance" : "the router", s->active, s->n_heads);
+  if (c->route_by == MOH__ROUTE_BY_GROUP)
+    moh__box_field(
+        box, "", "%s KV heads, each with its %" PRId64 " query heads",
+        s->drawn ? "tokens draw" : "the router chooses", s->heads_each);
+}
+
+typedef struct words {
+  char text[64];
+} words;
+
+static words router_text(const moh__config *c) {
+  words w;
+  if (c->heads == MOH__HEADS_RANDOM)
+    snprintf(w.text, sizeof w.text, "seed %" PRId64, c->route_seed);
+  else
+    snprintf(w.text, sizeof w.text, "beta %g, z %g", c->balance_weight,
+             c->z_weight);
+  return w;
+}
+
 static void print_heads(const moh__box *box, const moh__model *model,
                         const moh__summary *s) {
   const moh__config *c = &model->config;
   double skipped = 100.0 - 100.0 * (double)s->active / (double)s->n_heads;
-  if (s->routed) {
-    moh__box_field(box, "heads of a token",
-                   "MoH: %" PRId64 " shared + %" PRId64 " of %" PRId64
-                   " by the router = %" PRId64 " of %" PRId64,
-                   s->n_shared * s->heads_each, c->k * s->heads_each,
-                   s->n_routed * s->heads_each, s->active, s->n_heads);
-    if (c->route_by == MOH__ROUTE_BY_GROUP)
-      moh__box_field(box, "",
-                     "the router chooses KV heads, each with its %" PRId64
-                     " query heads",
-                     s->heads_each);
-    moh__box_field(box, "",
-                   "%.0f %% of the heads are not computed; beta %g, z %g",
-                   skipped, c->balance_weight, c->z_weight);
+  if (s->routed || s->drawn) {
+    print_chosen(box, c, s);
+    moh__box_field(box, "", "%.0f %% of the heads are not computed; %s",
+                   skipped, router_text(c).text);
   } else if (s->active < s->n_heads) {
     moh__box_field(box, "heads of a token",
                    "the first %" PRId64 " of %" PRId64

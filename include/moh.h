@@ -132,7 +132,9 @@ typedef struct moh_model_options {
                          "moh-b", "seed"; NULL: config alone describes the
                          model */
   const char *heads;  /* "all", "moh:S+K" (S shared heads, K of the others by
-                         the router), "static:N"; NULL: the preset's */
+                         the router), "random:S+K" (by chance, the seed is
+                         "seed" in config's moh.heads), "static:N"; NULL:
+                         the preset's */
   const char *config; /* JSON: fields of config.json that replace those of
                          the preset, say {"num_hidden_layers": 2}; NULL */
   int32_t max_length; /* tokens of a sequence, at most; 0: the preset's */
@@ -173,7 +175,7 @@ typedef struct moh_model_info {
   int64_t n_parameters;        /* counted from the tensors */
   int64_t n_router_parameters; /* of these */
   bool trainable;
-  char heads[32]; /* "all", "moh:2+4", "static:6" */
+  char heads[32];       /* "all", "moh:2+4", "static:6", "random:2+4" */
   int64_t n_heads_each; /* query heads that its routers choose together: 1,
                            or all of a KV head; moh:S+K counts these */
 } moh_model_info;

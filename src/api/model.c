@@ -175,15 +175,13 @@ static void describe(const moh_model *model, moh_model_info *info) {
       .n_layers = c->n_layers,
       .n_heads = c->n_heads,
       .n_kv_heads = c->n_kv_heads,
-      .n_shared_heads = c->heads == MOH__HEADS_MOH
-                            ? c->n_shared * moh__config_heads_each(c)
-                            : 0,
+      .n_shared_heads =
+          moh__config_routes(c) ? c->n_shared * moh__config_heads_each(c) : 0,
       .n_active_heads = moh__config_active_heads(c),
       .n_parameters = moh__model_count(model->inner),
       .n_router_parameters = moh__model_count_routers(model->inner),
       .trainable = model->trainable,
-      .n_heads_each =
-          c->heads == MOH__HEADS_MOH ? moh__config_heads_each(c) : 1};
+      .n_heads_each = moh__config_routes(c) ? moh__config_heads_each(c) : 1};
   moh__config_heads_text(c, info->heads, sizeof(info->heads));
 }
 

@@ -27,7 +27,7 @@ static moh_status declare_attention(const moh__declaration *d) {
     MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, 0,
                          MOH__PACK_NONE, 1));
   }
-  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  if (!moh__config_has_router(c)) return MOH_OK;
   moh__router_shape router = moh__config_router_shape(c);
   return moh__declare_router(d, "self_attn", &router);
 }
@@ -83,7 +83,7 @@ moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
 
 static void make_fixed_plan(moh__pass *p) {
   const moh__config *c = &p->model->config;
-  if (c->heads == MOH__HEADS_MOH) return;
+  if (moh__config_routes(c)) return;
   moh__plan *plan = moh__tape_alloc_meta(p->tape, sizeof(*plan));
   int64_t used = moh__config_active_heads(c);
   moh__plan_first(plan, p->tape->arena, p->batch->n, (int32_t)c->n_heads,
@@ -101,13 +101,19 @@ void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
 
 /* The layer's plan, and its gates (NULL: all 1). */
 moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
-                              moh__tensor *x, const moh__plan **plan) {
+                              int32_t slot, moh__tensor *x,
+                              const moh__plan **plan) {
   const moh__config *c = &p->model->config;
   double n_passes = (double)moh__config_trained_passes(c);
   *plan = p->fixed_plan;
   if (p->fixed_plan != NULL) return NULL;
+  moh__random_heads draw = {.seed = (uint64_t)c->route_seed,
+                            .pass = slot,
+                            .positions = p->batch->positions,
+                            .tokens = p->batch->tokens};
   moh__router_args args = {
       .shape = moh__config_router_shape(c),
+      .draw = moh__config_has_router(c) ? NULL : &draw,
       .heads_each = (int32_t)moh__config_heads_each(c),
       .w_shared = w->router_shared,
       .w_routed = w->router_routed,
@@ -147,7 +153,7 @@ moh__tensor *moh__block_attention(const moh__pass *p,
                                   const moh__block_params *w, int32_t slot,
                                   moh__tensor *x) {
   const moh__plan *plan = NULL;
-  moh__tensor *gates = moh__block_route(p, w, x, &plan);
+  moh__tensor *gates = moh__block_route(p, w, slot, x, &plan);
   moh__tensor *q = moh__op_gathered_linear(p->tape, x, w->q, plan);
   moh__tensor *k = moh__op_linear(p->tape, x, w->k);
   moh__tensor *v = moh__op_linear(p->tape, x, w->v);

@@ -31,7 +31,7 @@ typedef struct moh__pass {
   const moh__model *model;
   moh__tape *tape;
   const moh__batch *batch;
-  const moh__plan *fixed_plan; /* all heads or static; NULL with a router */
+  const moh__plan *fixed_plan; /* all heads or static; NULL when routed */
   const int32_t *fixed_rows;   /* rows of its entries, for rope */
 } moh__pass;
 
@@ -55,6 +55,7 @@ moh__tensor *moh__block_feed_forward(const moh__pass *p,
                                      const moh__block_params *w,
                                      moh__tensor *x);
 moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
-                              moh__tensor *x, const moh__plan **plan);
+                              int32_t slot, moh__tensor *x,
+                              const moh__plan **plan);
 
 #endif

@@ -2,7 +2,7 @@
 #include "arch/arch.h"
 
 static int64_t router_macs(const moh__config *c) {
-  if (c->heads != MOH__HEADS_MOH) return 0;
+  if (!moh__config_has_router(c)) return 0;
   moh__router_shape s = moh__config_router_shape(c);
   int64_t rows = moh__router_has_routed(&s) ? s.n_routed : 0;
   if (moh__router_has_shared(&s)) rows += s.n_shared;

@@ -48,7 +48,7 @@ static moh_status declare_layer(const moh__declaration *d) {
                       "mixer.read.out.weight", "mixer.read.out.bias",
                       c->n_heads));
   MOH_TRY(moh__declare_norm(d, "mixer.norm"));
-  if (c->heads == MOH__HEADS_MOH) {
+  if (moh__config_has_router(c)) {
     moh__router_shape router = moh__config_router_shape(c);
     MOH_TRY(moh__declare_router(d, "mixer", &router));
   }
@@ -116,7 +116,7 @@ static moh__tensor *mix(const moh__pass *p, const hyper_layer *l,
                         int32_t slot, moh__tensor *h) {
   const moh__config *c = &p->model->config;
   const moh__plan *plan = NULL;
-  moh__tensor *gates = moh__block_route(p, &l->block, h, &plan);
+  moh__tensor *gates = moh__block_route(p, &l->block, slot, h, &plan);
   moh__tensor *w1 =
       moh__op_linear(p->tape, hidden(p, &l->write, h), l->write.out);
   moh__tensor *w2 = moh__op_gathered_linear(p->tape, hidden(p, &l->read, h),
@@ -191,7 +191,8 @@ static moh__tensor *hypermixer_route(const moh__model *model, moh__tape *tape,
   moh__pass p;
   const moh__plan *plan = NULL;
   moh__pass_begin(&p, model, tape, batch);
-  return moh__block_route(&p, &layer_of(model, layer)->block, x, &plan);
+  return moh__block_route(&p, &layer_of(model, layer)->block, (int32_t)layer,
+                          x, &plan);
 }
 
 const moh__arch moh__hypermixer = {.name = "hypermixer",

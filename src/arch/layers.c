@@ -72,5 +72,6 @@ moh__tensor *moh__layer_route(const moh__model *model, moh__tape *tape,
   moh__pass p;
   const moh__plan *plan = NULL;
   moh__pass_begin(&p, model, tape, batch);
-  return moh__block_route(&p, moh__layer(model, layer), x, &plan);
+  return moh__block_route(&p, moh__layer(model, layer), (int32_t)layer, x,
+                          &plan);
 }

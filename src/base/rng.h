@@ -22,6 +22,7 @@ enum {
   MOH__STREAM_SAMPLE = 3, /* generation */
   MOH__STREAM_MIX = 4,    /* order of mixed-in examples */
   MOH__STREAM_STATE = 5,  /* starting states of HRM, and 6 */
+  MOH__STREAM_HEADS = 7,  /* heads by chance: route/random_heads.c */
 };
 
 static inline moh__rng moh__rng_make(uint64_t seed, uint64_t stream) {

@@ -6,7 +6,7 @@
 
 /* Gates of all tokens. */
 static size_t n_gates(const moh__config *config, int32_t max_len) {
-  if (config->heads != MOH__HEADS_MOH) return 0;
+  if (!moh__config_routes(config)) return 0;
   return (size_t)(moh__config_passes(config) * config->n_heads * max_len);
 }
 

@@ -57,6 +57,7 @@ void moh__config_default(moh__config *config) {
       .output_projection = true,
       .heads = MOH__HEADS_ALL,
       .gate_scale = MOH__GATE_UNIT,
+      .route_seed = 1,
       .balance_weight = 0.01,
       .init_std = 0.02,
       .router_init_std = 0.02,
@@ -98,7 +99,7 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
   MOH_TRY(check_choice("window", c->window.kind, MOH__WINDOW_LENGTH, err));
-  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_STATIC, err));
+  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_RANDOM, err));
   MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
 }
@@ -109,7 +110,7 @@ static moh_status check_reals(const moh__config *c, moh_error *err) {
   MOH_TRY(check_real("initializer_range", c->init_std, 1e-9, 1e3, err));
   if (c->position == MOH__POSITION_ROPE)
     MOH_TRY(check_real("rope_theta", c->rope_theta, 1, 1e12, err));
-  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  if (!moh__config_has_router(c)) return MOH_OK;
   MOH_TRY(check_real("balance_weight", c->balance_weight, 0, 1e6, err));
   MOH_TRY(check_real("z_weight", c->z_weight, 0, 1e6, err));
   return check_real("router_init_std", c->router_init_std, 0, 1e3, err);
@@ -223,7 +224,11 @@ static moh_status check_hypermixer(const moh__config *c, moh_error *err) {
   return MOH_OK;
 }
 
-static moh_status check_moh(const moh__config *c, moh_error *err) {
+/* Integers up to this are numbers of JSON for every reader. */
+static const moh__int_field seed_field = {"seed", FIELD(route_seed), 0,
+                                          INT64_C(1) << 53};
+
+static moh_status check_routing(const moh__config *c, moh_error *err) {
   bool groups = c->route_by == MOH__ROUTE_BY_GROUP;
   int64_t n = moh__config_candidates(c);
   if (c->n_shared < 0 || c->n_shared > n)
@@ -248,7 +253,8 @@ static moh_status check_moh(const moh__config *c, moh_error *err) {
 }
 
 static moh_status check_heads(const moh__config *c, moh_error *err) {
-  if (c->heads == MOH__HEADS_MOH) return check_moh(c, err);
+  if (c->heads == MOH__HEADS_RANDOM) MOH_TRY(check_int(c, &seed_field, err));
+  if (moh__config_routes(c)) return check_routing(c, err);
   if (c->heads == MOH__HEADS_STATIC &&
       (c->n_static < 1 || c->n_static > c->n_heads))
     return moh__fail(err, MOH_ERR_CONFIG,
@@ -274,6 +280,14 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
 
 /* ---- heads ---- */
 
+bool moh__config_has_router(const moh__config *config) {
+  return config->heads == MOH__HEADS_MOH;
+}
+
+bool moh__config_routes(const moh__config *config) {
+  return config->heads == MOH__HEADS_RANDOM || moh__config_has_router(config);
+}
+
 int64_t moh__config_candidates(const moh__config *config) {
   return config->route_by == MOH__ROUTE_BY_GROUP ? config->n_kv_heads
                                                  : config->n_heads;
@@ -286,6 +300,7 @@ int64_t moh__config_heads_each(const moh__config *config) {
 int64_t moh__config_active_heads(const moh__config *config) {
   switch (config->heads) {
     case MOH__HEADS_MOH:
+    case MOH__HEADS_RANDOM:
       return (config->n_shared + config->k) * moh__config_heads_each(config);
     case MOH__HEADS_STATIC:
       return config->n_static;
@@ -334,7 +349,8 @@ void moh__config_set_architecture(moh__config *c,
 
 moh__router_shape moh__config_router_shape(const moh__config *config) {
   moh__router_shape shape = {0, 0, 0, config->gate_scale};
-  if (config->heads != MOH__HEADS_MOH) return shape; /* no router at all */
+  if (!moh__config_routes(config)) return shape;
+  if (!moh__config_has_router(config)) shape.scale = MOH__GATE_ONE;
   shape.n_shared = (int32_t)config->n_shared;
   shape.n_routed =
       (int32_t)(moh__config_candidates(config) - config->n_shared);
@@ -407,10 +423,13 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
   else if (strncmp(text, "static:", 7) == 0 &&
            read_static(text + 7, &n_static))
     heads = MOH__HEADS_STATIC;
+  else if (strncmp(text, "random:", 7) == 0 &&
+           read_moh(text + 7, &n_shared, &k))
+    heads = MOH__HEADS_RANDOM;
   else
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "'%.60s' is no choice of heads: write all, moh:S+K (S "
-                     "shared heads, K routed ones) or static:N",
+                     "shared heads, K routed ones), random:S+K or static:N",
                      text);
   config->heads = heads;
   config->n_shared = n_shared;
@@ -426,6 +445,9 @@ void moh__config_heads_text(const moh__config *config, char *text,
              config->k);
   else if (config->heads == MOH__HEADS_STATIC)
     snprintf(text, size, "static:%" PRId64, config->n_static);
+  else if (config->heads == MOH__HEADS_RANDOM)
+    snprintf(text, size, "random:%" PRId64 "+%" PRId64, config->n_shared,
+             config->k);
   else
     snprintf(text, size, "all");
 }
@@ -433,8 +455,8 @@ void moh__config_heads_text(const moh__config *config, char *text,
 void moh__config_heads_label(const moh__config *config, char *text,
                              size_t size) {
   moh__config_heads_text(config, text, size);
-  bool groups = config->heads == MOH__HEADS_MOH &&
-                config->route_by == MOH__ROUTE_BY_GROUP;
+  bool groups =
+      moh__config_routes(config) && config->route_by == MOH__ROUTE_BY_GROUP;
   size_t used = strlen(text);
   if (groups) snprintf(text + used, size - used, " by KV group");
 }

@@ -30,12 +30,13 @@ typedef enum moh__position_kind {
 } moh__position_kind;
 
 typedef enum moh__head_strategy {
-  MOH__HEADS_ALL,   /* every token uses every head */
-  MOH__HEADS_MOH,   /* n_shared always, k of the others by the router */
-  MOH__HEADS_STATIC /* the first n_static heads only */
+  MOH__HEADS_ALL,    /* every token uses every head */
+  MOH__HEADS_MOH,    /* n_shared always, k of the others by the router */
+  MOH__HEADS_STATIC, /* the first n_static heads only */
+  MOH__HEADS_RANDOM  /* n_shared always, k of the others by chance */
 } moh__head_strategy;
 
-/* What the router chooses among. */
+/* What tokens choose among. */
 typedef enum moh__route_by {
   MOH__ROUTE_BY_HEAD, /* query heads, each for itself */
   MOH__ROUTE_BY_GROUP /* KV heads, with all query heads that use them: the
@@ -64,9 +65,10 @@ typedef struct moh__config {
   bool tied;              /* output matrix is the embedding */
   bool output_projection; /* W_O */
   moh__head_strategy heads;
-  moh__route_by route_by; /* MoH: what n_shared and k count */
-  int64_t n_shared; /* MoH: heads (or groups) always on, the first ones */
-  int64_t k;        /* MoH: routed heads (or groups) a token uses */
+  moh__route_by route_by; /* what n_shared and k count */
+  int64_t n_shared;       /* heads (or groups) always on, the first ones */
+  int64_t k;          /* others (routed heads or groups) that a token uses */
+  int64_t route_seed; /* random: of the draws (route/random_heads.h) */
   int64_t n_static; /* static: heads in use */
   moh__gate_scale gate_scale;
   double balance_weight; /* beta: weight of the mean over layers of L_b */
@@ -87,7 +89,11 @@ void moh__config_default(moh__config *config);
 /* Refuses what cannot be, naming the field. */
 moh_status moh__config_check(const moh__config *config, moh_error *err);
 
-/* What a router chooses among: query heads or their groups, and the number
+/* Whether tokens have heads of their own, and whether it is by a router. */
+bool moh__config_routes(const moh__config *config);
+bool moh__config_has_router(const moh__config *config);
+
+/* What is chosen among: query heads or their groups, and the number
  * of query heads that go together. */
 int64_t moh__config_candidates(const moh__config *config);
 int64_t moh__config_heads_each(const moh__config *config);
@@ -117,7 +123,7 @@ moh_status moh__config_preset(moh__config *config, const char *name,
 /* Names in order, NULL at the end. */
 const char *const *moh__config_preset_names(void);
 
-/* "all", "moh:S+K", "static:N". */
+/* "all", "moh:S+K", "static:N", "random:S+K". */
 moh_status moh__config_set_heads(moh__config *config, const char *text,
                                  moh_error *err);
 /* The same spelling back. */

@@ -20,7 +20,9 @@
  *            | {"strategy": "moh", "n_shared": 2, "k": 4, "gate_scale":
  *               "unit" | "paper" | "one", "balance_weight": 0.01,
  *               "z_weight": 0.0, "router_init_std": 0.02,
- *               "route_by": "group"}}        where n_shared and k count these
+ *               "route_by": "group"}         where n_shared and k count these
+ *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
+ *               "route_by": "group"}}
  *
  * rms_norm_eps serves either norm; rope_theta is there with RoPE only.
  */
@@ -36,7 +38,8 @@ static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
 static const char *const window_names[] = {"none", "sliding", "length", NULL};
-static const char *const strategy_names[] = {"all", "moh", "static", NULL};
+static const char *const strategy_names[] = {"all", "moh", "static", "random",
+                                             NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
 static const char llama_class[] = "LlamaForCausalLM";
@@ -68,13 +71,17 @@ static int put_bool(json_t *object, const char *key, bool value) {
   return json_object_set_new(object, key, json_boolean(value));
 }
 
-static int put_router(json_t *heads, const moh__config *c) {
+/* How many of what a token uses. */
+static int put_counts(json_t *heads, const moh__config *c) {
   int failed = 0;
   if (c->route_by != MOH__ROUTE_BY_HEAD)
     failed = put_text(heads, "route_by", moh__route_by_names[c->route_by]);
   return failed | put_int(heads, "n_shared", c->n_shared) |
-         put_int(heads, "k", c->k) |
-         put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
+         put_int(heads, "k", c->k);
+}
+
+static int put_router(json_t *heads, const moh__config *c) {
+  return put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
          put_real(heads, "balance_weight", c->balance_weight) |
          put_real(heads, "z_weight", c->z_weight) |
          put_real(heads, "router_init_std", c->router_init_std);
@@ -83,7 +90,10 @@ static int put_router(json_t *heads, const moh__config *c) {
 static json_t *heads_to_json(const moh__config *c) {
   json_t *heads = json_object();
   int failed = put_text(heads, "strategy", strategy_names[c->heads]);
-  if (c->heads == MOH__HEADS_MOH) failed |= put_router(heads, c);
+  if (moh__config_routes(c)) failed |= put_counts(heads, c);
+  if (moh__config_has_router(c)) failed |= put_router(heads, c);
+  if (c->heads == MOH__HEADS_RANDOM)
+    failed |= put_int(heads, "seed", c->route_seed);
   if (c->heads == MOH__HEADS_STATIC)
     failed |= put_int(heads, "n_static", c->n_static);
   if (failed == 0) return heads;
@@ -220,27 +230,42 @@ static moh_status refuse_unknown(json_t *object, const char *where,
   return MOH_OK;
 }
 
+/* The other side of put_counts. */
+static moh_status read_counts(moh__config *c, const json_t *heads,
+                              moh_error *err) {
+  int route_by = MOH__ROUTE_BY_HEAD;
+  MOH_TRY(get_int(heads, "n_shared", &c->n_shared, err));
+  MOH_TRY(get_int(heads, "k", &c->k, err));
+  if (json_object_get(heads, "route_by") != NULL)
+    MOH_TRY(
+        get_choice(heads, "route_by", moh__route_by_names, &route_by, err));
+  c->route_by = (moh__route_by)route_by;
+  return MOH_OK;
+}
+
+static moh_status read_random(moh__config *c, json_t *heads, moh_error *err) {
+  static const char *const known[] = {"strategy", "n_shared", "k",
+                                      "seed",     "route_by", NULL};
+  MOH_TRY(refuse_unknown(heads, "heads", known, err));
+  MOH_TRY(read_counts(c, heads, err));
+  return get_int(heads, "seed", &c->route_seed, err);
+}
+
 static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
   static const char *const known[] = {
       "strategy",        "n_shared",       "k",
       "gate_scale",      "balance_weight", "z_weight",
       "router_init_std", "route_by",       NULL};
   int scale;
-  int route_by = MOH__ROUTE_BY_HEAD;
   MOH_TRY(refuse_unknown(heads, "heads", known, err));
-  MOH_TRY(get_int(heads, "n_shared", &c->n_shared, err));
-  MOH_TRY(get_int(heads, "k", &c->k, err));
+  MOH_TRY(read_counts(c, heads, err));
   MOH_TRY(get_choice(heads, "gate_scale", scale_names, &scale, err));
   MOH_TRY(
       moh__json_get_real(heads, "balance_weight", &c->balance_weight, err));
   MOH_TRY(moh__json_get_real(heads, "z_weight", &c->z_weight, err));
   MOH_TRY(
       moh__json_get_real(heads, "router_init_std", &c->router_init_std, err));
-  if (json_object_get(heads, "route_by") != NULL)
-    MOH_TRY(
-        get_choice(heads, "route_by", moh__route_by_names, &route_by, err));
   c->gate_scale = (moh__gate_scale)scale;
-  c->route_by = (moh__route_by)route_by;
   return MOH_OK;
 }
 
@@ -251,6 +276,7 @@ static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
   MOH_TRY(get_choice(heads, "strategy", strategy_names, &strategy, err));
   c->heads = (moh__head_strategy)strategy;
   if (c->heads == MOH__HEADS_MOH) return read_router(c, heads, err);
+  if (c->heads == MOH__HEADS_RANDOM) return read_random(c, heads, err);
   if (c->heads == MOH__HEADS_ALL)
     return refuse_unknown(heads, "heads", known_all, err);
   MOH_TRY(refuse_unknown(heads, "heads", known_static, err));

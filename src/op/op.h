@@ -11,6 +11,7 @@
 #include "op/window.h"
 #include "route/head_router.h"
 #include "route/plan.h"
+#include "route/random_heads.h"
 
 /* ---- linear.c: y = x W^T, W (out, in) ---- */
 
@@ -136,6 +137,8 @@ moh__tensor *moh__op_attention_cope(moh__tape *tape, moh__tensor *q,
 typedef struct moh__router_args {
   moh__router_shape shape;
   int32_t heads_each;     /* heads of a candidate, all with its gate */
+  const moh__random_heads *draw; /* heads by chance, gates 1: no matrices;
+                                  * NULL: by the matrices */
   moh__param *w_shared; /* (n_shared, d) or NULL */
   moh__param *w_routed; /* (n_routed, d) or NULL */
   moh__param *w_mix;    /* (2, d) or NULL */
@@ -144,8 +147,9 @@ typedef struct moh__router_args {
 } moh__router_args;
 
 /* Scores the rows of x (n, d), chooses among n_shared + n_routed candidates,
- * and gives the plan over their heads and its gates (entries, 1). Adds the
- * layer's auxiliary losses to the gradients, and an entry to tape->use. */
+ * and gives the plan over their heads and its gates (entries, 1), NULL where
+ * these are 1 by themselves. Adds the layer's auxiliary losses to the
+ * gradients, and an entry to tape->use. */
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
                                  const moh__router_args *args,
                                  const moh__plan **plan);

@@ -114,6 +114,9 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->mean_p = mean_p;
   if (moh__tape_counting(tape)) return;
   use->gates = head_gates(s)->v;
+  if (s->args.draw != NULL)
+    moh__head_load(s->used + shape->n_shared, candidates_of(shape),
+                   (int32_t)s->x->rows, shape->n_routed, s->load);
   if (s->scores.logits.routed == NULL) return;
   use->balance = moh__balance_loss(
       s->scores.logits.routed, s->used + shape->n_shared, candidates_of(shape),
@@ -125,8 +128,12 @@ static void report_use(moh__tape *tape, router_node *s) {
 static void select_candidates(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
-  moh__router_scores_forward(&s->scores, tape);
-  moh__router_select(shape, n, s->scores.logits.routed, s->used);
+  if (s->args.draw != NULL) {
+    moh__random_select(shape, s->args.draw, n, s->used);
+  } else {
+    moh__router_scores_forward(&s->scores, tape);
+    moh__router_select(shape, n, s->scores.logits.routed, s->used);
+  }
   moh__plan_fill(&s->plan, s->used);
   moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
   if (s->wide_gates == NULL) return;
@@ -157,7 +164,9 @@ static void alloc_node(moh__tape *tape, router_node *s) {
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
                                  const moh__router_args *args,
                                  const moh__plan **plan) {
-  router_node *s = moh__tape_push(tape, sizeof(*s), router_backward);
+  router_node *s = NULL; /* a draw has no gradient */
+  if (args->draw == NULL)
+    s = moh__tape_push(tape, sizeof(*s), router_backward);
   if (s == NULL) s = moh__tape_alloc_meta(tape, sizeof(*s));
   s->x = x;
   s->args = *args;
@@ -168,7 +177,7 @@ moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
   report_use(tape, s);
   tape->arena->at_end = false;
   *plan = head_plan(s);
-  if (!tape->masked) return head_gates(s);
+  if (!tape->masked) return args->draw == NULL ? head_gates(s) : NULL;
   *plan = &s->all;
   if (moh__tape_counting(tape)) return s->all_gates;
   clear(s->all_gates->v, s->all_gates->rows);

@@ -64,6 +64,16 @@ real moh__balance_loss(const real *logits, const unsigned char *selected,
   return (real)(n_candidates * loss);
 }
 
+void moh__head_load(const unsigned char *selected, int64_t stride,
+                    int32_t n_rows, int32_t n_candidates, real *load) {
+  for (int32_t i = 0; i < n_candidates; i++) {
+    int64_t count = 0;
+    for (int32_t t = 0; t < n_rows; t++)
+      count += selected[t * stride + i] != 0;
+    load[i] = n_rows == 0 ? 0 : (real)((double)count / n_rows);
+  }
+}
+
 /* dL_b/dp_i = n f_i / T in every row, through the softmax:
  * dl_i = n / T p_i (f_i - sum_j p_j f_j). */
 void moh__balance_loss_grad(const real *logits, const real *load,

@@ -22,6 +22,10 @@ real moh__balance_loss(const real *logits, const unsigned char *selected,
                        int64_t stride, int32_t n_rows, int32_t n_candidates,
                        real *mean_p, real *load);
 
+/* The load alone. */
+void moh__head_load(const unsigned char *selected, int64_t stride,
+                    int32_t n_rows, int32_t n_candidates, real *load);
+
 /* d_logits += weight * dL_b/dlogits, load as moh__balance_loss gave it. */
 void moh__balance_loss_grad(const real *logits, const real *load,
                             int32_t n_rows, int32_t n_candidates,

@@ -42,7 +42,7 @@ static int64_t count_steps(const moh__trainer *t) {
 
 static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
   const moh__config *c = &t->model->config;
-  if (c->heads != MOH__HEADS_MOH) return MOH_OK;
+  if (!moh__config_routes(c)) return MOH_OK;
   size_t n = (size_t)moh__config_trained_passes(c);
   size_t routed = (size_t)moh__config_router_shape(c).n_routed;
   t->n_routed_layers = (int32_t)n;

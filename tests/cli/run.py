@@ -108,6 +108,13 @@ class Usage(Case):
              "the model's longest sequence, 80"),
             ("--preset seed --kv-heads 3", "num_key_value_heads is 3, it "
              "must divide num_attention_heads, 8"),
+            ("--preset seed --route-seed 3",
+             "--route-seed needs --heads random:S+K"),
+            ("--preset seed --heads random:3+6", "k is 6, it must lie between "
+             "0 and the number of routed heads, 5"),
+            ("--preset seed --heads random:3", "'random:3' is no choice of "
+             "heads: write all, moh:S+K (S shared heads, K routed ones), "
+             "random:S+K or static:N"),
             ("--preset seed --route-by group", "k is 4, it must lie between "
              "0 and the number of routed KV groups, 2"),
             ("--preset seed --route-by group --heads moh:5+0", "n_shared is "
@@ -264,6 +271,7 @@ class Inspect(Case):
                 ("groups", start + "moh:1+1 --kv-heads 3 --route-by group"),
                 ("shared", start + "moh:6+0 --gate-scale paper"),
                 ("pruned", start + "static:6"),
+                ("random", start + "random:2+4 --route-seed 7"),
                 ("gpt-2", start + "all --position learned --norm layer "
                  "--ffn relu"),
                 ("original", start + "all --position learned --norm layer "

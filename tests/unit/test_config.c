@@ -63,7 +63,11 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(window.min);
     ASSERT_SAME(window.max);
   }
-  if (a->heads != MOH__HEADS_MOH) return;
+  if (a->heads == MOH__HEADS_RANDOM) {
+    ASSERT_SAME(route_seed);
+    ASSERT_SAME(route_by);
+  }
+  if (!moh__config_has_router(a)) return;
   ASSERT_SAME(gate_scale);
   ASSERT_SAME(balance_weight);
   ASSERT_SAME(z_weight);
@@ -138,6 +142,11 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(router_init_std, 0);
   config.k = 1; /* 2 + 1 of 4 KV heads */
   ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
+  config.heads = MOH__HEADS_RANDOM;
+  ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
+  ROUND_TRIP(route_seed, 0);
+  ROUND_TRIP(route_seed, INT64_C(1) << 53);
+  config.heads = MOH__HEADS_MOH;
   config.window.size = 7;
   config.window.min = 2;
   config.window.max = 9;
@@ -159,8 +168,9 @@ static void every_field_round_trips(void **state) {
 
 static void every_strategy_round_trips(void **state) {
   (void)state;
-  static const char *const texts[] = {"all",     "moh:0+1",  "moh:8+0",
-                                      "moh:3+5", "static:1", "static:8"};
+  static const char *const texts[] = {"all",       "moh:0+1",  "moh:8+0",
+                                      "moh:3+5",   "static:1", "static:8",
+                                      "random:2+3"};
   for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
     char text[64];
     moh__config config = preset("seed");
@@ -207,6 +217,7 @@ static void only_a_llama_is_written_as_one(void **state) {
   ASSERT_OTHER(output_projection, false);
   ASSERT_OTHER(heads, MOH__HEADS_MOH);
   ASSERT_OTHER(heads, MOH__HEADS_STATIC);
+  ASSERT_OTHER(heads, MOH__HEADS_RANDOM);
 #undef ASSERT_OTHER
 }
 
@@ -415,7 +426,7 @@ static void choices_must_exist(void **state) {
   ASSERT_INVALID(c, norm, (moh__norm_kind)2, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
-  ASSERT_INVALID(c, heads, (moh__head_strategy)3, "strategy");
+  ASSERT_INVALID(c, heads, (moh__head_strategy)4, "strategy");
   ASSERT_INVALID(c, gate_scale, (moh__gate_scale)3, "gate_scale");
   ASSERT_INVALID(c, route_by, (moh__route_by)2, "route_by");
 }
@@ -440,6 +451,13 @@ static void heads_must_exist(void **state) {
   c.n_shared = 8;
   ASSERT_VALID(c, k, 0);
   ASSERT_INVALID(c, k, 1, "k");
+  c = preset("seed");
+  c.heads = MOH__HEADS_RANDOM;
+  ASSERT_INVALID(c, k, 7, "k");
+  ASSERT_INVALID(c, n_shared, 9, "n_shared");
+  ASSERT_INVALID(c, route_seed, -1, "seed");
+  ASSERT_VALID(c, route_seed, INT64_C(1) << 53);
+  ASSERT_INVALID(c, route_seed, (INT64_C(1) << 53) + 1, "seed");
   c.heads = MOH__HEADS_STATIC;
   ASSERT_INVALID(c, n_static, 0, "n_static");
   ASSERT_INVALID(c, n_static, 9, "n_static");

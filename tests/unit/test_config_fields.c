@@ -163,8 +163,17 @@ static void head_strategies(void **state) {
   c.k = 2;
   CHANGE(heads, MOH__HEADS_STATIC, LOSS);
   CHANGE(heads, MOH__HEADS_MOH, ALL_NEW);
+  CHANGE(heads, MOH__HEADS_RANDOM, LOSS);
   c.heads = MOH__HEADS_STATIC;
   CHANGE(n_static, 3, LOSS);
+  c.heads = MOH__HEADS_RANDOM;
+  CHANGE(n_shared, 2, LOSS);
+  CHANGE(k, 1, LOSS);
+  CHANGE(route_seed, 2, LOSS);
+  CHANGE(balance_weight, 0.5, 0);
+  CHANGE(gate_scale, MOH__GATE_PAPER, 0);
+  c.k = 1;
+  CHANGE(route_by, MOH__ROUTE_BY_GROUP, LOSS);
 }
 
 static void mixture_of_heads(void **state) {

@@ -76,7 +76,7 @@ static void cached_decoding_is_the_full_pass(void **state) {
   char what[64];
   for (int g = 0; g < 3; g++)
     for (int p = 0; p < 4; p++)
-      for (int s = 0; s < 3; s++)
+      for (int s = 0; s <= MOH__HEADS_RANDOM; s++)
         for (int post = 0; post < 2; post++) {
           moh__config c = tiny_moh_config(1, 2);
           c.n_kv_heads = kv[g];
@@ -97,7 +97,7 @@ static void hrm_decodes_as_in_the_full_pass(void **state) {
   (void)state;
   char what[64];
   for (int p = 0; p < 4; p++)
-    for (int s = 0; s < 3; s++)
+    for (int s = 0; s <= MOH__HEADS_RANDOM; s++)
       for (int w = 0; w < 2; w++) {
         moh__config c = tiny_moh_config(1, 2);
         moh__config_set_architecture(&c, MOH__HRM);
@@ -117,7 +117,7 @@ static void hypermixer_decodes_as_in_the_full_pass(void **state) {
   (void)state;
   char what[64];
   for (int learned = 0; learned < 2; learned++)
-    for (int s = 0; s < 3; s++) {
+    for (int s = 0; s <= MOH__HEADS_RANDOM; s++) {
       moh__config c = tiny_moh_config(1, 2);
       c.d_model = 24;
       moh__config_set_architecture(&c, MOH__HYPERMIXER);

@@ -113,8 +113,23 @@ static void check_masked_groups(const moh__kernels *table) {
   }
 }
 
+static void check_masked_draws(const moh__kernels *table) {
+  moh__kernel_use(table);
+  moh__config c = tiny_moh_config(1, 2);
+  c.heads = MOH__HEADS_RANDOM;
+  check_masked_config(&c);
+  c.n_shared = 0;
+  c.position = MOH__POSITION_COPE;
+  c.cope_positions = 5;
+  check_masked_config(&c);
+  c.k = 1;
+  c.route_by = MOH__ROUTE_BY_GROUP;
+  check_masked_config(&c);
+}
+
 static void skipping_gives_the_bits_of_masking(void **state) {
   (void)state;
+  for_each_table(check_masked_draws);
   for_each_table(check_masked);
   for_each_table(check_masked_groups);
 }
@@ -240,13 +255,13 @@ static void counting_gemm(const moh__gemm *g, void *scratch) {
   moh__kernels_reference.gemm(g, scratch);
 }
 
-static void rows_computed_are_the_plans(void **state) {
-  (void)state;
+static void check_rows_computed(moh__head_strategy heads) {
   moh__kernels table = moh__kernels_reference;
   table.attention = counting_attention;
   table.gemm = counting_gemm;
   const moh__kernels *old = moh__kernel();
   moh__config c = tiny_moh_config(1, 2);
+  c.heads = heads;
   tiny t;
   tiny_open(&t, &c, 1, 0.3);
   moh__kernel_use(&table);
@@ -263,9 +278,15 @@ static void rows_computed_are_the_plans(void **state) {
   tiny_close(&t);
 }
 
-static void check_threads(const moh__kernels *table) {
-  moh__kernel_use(table);
+static void rows_computed_are_the_plans(void **state) {
+  (void)state;
+  check_rows_computed(MOH__HEADS_MOH);
+  check_rows_computed(MOH__HEADS_RANDOM);
+}
+
+static void check_threads_of(moh__head_strategy heads) {
   moh__config c = tiny_moh_config(1, 2);
+  c.heads = heads;
   tiny one;
   tiny two;
   tiny_open(&one, &c, 1, 0.3);
@@ -274,6 +295,12 @@ static void check_threads(const moh__kernels *table) {
   assert_same_grads(&one, &two);
   tiny_close(&one);
   tiny_close(&two);
+}
+
+static void check_threads(const moh__kernels *table) {
+  moh__kernel_use(table);
+  check_threads_of(MOH__HEADS_MOH);
+  check_threads_of(MOH__HEADS_RANDOM);
 }
 
 static void threads_change_no_bit(void **state) {
