@@ -50,6 +50,10 @@ const moh__option moh__model_options[] = {
      "through the last step of each module, or through all steps, which "
      "takes memory for all of them",
      "one-step", FIELD(hrm_gradient), .choices = gradients},
+    {"hrm-supervision", 0, MOH__OPTION_INT, "N",
+     "train with N losses, behind equal parts of the cycles, between which "
+     "the states are held",
+     "1", FIELD(hrm_supervision), SIZE(256)},
     {"hyper-width", 0, MOH__OPTION_INT, "N",
      "hidden layer of HyperMixer's hypernetworks", "d-model / 4",
      FIELD(hyper_width), SIZE(1 << 16)},
@@ -168,10 +172,11 @@ static moh_status set_architecture(const moh__model_values *v, moh__config *c,
   int architecture = moh__choice_or(v->architecture, MOH__TRANSFORMER);
   if (architecture != MOH__HRM &&
       (moh__is_set_int(v->hrm_cycles) || moh__is_set_int(v->hrm_steps) ||
-       moh__is_set_choice(v->hrm_gradient)))
+       moh__is_set_choice(v->hrm_gradient) ||
+       moh__is_set_int(v->hrm_supervision)))
     return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--hrm-cycles, --hrm-steps and --hrm-gradient need "
-                     "--architecture hrm");
+                     "--hrm-cycles, --hrm-steps, --hrm-gradient and "
+                     "--hrm-supervision need --architecture hrm");
   if (architecture != MOH__HYPERMIXER &&
       (moh__is_set_int(v->hyper_width) || moh__is_set_int(v->hyper_mix)))
     return moh__fail(err, MOH_ERR_ARGUMENT,
@@ -180,6 +185,7 @@ static moh_status set_architecture(const moh__model_values *v, moh__config *c,
   moh__config_set_architecture(c, (moh__architecture)architecture);
   set_int(&c->hrm_cycles, v->hrm_cycles);
   set_int(&c->hrm_steps, v->hrm_steps);
+  set_int(&c->hrm_supervision, v->hrm_supervision);
   c->hrm_exact = moh__choice_or(v->hrm_gradient, 0) == 1;
   return MOH_OK;
 }

@@ -16,7 +16,7 @@ typedef struct moh__model_values {
   int gate_scale, route_by;
   int64_t route_seed;
   int architecture, hrm_gradient;
-  int64_t hrm_cycles, hrm_steps, hyper_width, hyper_mix;
+  int64_t hrm_cycles, hrm_steps, hrm_supervision, hyper_width, hyper_mix;
   bool tied, untied;
 } moh__model_values;
 

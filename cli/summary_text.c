@@ -75,12 +75,16 @@ static const char *difference(const moh__summary *s) {
 /* ---- sections ---- */
 
 static void print_hrm(const moh__box *box, const moh__config *c) {
+  char losses[40] = "";
   if (c->architecture != MOH__HRM) return;
+  if (c->hrm_supervision > 1)
+    snprintf(losses, sizeof(losses), ", %" PRId64 " losses",
+             c->hrm_supervision);
   moh__box_field(box, "HRM",
                  "%" PRId64 " cycles of %" PRId64 " + 1 steps, %" PRId64
-                 " passes; gradient %s",
+                 " passes; gradient %s%s",
                  c->hrm_cycles, c->hrm_steps, moh__config_passes(c),
-                 c->hrm_exact ? "exact" : "of one step");
+                 c->hrm_exact ? "exact" : "of one step", losses);
 }
 
 static void print_base(const moh__box *box, const moh__model *model,

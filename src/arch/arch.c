@@ -53,11 +53,56 @@ moh__tensor *moh__arch_logits(const moh__model *model, moh__tape *tape,
   return moh__op_linear(tape, x, moh__arch_output(model));
 }
 
+typedef struct loss_job {
+  const moh__model *model;
+  moh__tape *tape;
+  const int32_t *targets;
+  const real *weights;
+  real *loss;
+  real *part_weights, *part_loss; /* of one of several states */
+  int64_t n;                      /* rows */
+  real share;
+} loss_job;
+
+static void add_loss(void *context, moh__tensor *hidden) {
+  const loss_job *job = context;
+  moh__op_cross_entropy(job->tape, hidden, moh__arch_output(job->model),
+                        job->targets, job->part_weights, job->part_loss);
+  if (moh__tape_counting(job->tape)) return;
+  for (int64_t i = 0; i < job->n; i++)
+    job->loss[i] += job->share * job->part_loss[i];
+}
+
+/* The mean over several states of one pass. */
+static void supervised_loss(loss_job *job, const moh__batch *batch) {
+  const moh__config *c = &job->model->config;
+  job->n = batch->n_out;
+  job->share = (real)1 / (real)c->hrm_supervision;
+  job->part_weights = moh__tape_reals(job->tape, job->n);
+  job->part_loss = moh__tape_reals(job->tape, job->n);
+  if (!moh__tape_counting(job->tape))
+    for (int64_t i = 0; i < job->n; i++) {
+      job->part_weights[i] = job->share * job->weights[i];
+      job->loss[i] = 0;
+    }
+  moh__arch_of(c)->supervise(job->model, job->tape, batch, add_loss, job);
+}
+
 void moh__arch_loss(const moh__model *model, moh__tape *tape,
                     const moh__batch *batch, const int32_t *targets,
                     const real *weights, real *loss) {
-  moh__tensor *x =
-      moh__arch_of(&model->config)->forward(model, tape, batch);
+  const moh__config *c = &model->config;
+  if (tape->recording && moh__arch_of(c)->supervise != NULL &&
+      c->hrm_supervision > 1) {
+    loss_job job = {.model = model,
+                    .tape = tape,
+                    .targets = targets,
+                    .weights = weights,
+                    .loss = loss};
+    supervised_loss(&job, batch);
+    return;
+  }
+  moh__tensor *x = moh__arch_of(c)->forward(model, tape, batch);
   moh__op_cross_entropy(tape, x, moh__arch_output(model), targets, weights,
                         loss);
 }

@@ -18,6 +18,13 @@ typedef struct moh__arch {
    * output matrix. */
   moh__tensor *(*forward)(const moh__model *model, moh__tape *tape,
                           const moh__batch *batch);
+  /* Calls use for hidden states of which the loss is the mean: those of
+   * forward last, and before them those of earlier steps. NULL: those of
+   * forward alone. */
+  void (*supervise)(const moh__model *model, moh__tape *tape,
+                    const moh__batch *batch,
+                    void (*use)(void *context, moh__tensor *hidden),
+                    void *context);
   /* One layer's attention by itself, and its router by itself (gates, one an
    * entry; NULL without a router), from rows x (n, d_model) as the layer's
    * norm gives them: for measuring and testing a part. */
@@ -46,7 +53,9 @@ moh__tensor *moh__arch_logits(const moh__model *model, moh__tape *tape,
                               const moh__batch *batch);
 
 /* Forward and loss: sum of weights[i] loss[i] recorded for backward; see
- * moh__op_cross_entropy. targets, weights, loss: [n_out]. */
+ * moh__op_cross_entropy. targets, weights, loss: [n_out]. While recording, a
+ * loss is the mean over all states that the architecture supervises; else it
+ * is that of the last ones. */
 void moh__arch_loss(const moh__model *model, moh__tape *tape,
                     const moh__batch *batch, const int32_t *targets,
                     const real *weights, real *loss);

@@ -102,26 +102,22 @@ static void make_step(moh__hrm_pass *h, int64_t c, int64_t t) {
     moh__tape_detached(tape, run_step, &s, *state);
 }
 
-void moh__hrm_begin(moh__hrm_pass *h, const moh__model *model,
-                    moh__tape *tape, const moh__batch *batch) {
-  const moh__config *c = &model->config;
-  moh__pass_begin(&h->pass, model, tape, batch);
-  h->x =
-      moh__op_scale(tape, moh__pass_embed(&h->pass), (real)(1 / c->init_std));
-  h->low = make_state(h, low_name);
-  h->high = make_state(h, high_name);
-  for (int64_t i = 0; i < c->hrm_cycles; i++)
+/* Cycles first .. end without the last step of either module, which
+ * finish_cycles makes. */
+static void begin_cycles(moh__hrm_pass *h, int64_t first, int64_t end) {
+  const moh__config *c = &h->pass.model->config;
+  for (int64_t i = first; i < end; i++)
     for (int64_t t = 0; t <= c->hrm_steps; t++) {
-      bool last = i == c->hrm_cycles - 1 && t >= c->hrm_steps - 1;
+      bool last = i == end - 1 && t >= c->hrm_steps - 1;
       if (!last) make_step(h, i, t);
     }
 }
 
-moh__tensor *moh__hrm_end(moh__hrm_pass *h) {
+static void finish_cycles(moh__hrm_pass *h, int64_t end) {
   const moh__config *c = &h->pass.model->config;
   moh__tape *tape = h->pass.tape;
-  hrm_step low = step_of(h, c->hrm_cycles - 1, c->hrm_steps - 1);
-  hrm_step high = step_of(h, c->hrm_cycles - 1, c->hrm_steps);
+  hrm_step low = step_of(h, end - 1, c->hrm_steps - 1);
+  hrm_step high = step_of(h, end - 1, c->hrm_steps);
   if (tape->recording) {
     h->low = run_step(tape, &low, NULL);
     h->high = run_step(tape, &high, NULL);
@@ -129,6 +125,25 @@ moh__tensor *moh__hrm_end(moh__hrm_pass *h) {
     moh__tape_detached(tape, run_step, &low, h->low);
     moh__tape_detached(tape, run_step, &high, h->high);
   }
+}
+
+static void begin_pass(moh__hrm_pass *h, const moh__model *model,
+                       moh__tape *tape, const moh__batch *batch) {
+  moh__pass_begin(&h->pass, model, tape, batch);
+  h->x = moh__op_scale(tape, moh__pass_embed(&h->pass),
+                       (real)(1 / model->config.init_std));
+  h->low = make_state(h, low_name);
+  h->high = make_state(h, high_name);
+}
+
+void moh__hrm_begin(moh__hrm_pass *h, const moh__model *model,
+                    moh__tape *tape, const moh__batch *batch) {
+  begin_pass(h, model, tape, batch);
+  begin_cycles(h, 0, model->config.hrm_cycles);
+}
+
+moh__tensor *moh__hrm_end(moh__hrm_pass *h) {
+  finish_cycles(h, h->pass.model->config.hrm_cycles);
   return moh__pass_output(&h->pass, h->high);
 }
 
@@ -139,9 +154,37 @@ static moh__tensor *hrm_forward(const moh__model *model, moh__tape *tape,
   return moh__hrm_end(h);
 }
 
+/* ---- deep supervision ---- */
+
+/* The same numbers as a constant. */
+static moh__tensor *held(moh__tape *tape, const moh__tensor *z) {
+  moh__tensor *copy = moh__tape_tensor(tape, z->rows, z->cols);
+  if (!moh__tape_counting(tape))
+    memcpy(copy->v, z->v, (size_t)(z->rows * z->cols) * sizeof(real));
+  return copy;
+}
+
+static void hrm_supervise(const moh__model *model, moh__tape *tape,
+                          const moh__batch *batch,
+                          void (*use)(void *context, moh__tensor *hidden),
+                          void *context) {
+  const moh__config *c = &model->config;
+  int64_t n = c->hrm_cycles / c->hrm_supervision;
+  moh__hrm_pass *h = moh__tape_alloc_meta(tape, sizeof(*h));
+  begin_pass(h, model, tape, batch);
+  for (int64_t first = 0; first < c->hrm_cycles; first += n) {
+    begin_cycles(h, first, first + n);
+    finish_cycles(h, first + n);
+    use(context, moh__pass_output(&h->pass, h->high));
+    h->low = held(tape, h->low);
+    h->high = held(tape, h->high);
+  }
+}
+
 const moh__arch moh__hrm = {.name = "hrm",
                             .declare = hrm_declare,
                             .init = hrm_init,
                             .forward = hrm_forward,
+                            .supervise = hrm_supervise,
                             .attention = moh__layer_attention,
                             .route = moh__layer_route};

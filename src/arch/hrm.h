@@ -12,6 +12,11 @@
  * module are made without a record, and the states before them are constants;
  * memory does not grow with the number of steps. Or exact, through all steps.
  *
+ * Deep supervision (section 2 of the paper), where asked for: in training the
+ * loss is the mean of those of z_H behind equal parts of the cycles, and between
+ * parts the states are held. Each part then has a gradient of one step (or an
+ * exact one) of its own.
+ *
  * Keys and values have a state slot for each time that a block is passed.
  */
 #ifndef MOH_ARCH_HRM_H

@@ -170,12 +170,19 @@ static moh_status check_position(const moh__config *c, moh_error *err) {
 static const moh__int_field hrm_fields[] = {
     {"cycles", FIELD(hrm_cycles), 1, 256},
     {"steps", FIELD(hrm_steps), 1, 256},
+    {"supervision", FIELD(hrm_supervision), 1, 256},
 };
 
 static moh_status check_hrm(const moh__config *c, moh_error *err) {
   if (c->architecture != MOH__HRM) return MOH_OK;
   MOH_TRY(check_int(c, &hrm_fields[0], err));
   MOH_TRY(check_int(c, &hrm_fields[1], err));
+  MOH_TRY(check_int(c, &hrm_fields[2], err));
+  if (c->hrm_cycles % c->hrm_supervision != 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "supervision is %" PRId64
+                     ", it must divide the number of cycles, %" PRId64,
+                     c->hrm_supervision, c->hrm_cycles);
   if (c->n_layers % 2 != 0)
     return moh__fail(err, MOH_ERR_CONFIG,
                      "num_hidden_layers is %" PRId64
@@ -326,7 +333,9 @@ int64_t moh__config_passes(const moh__config *c) {
 }
 
 int64_t moh__config_trained_passes(const moh__config *c) {
-  return c->hrm_exact ? moh__config_passes(c) : c->n_layers;
+  if (c->architecture != MOH__HRM || c->hrm_exact)
+    return moh__config_passes(c);
+  return c->n_layers * c->hrm_supervision;
 }
 
 void moh__config_set_architecture(moh__config *c,
@@ -344,6 +353,7 @@ void moh__config_set_architecture(moh__config *c,
   c->final_norm = false;
   c->hrm_cycles = 2;
   c->hrm_steps = 2;
+  c->hrm_supervision = 1;
   c->n_layers += c->n_layers % 2;
 }
 

@@ -78,6 +78,8 @@ typedef struct moh__config {
   int64_t hrm_cycles; /* HRM (arch/hrm.h): steps of the higher module */
   int64_t hrm_steps;  /* of the lower one in each */
   bool hrm_exact;     /* gradient through all steps, not the last alone */
+  int64_t hrm_supervision; /* losses of a training step: behind equal parts of
+                            * the cycles, with the states between them held */
   int64_t hyper_width; /* HyperMixer (arch/hypermixer.h): hidden layer of its
                         * hypernetworks, */
   int64_t hyper_mix;   /* and rows of a head's state */

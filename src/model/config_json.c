@@ -6,8 +6,8 @@
  *
  *   "moh": {"architecture": "transformer" | "hrm" | "hypermixer",
  *     "hypermixer": {"width": 32, "mix": 64},     with hypermixer only
- *     "hrm": {"cycles": 2, "steps": 2, "gradient": "one-step" | "exact"},
- *                                                 with hrm only
+ *     "hrm": {"cycles": 2, "steps": 2, "gradient": "one-step" | "exact",
+ *             "supervision": 1},                  with hrm only
  *     "norm": "rms" | "layer",
  *     "pre_norm": true, "final_norm": true, "ffn": "swiglu" | "relu",
  *     "position": "rope" | "learned" | "cope" | "none",
@@ -114,9 +114,11 @@ static json_t *window_to_json(const moh__window *w) {
 }
 
 static json_t *hrm_to_json(const moh__config *c) {
-  return json_pack("{s:I, s:I, s:s}", "cycles", (json_int_t)c->hrm_cycles,
-                   "steps", (json_int_t)c->hrm_steps, "gradient",
-                   gradient_names[c->hrm_exact]);
+  return json_pack("{s:I, s:I, s:s, s:I}", "cycles",
+                   (json_int_t)c->hrm_cycles, "steps",
+                   (json_int_t)c->hrm_steps, "gradient",
+                   gradient_names[c->hrm_exact], "supervision",
+                   (json_int_t)c->hrm_supervision);
 }
 
 static json_t *hypermixer_to_json(const moh__config *c) {
@@ -327,7 +329,8 @@ static moh_status read_hypermixer(moh__config *c, const json_t *moh,
 
 static moh_status read_hrm(moh__config *c, const json_t *moh,
                            moh_error *err) {
-  static const char *const known[] = {"cycles", "steps", "gradient", NULL};
+  static const char *const known[] = {"cycles", "steps", "gradient",
+                                      "supervision", NULL};
   json_t *hrm;
   int exact;
   MOH_TRY(get_own(c, moh, MOH__HRM, &hrm, err));
@@ -337,7 +340,7 @@ static moh_status read_hrm(moh__config *c, const json_t *moh,
   MOH_TRY(get_int(hrm, "steps", &c->hrm_steps, err));
   MOH_TRY(get_choice(hrm, "gradient", gradient_names, &exact, err));
   c->hrm_exact = exact == 1;
-  return MOH_OK;
+  return get_int(hrm, "supervision", &c->hrm_supervision, err);
 }
 
 static moh_status read_choices(moh__config *c, const json_t *moh,

@@ -294,18 +294,20 @@ class Inspect(Case):
 
     def test_hrm_options(self):
         for words in ["--hrm-cycles 2", "--hrm-steps 2",
-                      "--hrm-gradient exact"]:
+                      "--hrm-gradient exact", "--hrm-supervision 2"]:
             self.assert_fails(
                 f"inspect --preset nano {words}", 2,
-                "moh inspect: --hrm-cycles, --hrm-steps and --hrm-gradient "
-                "need --architecture hrm (see 'moh inspect --help')")
+                "moh inspect: --hrm-cycles, --hrm-steps, --hrm-gradient and "
+                "--hrm-supervision need --architecture hrm (see 'moh inspect "
+                "--help')")
         code, _, err = self.run_in(*"inspect --preset nano --vocab 9 "
                                    "--architecture hrm --layers 3".split())
         self.assertEqual(code, 2)
         self.assertIn("must be even with hrm", err)
         code, _, err = self.run_in(
             "train", "--data", "facts.json", "--out", "hrm", *TINY,
-            "--architecture", "hrm", "--layers", 2, "--epochs", 3)
+            "--architecture", "hrm", "--layers", 2, "--epochs", 3,
+            "--hrm-supervision", 2)
         self.assertEqual(code, 0, err)
         code, out, err = self.run_in("generate", "-m", "hrm", "the", "-n", 3)
         self.assertEqual(code, 0, err)

@@ -57,6 +57,7 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(hrm_cycles);
     ASSERT_SAME(hrm_steps);
     ASSERT_SAME(hrm_exact);
+    ASSERT_SAME(hrm_supervision);
   }
   if (a->window.kind == MOH__WINDOW_SLIDING) ASSERT_SAME(window.size);
   if (a->window.kind == MOH__WINDOW_LENGTH) {
@@ -157,6 +158,8 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(hrm_cycles, 7);
   ROUND_TRIP(hrm_steps, 5);
   ROUND_TRIP(hrm_exact, true);
+  config.hrm_cycles = 6;
+  ROUND_TRIP(hrm_supervision, 3);
   config.architecture = MOH__TRANSFORMER;
   config.hrm_exact = false;
   ROUND_TRIP(position, MOH__POSITION_LEARNED);
@@ -415,6 +418,8 @@ static void hrm_has_limits(void **state) {
   ASSERT_INVALID(c, n_layers, 5, "num_hidden_layers");
   ASSERT_INVALID(c, hrm_cycles, 0, "cycles");
   ASSERT_INVALID(c, hrm_steps, 257, "steps");
+  ASSERT_INVALID(c, hrm_supervision, 0, "supervision");
+  ASSERT_INVALID(c, hrm_supervision, 3, "supervision"); /* of 2 cycles */
   c.hrm_cycles = c.hrm_steps = 256;
   ASSERT_INVALID(c, d_ff, 8, "num_hidden_layers, cycles and steps");
 }

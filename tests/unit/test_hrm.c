@@ -119,10 +119,57 @@ static void one_step_is_not_exact_for_more(void **state) {
   tiny_close(&b);
 }
 
+/* Two losses, behind one cycle and behind two: the mean of those of models of
+ * one and of two cycles, and so is the one-step gradient. */
+static void supervision_is_the_mean_of_its_parts(void **state) {
+  (void)state;
+  tiny both, one, two;
+  moh__config c = hrm_config(2, 2, false);
+  moh__config first = hrm_config(1, 2, false);
+  c.balance_weight = first.balance_weight = 0.3;
+  tiny_open(&two, &c, 1, 0.4);
+  tiny_open(&one, &first, 1, 0.4);
+  c.hrm_supervision = 2;
+  tiny_open(&both, &c, 1, 0.4);
+  double loss = (tiny_backward(&one) + tiny_backward(&two)) / 2;
+  assert_true(fabs(tiny_backward(&both) - loss) < 1e-12 * fabs(loss));
+  for (int i = 0; i < two.model->n_params; i++) {
+    moh__param *w = &two.model->params[i];
+    if ((w->flags & MOH__PARAM_BUFFER) != 0) continue;
+    for (int64_t j = 0; j < w->n; j++)
+      w->grad[j] = (w->grad[j] + one.model->params[i].grad[j]) / 2;
+  }
+  assert_same_grads(&both, &two, 1e-12);
+  tiny_loss(&both); /* not recorded: the loss of the last state */
+  tiny_loss(&two);
+  for (int i = 0; i < TINY_ROWS; i++)
+    assert_true(both.loss[i] == two.loss[i]);
+  tiny_close(&both);
+  tiny_close(&one);
+  tiny_close(&two);
+}
+
+/* With exact gradients too, none flows through a held state: the first part is
+ * the model of one cycle, and the second alone reaches nothing of it. */
+static void supervision_holds_the_states(void **state) {
+  (void)state;
+  tiny both, last;
+  moh__config c = hrm_config(2, 1, true);
+  moh__config one_step = hrm_config(2, 1, false);
+  c.hrm_supervision = one_step.hrm_supervision = 2;
+  tiny_open(&both, &c, 1, 0.4);
+  tiny_open(&last, &one_step, 1, 0.4);
+  assert_true(tiny_backward(&both) == tiny_backward(&last));
+  assert_same_grads(&both, &last, 0);
+  tiny_close(&both);
+  tiny_close(&last);
+}
+
 static void recomputing_changes_no_bit(void **state) {
   (void)state;
-  for (int exact = 0; exact < 2; exact++) {
-    moh__config c = hrm_config(2, 2, exact == 1);
+  for (int i = 0; i < 4; i++) {
+    moh__config c = hrm_config(2, 2, i % 2 == 1);
+    c.hrm_supervision = 1 + i / 2;
     tiny a, b;
     tiny_open(&a, &c, 1, 0.4);
     tiny_open(&b, &c, 2, 0.4); /* and two threads */
@@ -260,6 +307,8 @@ int main(void) {
       cmocka_unit_test(one_step_of_one_is_exact),
       cmocka_unit_test(one_step_holds_earlier_states),
       cmocka_unit_test(one_step_is_not_exact_for_more),
+      cmocka_unit_test(supervision_is_the_mean_of_its_parts),
+      cmocka_unit_test(supervision_holds_the_states),
       cmocka_unit_test(recomputing_changes_no_bit),
       cmocka_unit_test(memory_does_not_grow_with_the_steps),
       cmocka_unit_test(counts_are_the_originals),
