@@ -13,9 +13,9 @@
  * memory does not grow with the number of steps. Or exact, through all steps.
  *
  * Deep supervision (section 2 of the paper), where asked for: in training the
- * loss is the mean of those of z_H behind equal parts of the cycles, and between
- * parts the states are held. Each part then has a gradient of one step (or an
- * exact one) of its own.
+ * loss is the mean of those of z_H behind equal parts of the cycles, and
+ * between parts the states are held. Each part then has a gradient of one step
+ * (or an exact one) of its own.
  *
  * Keys and values have a state slot for each time that a block is passed.
  */
