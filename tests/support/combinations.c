@@ -96,6 +96,10 @@ static void moh_plain(moh__config *c) {
   moh_heads(c);
   c->gate_scale = MOH__GATE_PAPER;
 }
+static void by_chance(moh__config *c) {
+  moh_heads(c);
+  c->heads = MOH__HEADS_RANDOM;
+}
 static void groups(moh__config *c) {
   moh_heads(c);
   c->route_by = MOH__ROUTE_BY_GROUP;
@@ -110,7 +114,8 @@ static const choice heads[] = {{"all heads", all_heads},
                                {"moh 1+0", moh_shared},
                                {"moh 1+3", moh_full},
                                {"moh 1+2 paper's gates", moh_plain},
-                               {"moh by group", groups}};
+                               {"moh by group", groups},
+                               {"random 1+2", by_chance}};
 
 /* ---- all together ---- */
 
