@@ -12,8 +12,9 @@ in the file of results and is not run again: the command may be stopped at any
 time and goes on where it was, on another machine too. --table only prints what
 is there. --choices takes the ablations, too: moh0+6, moh1+5, moh4+2, moh0+4,
 moh1+1, moh2+5. Times are processor times of one thread, as ratios to all heads:
-training against the run with the same seed, decoding in turns with another
-model of the same size. About four core-hours in all.
+training against the run with the same seed; decoding of models that were
+trained for some steps, all choices of a size in turns (--decode measures that
+anew). About four core-hours in all.
 """
 import argparse
 import concurrent.futures
@@ -27,7 +28,7 @@ import tempfile
 import threading
 
 # the prompt and the tokens after it, so that the mean context is 256
-PROMPT, GENERATED, ROUNDS = 192, 128, 9
+PROMPT, GENERATED, ROUNDS, DECODER_STEPS = 192, 128, 15, 200
 COMMON = ["--preset", "nano", "--n-heads", "8", "--kv-heads", "4",
           "--max-seq-len", "512", "--threads", "1"]
 SIZES = {"nano": [], "large": ["--d-model", "256", "--d-ff", "688"]}
@@ -85,7 +86,7 @@ class Budget:
 
     def find(self, size, choice, seed):
         key = self.key(size, choice, seed)
-        for result in self.results:
+        for result in reversed(self.results):
             if key.items() <= result.items():
                 return result
         return None
@@ -110,38 +111,40 @@ class Budget:
                 loss = entry["loss"]
         return loss, seconds
 
-    def decoding_ratio(self, model, reference):
-        """Time of a token of one model to that of the other, in turns."""
-        prompt = self.data.read_bytes()[:PROMPT].decode()
-        ratios = []
-        for _ in range(ROUNDS):
-            speeds = []
-            for path in (model, reference):
-                text, _ = run([self.moh, "generate", "--model", path,
-                               "--threads", "1", "-n", str(GENERATED),
-                               "--json", prompt])
-                sample = json.loads(text)["samples"][0]
-                speeds.append(sample["tokens_per_second"])
-            ratios.append(speeds[1] / speeds[0])
-        return statistics.median(ratios)
-
     def one(self, size, choice, seed):
         """Trains and measures one model, unless its result is there."""
         if self.find(size, choice, seed):
             return
         key = self.key(size, choice, seed)
         with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
             loss, seconds = self.train(key["options"], self.steps, seed,
-                                       folder / "run")
-            self.train(COMMON + SIZES[size] + CHOICES["dense"][1], 1, 1,
-                       folder / "reference")
-            ratio = self.decoding_ratio(folder / "run", folder / "reference")
-        self.add({**key, "loss": loss, "seconds": seconds,
-                  "decoding_ratio": ratio})
+                                       pathlib.Path(folder) / "run")
+        self.add({**key, "loss": loss, "seconds": seconds})
         print(f"{size:6} {choice:12} seed {seed}  loss {loss:.4f}  training "
-              f"{seconds:.0f} s  decoding {ratio:.2f} of all heads",
-              file=sys.stderr, flush=True)
+              f"{seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def speed(self, model):
+        """Tokens per second behind a prompt."""
+        prompt = self.data.read_bytes()[:PROMPT].decode()
+        text, _ = run([self.moh, "generate", "--model", model, "--threads",
+                       "1", "-n", str(GENERATED), "--json", prompt])
+        return json.loads(text)["samples"][0]["tokens_per_second"]
+
+    def decode(self, size, choices):
+        """Times of a token as ratios to the first choice, in turns."""
+        speeds = {choice: [] for choice in choices}
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            for choice in choices:
+                self.train(self.key(size, choice, 1)["options"],
+                           DECODER_STEPS, 1, folder / choice)
+            for _ in range(ROUNDS):
+                for choice in choices:
+                    speeds[choice].append(self.speed(folder / choice))
+        for choice in choices:
+            ratio = statistics.median(
+                a / b for a, b in zip(speeds[choices[0]], speeds[choice]))
+            self.add({**self.key(size, choice, 0), "decoding_ratio": ratio})
 
 
 def spread(values):
@@ -159,9 +162,10 @@ def row(budget, size, choice, seeds):
     paired = [own["seconds"] / dense["seconds"]
               for own, dense in found if dense]
     training = f"{statistics.median(paired):.2f}" if paired else "-"
-    decoding = statistics.median(own["decoding_ratio"] for own, _ in found)
+    timed = budget.find(size, choice, 0)
+    decoding = f"{timed['decoding_ratio']:.2f}" if timed else "-"
     return (f"| {size} | {KNOWN[choice][0]} | {len(found)} | "
-            f"{spread(losses)} | {training} | {decoding:.2f} |")
+            f"{spread(losses)} | {training} | {decoding} |")
 
 
 def table(budget, sizes, choices, seeds):
@@ -195,6 +199,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--decode", action="store_true")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     sizes = names(arguments.sizes, SIZES)
@@ -206,6 +211,10 @@ def main():
                           [(size, choice, seed) for size in sizes
                            for seed in range(1, arguments.seeds + 1)
                            for choice in choices]))
+        for size in sizes:
+            if arguments.decode or not all(budget.find(size, choice, 0)
+                                           for choice in choices):
+                budget.decode(size, choices)
     table(budget, sizes, choices, arguments.seeds)
 
 
