@@ -127,7 +127,7 @@ static int64_t training_bytes(const costs *c) {
          (int64_t)c->arena;
 }
 
-/* Share of the multiply-adds that skipping heads saves, in %. */
+/* Share of the multiply-adds that skipping saves, in %. */
 static double saving(const moh__macs *macs) {
   return 100.0 - 100.0 * (double)macs->active / (double)macs->dense;
 }
@@ -137,9 +137,11 @@ static double saving(const moh__macs *macs) {
 static void print_macs(const moh__box *box, const moh__model *model,
                        const costs *c) {
   moh__number context, dense, active;
+  bool experts = model->config.experts.n_routed > 0;
   moh__box_section(box, "multiply-adds of a token, forward");
-  moh__box_line(box, "%10s  %18s  %18s  %10s", "context", "all heads",
-                "heads in use", "saved");
+  moh__box_line(box, "%10s  %18s  %18s  %10s", "context",
+                experts ? "heads and experts" : "all heads",
+                experts ? "those in use" : "heads in use", "saved");
   for (int i = 0; i < c->n_contexts; i++) {
     moh__macs macs = moh__arch_macs(&model->config, c->contexts[i]);
     moh__box_line(box, "%10s  %18s  %18s  %8.1f %%",
@@ -288,8 +290,9 @@ const moh__command moh__command_inspect = {
     .description =
         "Shows what a model is made of, what a token costs by the length "
         "of "
-        "its context, with all heads and with those in use, and the memory "
-        "that running and training take. All figures are counted.",
+        "its context, with all heads (and experts) and with those in use, "
+        "and the memory that running and training take. All figures are "
+        "counted.",
     .examples =
         "  moh inspect --model run\n"
         "  moh inspect --preset moh-s --heads moh:3+3 --json\n",

@@ -84,6 +84,12 @@ const moh__option moh__model_options[] = {
      .choices = switches},
     {"ffn", 0, MOH__OPTION_CHOICE, NULL, "feed-forward part", NULL,
      FIELD(ffn), .choices = ffns},
+    {"experts", 0, MOH__OPTION_STRING, "S+K/E",
+     "experts in place of one feed-forward part: S shared ones for every "
+     "token, and K of E by a router; or none",
+     "none", FIELD(experts)},
+    {"expert-hidden", 0, MOH__OPTION_INT, "N", "width of an expert", "d-ff",
+     FIELD(expert_hidden), SIZE(1 << 22)},
     {"position", 0, MOH__OPTION_CHOICE, NULL, "positional encoding", NULL,
      FIELD(position), .choices = positions},
     {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions", NULL,
@@ -190,6 +196,18 @@ static moh_status set_architecture(const moh__model_values *v, moh__config *c,
   return MOH_OK;
 }
 
+/* After d-ff, which is the width of an expert, too. */
+static moh_status set_experts(const moh__model_values *v, moh__config *c,
+                              moh_error *err) {
+  if (v->experts != NULL)
+    MOH_TRY(as_usage(moh__config_set_experts(c, v->experts, err), err));
+  if (moh__is_set_int(v->expert_hidden) && c->experts.n_routed == 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--expert-hidden needs --experts");
+  set_int(&c->experts.width, v->expert_hidden);
+  return MOH_OK;
+}
+
 moh_status moh__model_options_config(const moh__model_values *v,
                                      const char *default_preset,
                                      moh__config *config, moh_error *err) {
@@ -211,6 +229,7 @@ moh_status moh__model_options_config(const moh__model_values *v,
   set_int(&config->hyper_mix, v->hyper_mix);
   set_norms(v, config);
   set_kinds(v, config);
+  MOH_TRY(set_experts(v, config, err));
   if (v->window != NULL)
     MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
   if (v->heads != NULL)

@@ -10,7 +10,8 @@ typedef struct moh__model_values {
   const char *preset, *heads;
   int64_t n_layers, d_model, d_ff, n_heads, n_kv_heads, d_head, max_seq_len;
   int64_t cope_positions;
-  const char *window;
+  const char *window, *experts;
+  int64_t expert_hidden;
   double rope_theta;
   int norm, norm_placement, final_norm, ffn, position, output_projection;
   int gate_scale, route_by;

@@ -111,10 +111,11 @@ static void cost(FILE *out, const moh__report *r) {
   fprintf(out,
           "<p>A token behind %" PRId64
           " others takes %s multiply-adds in the "
-          "forward pass with all heads, %s with the heads in use: %.1f %% "
+          "forward pass with all heads%s, %s with those in use: %.1f %% "
           "are saved, the routers' own included. Counted from the "
           "configuration.</p>\n",
           context - 1, moh__number_grouped(&dense, macs.dense),
+          r->config.experts.n_routed > 0 ? " and experts" : "",
           moh__number_grouped(&active, macs.active),
           100 * (1 - (double)macs.active / (double)macs.dense));
 }

@@ -27,7 +27,8 @@ static const struct {
 enum { N_PART_NAMES = sizeof part_names / sizeof part_names[0] };
 
 static moh__part part_of(const moh__param *w) {
-  if ((w->flags & MOH__PARAM_ROUTER) != 0) return MOH__PART_ROUTER;
+  if ((w->flags & MOH__PARAM_ROUTER) != 0)
+    return contains(w, "mlp.") ? MOH__PART_EXPERT_ROUTER : MOH__PART_ROUTER;
   for (int i = 0; i < N_PART_NAMES; i++)
     if (contains(w, part_names[i].name)) return part_names[i].part;
   return MOH__PART_OTHER;
@@ -82,6 +83,25 @@ static void read_heads(const moh__model *model, moh__summary *s) {
   s->active = moh__config_active_heads(&model->config);
 }
 
+/* d_ff is then the width of an expert. */
+static void read_feed_forward(const moh__model *model, moh__summary *s) {
+  const moh__param *up =
+      moh__model_layer_param(model, 0, "mlp.up_proj.weight");
+  s->d_ff = rows_of(up);
+  s->swiglu =
+      moh__model_layer_param(model, 0, "mlp.gate_proj.weight") != NULL;
+  s->n_routed_experts =
+      rows_of(moh__model_layer_param(model, 0, "mlp.wg.weight"));
+  if (s->n_routed_experts == 0) return;
+  up = moh__model_layer_param(model, 0, "mlp.experts.up_proj.weight");
+  s->d_ff = up->shape[0] / up->n_groups;
+  s->n_shared_experts = up->n_groups - s->n_routed_experts;
+  s->swiglu = moh__model_layer_param(model, 0,
+                                     "mlp.experts.gate_proj.weight") != NULL;
+  s->unused = (s->n_routed_experts - model->config.experts.k) *
+              s->counts[MOH__PART_FEED_FORWARD] / up->n_groups;
+}
+
 static void read_positions(const moh__model *model, moh__summary *s) {
   const moh__param *cope =
       moh__model_layer_param(model, 0, "self_attn.cope.weight");
@@ -99,14 +119,12 @@ void moh__summary_make(const moh__model *model, moh__summary *s) {
       moh__model_param(model, "model.embed_tokens.weight");
   s->vocabulary = rows_of(table);
   s->d_model = table == NULL ? 0 : table->shape[1];
-  s->d_ff = rows_of(moh__model_layer_param(model, 0, "mlp.up_proj.weight"));
   s->tied = s->counts[MOH__PART_OUTPUT] == 0;
   s->projection = s->counts[MOH__PART_PROJECTION] > 0;
   s->final_norm = moh__model_param(model, "model.norm.weight") != NULL;
   s->layer_norm =
       moh__model_layer_param(model, 0, "input_layernorm.bias") != NULL;
-  s->swiglu =
-      moh__model_layer_param(model, 0, "mlp.gate_proj.weight") != NULL;
+  read_feed_forward(model, s);
   read_heads(model, s);
   read_positions(model, s);
 }

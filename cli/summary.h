@@ -11,18 +11,19 @@
 #include "model/model.h"
 
 /* One list makes the kinds, their names in text and in JSON. */
-#define MOH__PART_MAP(X)                          \
-  X(EMBEDDING, "embedding", "embedding")          \
-  X(OUTPUT, "output", "output matrix")            \
-  X(QUERY, "attention_q", "attention Q")          \
-  X(KEY, "attention_k", "attention K")            \
-  X(VALUE, "attention_v", "attention V")          \
-  X(PROJECTION, "attention_o", "attention O")     \
-  X(MIXING, "mixing", "token mixing")             \
-  X(ROUTER, "router", "routers")                  \
-  X(POSITION, "position", "positions")            \
-  X(NORM, "norm", "norms")                        \
-  X(FEED_FORWARD, "feed_forward", "feed-forward") \
+#define MOH__PART_MAP(X)                              \
+  X(EMBEDDING, "embedding", "embedding")              \
+  X(OUTPUT, "output", "output matrix")                \
+  X(QUERY, "attention_q", "attention Q")              \
+  X(KEY, "attention_k", "attention K")                \
+  X(VALUE, "attention_v", "attention V")              \
+  X(PROJECTION, "attention_o", "attention O")         \
+  X(MIXING, "mixing", "token mixing")                 \
+  X(ROUTER, "router", "routers")                      \
+  X(EXPERT_ROUTER, "expert_router", "expert routers") \
+  X(POSITION, "position", "positions")                \
+  X(NORM, "norm", "norms")                            \
+  X(FEED_FORWARD, "feed_forward", "feed-forward")     \
   X(OTHER, "other", "other")
 
 typedef enum moh__part {
@@ -42,6 +43,8 @@ typedef struct moh__summary {
   int64_t n_shared, n_routed; /* candidates of the router, */
   int64_t heads_each;         /* heads of one of them */
   int64_t active;             /* heads of a token */
+  int64_t n_shared_experts, n_routed_experts; /* of a layer; 0: none */
+  int64_t unused; /* parameters of the experts that a token does not use */
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
   bool rope, cope, mixer;
   bool layer_norm, swiglu, tied, final_norm, projection, routed;

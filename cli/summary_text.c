@@ -67,8 +67,12 @@ static const char *family(const moh__model *model, const moh__summary *s) {
 
 /* What none of these families has. */
 static const char *difference(const moh__summary *s) {
+  if (s->routed && s->n_routed_experts > 0) return ", with MoH and experts";
   if (s->routed) return ", with Mixture-of-Heads";
+  if (s->drawn && s->n_routed_experts > 0)
+    return ", with heads by chance and experts";
   if (s->drawn) return ", with heads by chance";
+  if (s->n_routed_experts > 0) return ", with experts";
   return s->active < s->n_heads ? ", with heads left out" : "";
 }
 
@@ -93,8 +97,9 @@ static void print_base(const moh__box *box, const moh__model *model,
   moh__box_field(box, "vocabulary", "%s tokens",
                  moh__number_grouped(&vocabulary, s->vocabulary));
   moh__box_field(box, "width",
-                 "%" PRId64 ", feed-forward %" PRId64 ", heads of %" PRId64,
-                 s->d_model, s->d_ff, s->d_head);
+                 "%" PRId64 ", %s %" PRId64 ", heads of %" PRId64, s->d_model,
+                 s->n_routed_experts > 0 ? "experts of" : "feed-forward",
+                 s->d_ff, s->d_head);
   moh__box_field(box, "layers", "%" PRId64, s->n_layers);
   print_hrm(box, &model->config);
   moh__box_field(box, "longest sequence", "%" PRId64 " tokens",
@@ -108,6 +113,20 @@ static void print_norms(const moh__box *box, const moh__model *model,
                                         : "after the sums (post-norm)",
                  s->final_norm ? "final norm" : "no final norm");
   moh__box_field(box, "feed-forward", "%s", ffn_name(s));
+}
+
+static void print_experts(const moh__box *box, const moh__model *model,
+                          const moh__summary *s) {
+  const moh__experts *x = &model->config.experts;
+  if (s->n_routed_experts == 0) return;
+  moh__box_field(box, "experts",
+                 "%" PRId64 " shared + %" PRId64 " of %" PRId64
+                 " by a router, for each token",
+                 s->n_shared_experts, x->k, s->n_routed_experts);
+  moh__box_field(box, "", "%.0f %% of them are not computed; beta %g, z %g",
+                 100.0 * (double)(s->n_routed_experts - x->k) /
+                     (double)(s->n_shared_experts + s->n_routed_experts),
+                 x->balance_weight, x->z_weight);
 }
 
 static void print_positions(const moh__box *box, const moh__model *model,
@@ -236,6 +255,10 @@ static void print_counts(const moh__box *box, const moh__summary *s) {
                    100.0 * (double)s->counts[i] / (double)s->total);
   }
   moh__box_field(box, "total", "%14s", moh__number_grouped(&n, s->total));
+  if (s->unused > 0)
+    moh__box_field(box, "in use for a token", "%14s  %5.1f %%",
+                   moh__number_grouped(&n, s->total - s->unused),
+                   100.0 * (double)(s->total - s->unused) / (double)s->total);
   if (s->routed)
     moh__box_field(box, "router of a layer", "%14s",
                    moh__number_grouped(&n, s->routers_per_layer));
@@ -249,6 +272,7 @@ void moh__summary_print(const moh__box *box, const moh__model *model,
   print_positions(box, model, s);
   print_attention(box, model, s);
   print_heads(box, model, s);
+  print_experts(box, model, s);
   moh__box_field(box, "family", "%s%s", family(model, s), difference(s));
   moh__box_section(box, "layers");
   print_layers(box, model, s);
@@ -263,6 +287,7 @@ static json_t *counts_json(const moh__summary *s) {
   for (int i = 0; i < MOH__N_PARTS; i++)
     json_object_set_new(object, part_keys[i], json_integer(s->counts[i]));
   json_object_set_new(object, "total", json_integer(s->total));
+  json_object_set_new(object, "active", json_integer(s->total - s->unused));
   json_object_set_new(object, "router_per_layer",
                       json_integer(s->routers_per_layer));
   return object;

@@ -120,6 +120,12 @@ const moh__option moh__training_options[] = {
      "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
     {"z-loss", 0, MOH__OPTION_REAL, "X", "weight of the routers' z-loss",
      "0, or the model's", FIELD(z_weight), .min = 0, .max = 1e6},
+    {"expert-beta", 0, MOH__OPTION_REAL, "X",
+     "weight of the experts' load-balance loss", "0.01, or the model's",
+     FIELD(expert_balance), .min = 0, .max = 1e6},
+    {"expert-z-loss", 0, MOH__OPTION_REAL, "X",
+     "weight of the z-loss of the experts' routers", "0, or the model's",
+     FIELD(expert_z), .min = 0, .max = 1e6},
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
      "what products are computed in; weights and moments stay f32", "f32",
      FIELD(precision), .choices = moh__precision_names},
@@ -220,6 +226,9 @@ void moh__training_set_weights(const moh__training_values *values,
   config->balance_weight =
       moh__real_or(values->balance_weight, config->balance_weight);
   config->z_weight = moh__real_or(values->z_weight, config->z_weight);
+  moh__experts *x = &config->experts;
+  x->balance_weight = moh__real_or(values->expert_balance, x->balance_weight);
+  x->z_weight = moh__real_or(values->expert_z, x->z_weight);
 }
 
 moh_status moh__training_parse_mix(const char *text, char **path,

@@ -84,9 +84,9 @@ moh_status moh__arch_arena_bytes_loss(const moh__model *model,
 /* Multiply-adds of one token's forward pass that sees `context` keys, itself
  * included, output matrix included. */
 typedef struct moh__macs {
-  int64_t dense;  /* all heads */
-  int64_t active; /* with the configured plan, router included */
-  int64_t router;
+  int64_t dense;  /* all heads, all experts */
+  int64_t active; /* with the configured plans, routers included */
+  int64_t router; /* of both kinds */
 } moh__macs;
 moh__macs moh__arch_macs(const moh__config *config, int64_t context);
 /* The same of one layer's attention: router, Q, K, V, scores, values, W_O. */

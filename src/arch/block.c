@@ -32,22 +32,11 @@ static moh_status declare_attention(const moh__declaration *d) {
   return moh__declare_router(d, "self_attn", &router);
 }
 
-moh_status moh__block_declare_feed_forward(const moh__declaration *d) {
-  const moh__config *c = &d->model->config;
-  if (c->ffn == MOH__FFN_SWIGLU)
-    MOH_TRY(moh__declare_matrix(d, "mlp.gate_proj.weight", c->d_ff,
-                                c->d_model, MOH__PACK_OUTPUTS, 1));
-  MOH_TRY(moh__declare_matrix(d, "mlp.up_proj.weight", c->d_ff, c->d_model,
-                              MOH__PACK_OUTPUTS, 1));
-  return moh__declare_matrix(d, "mlp.down_proj.weight", c->d_model, c->d_ff,
-                             MOH__PACK_OUTPUTS, 1);
-}
-
 moh_status moh__block_declare(const moh__declaration *d) {
   MOH_TRY(moh__declare_norm(d, "input_layernorm"));
   MOH_TRY(declare_attention(d));
   MOH_TRY(moh__declare_norm(d, "post_attention_layernorm"));
-  return moh__block_declare_feed_forward(d);
+  return moh__feed_forward_declare(d);
 }
 
 moh__block_params moh__block_find(const moh__model *model,
@@ -66,10 +55,8 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(router_mix, "self_attn.wg_0.weight");
   FIND(norm2, "post_attention_layernorm.weight");
   FIND(norm2_bias, "post_attention_layernorm.bias");
-  FIND(gate, "mlp.gate_proj.weight");
-  FIND(up, "mlp.up_proj.weight");
-  FIND(down, "mlp.down_proj.weight");
 #undef FIND
+  p.ffn = moh__feed_forward_find(model, prefix);
   return p;
 }
 
@@ -164,18 +151,6 @@ moh__tensor *moh__block_attention(const moh__pass *p,
   return moh__op_scattered_linear(p->tape, o, w->o, plan);
 }
 
-moh__tensor *moh__block_feed_forward(const moh__pass *p,
-                                     const moh__block_params *w,
-                                     moh__tensor *x) {
-  moh__tensor *up = moh__op_linear(p->tape, x, w->up);
-  moh__tensor *h = NULL;
-  if (w->gate == NULL)
-    h = moh__op_relu(p->tape, up);
-  else
-    h = moh__op_swiglu(p->tape, moh__op_linear(p->tape, x, w->gate), up);
-  return moh__op_linear(p->tape, h, w->down);
-}
-
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
                             int32_t slot, moh__tensor *x) {
   bool pre = p->model->config.pre_norm;
@@ -183,6 +158,7 @@ moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
   x = moh__op_add(p->tape, x, moh__block_attention(p, w, slot, h));
   if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
   h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
-  x = moh__op_add(p->tape, x, moh__block_feed_forward(p, w, h));
+  x = moh__op_add(p->tape, x,
+                  moh__feed_forward_run(p->model, p->tape, &w->ffn, h));
   return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
 }

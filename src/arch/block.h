@@ -6,6 +6,7 @@
 #define MOH_ARCH_BLOCK_H
 
 #include "arch/declare.h"
+#include "arch/feed_forward.h"
 #include "op/op.h"
 
 /* Parameters of a block; NULL where the configuration has none. */
@@ -15,16 +16,13 @@ typedef struct moh__block_params {
   moh__param *cope;
   moh__param *router_shared, *router_routed, *router_mix;
   moh__param *norm2, *norm2_bias;
-  moh__param *gate, *up, *down;
+  moh__feed_forward ffn;
 } moh__block_params;
 
 /* Declares a block's parameters under d->prefix, and finds them again. */
 moh_status moh__block_declare(const moh__declaration *d);
 moh__block_params moh__block_find(const moh__model *model,
                                   const char *prefix);
-
-/* Its feed-forward alone. */
-moh_status moh__block_declare_feed_forward(const moh__declaration *d);
 
 /* What all blocks of a pass share. */
 typedef struct moh__pass {
@@ -46,14 +44,11 @@ moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
                             int32_t slot, moh__tensor *x);
 
-/* Its attention and feed-forward by themselves, from normed rows; and its plan
- * with the gates (NULL: all 1). */
+/* Its attention by itself, from normed rows; and its plan with the gates
+ * (NULL: all 1). */
 moh__tensor *moh__block_attention(const moh__pass *p,
                                   const moh__block_params *w, int32_t slot,
                                   moh__tensor *x);
-moh__tensor *moh__block_feed_forward(const moh__pass *p,
-                                     const moh__block_params *w,
-                                     moh__tensor *x);
 moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
                               int32_t slot, moh__tensor *x,
                               const moh__plan **plan);

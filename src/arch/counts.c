@@ -24,9 +24,16 @@ static int64_t key_value_macs(const moh__config *c) {
   return 2 * c->n_kv_heads * c->d_head * c->d_model;
 }
 
-static int64_t feed_forward_macs(const moh__config *c) {
-  int64_t matrices = c->ffn == MOH__FFN_SWIGLU ? 3 : 2;
-  return matrices * c->d_model * c->d_ff;
+static moh__macs feed_forward_macs(const moh__config *c) {
+  const moh__experts *x = &c->experts;
+  int64_t unit = (c->ffn == MOH__FFN_SWIGLU ? 3 : 2) * c->d_model;
+  if (x->n_routed == 0)
+    return (moh__macs){.dense = unit * c->d_ff, .active = unit * c->d_ff};
+  int64_t router = x->n_routed * c->d_model;
+  int64_t expert = unit * x->width;
+  return (moh__macs){.dense = (x->n_shared + x->n_routed) * expert,
+                     .active = (x->n_shared + x->k) * expert + router,
+                     .router = router};
 }
 
 /* HyperMixer: hypernetworks, the state's update and, for a head in use, the
@@ -60,10 +67,10 @@ moh__macs moh__arch_attention_macs(const moh__config *config,
 moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
   int64_t n = moh__config_passes(config);
   int64_t output = config->vocab_size * config->d_model;
-  int64_t ffn = feed_forward_macs(config);
+  moh__macs ffn = feed_forward_macs(config);
   moh__macs one = moh__arch_attention_macs(config, context);
-  moh__macs macs = {.dense = n * (one.dense + ffn) + output,
-                    .active = n * (one.active + ffn) + output,
-                    .router = n * one.router};
+  moh__macs macs = {.dense = n * (one.dense + ffn.dense) + output,
+                    .active = n * (one.active + ffn.active) + output,
+                    .router = n * (one.router + ffn.router)};
   return macs;
 }

@@ -83,6 +83,7 @@ static bool ends_with(const char *name, const char *end) {
  * hypernetwork's outputs are weights themselves: its matrices keep the size of
  * what they are given. */
 static double init_std_of(const moh__config *c, const moh__param *w) {
+  if (strstr(w->name, ".mlp.wg.") != NULL) return c->experts.router_init_std;
   if ((w->flags & MOH__PARAM_ROUTER) != 0) return c->router_init_std;
   if (ends_with(w->name, "cope.weight")) return 0;
   if (strstr(w->name, ".mixer.") != NULL) return 1 / sqrt((double)w->shape[1]);

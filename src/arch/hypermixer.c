@@ -53,7 +53,7 @@ static moh_status declare_layer(const moh__declaration *d) {
     MOH_TRY(moh__declare_router(d, "mixer", &router));
   }
   MOH_TRY(moh__declare_norm(d, "post_attention_layernorm"));
-  return moh__block_declare_feed_forward(d);
+  return moh__feed_forward_declare(d);
 }
 
 static hyper_layer find_layer(const moh__model *model, const char *prefix) {
@@ -143,7 +143,8 @@ static moh__tensor *run_layer(const moh__pass *p, const hyper_layer *l,
   x = moh__op_add(p->tape, x, mix(p, l, slot, h));
   if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
   h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
-  x = moh__op_add(p->tape, x, moh__block_feed_forward(p, w, h));
+  x = moh__op_add(p->tape, x,
+                  moh__feed_forward_run(p->model, p->tape, &w->ffn, h));
   return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
 }
 

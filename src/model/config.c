@@ -61,6 +61,7 @@ void moh__config_default(moh__config *config) {
       .balance_weight = 0.01,
       .init_std = 0.02,
       .router_init_std = 0.02,
+      .experts = {.balance_weight = 0.01, .router_init_std = 0.02},
   };
 }
 
@@ -235,6 +236,48 @@ static moh_status check_hypermixer(const moh__config *c, moh_error *err) {
 static const moh__int_field seed_field = {"seed", FIELD(route_seed), 0,
                                           INT64_C(1) << 53};
 
+enum { EXPERTS_MAX = 1 << 12, EXPERTS_WIDTH_MAX = 1 << 22 };
+
+static const moh__int_field expert_fields[] = {
+    {"experts.n_routed", FIELD(experts.n_routed), 1, EXPERTS_MAX},
+    {"experts.n_shared", FIELD(experts.n_shared), 0, EXPERTS_MAX},
+    {"experts.width", FIELD(experts.width), 1, EXPERTS_WIDTH_MAX},
+};
+
+/* Sizes stay within the limits of one dense feed-forward, the entries of a
+ * plan within int32_t. */
+static moh_status check_expert_sizes(const moh__config *c, moh_error *err) {
+  for (int i = 0; i < 3; i++) MOH_TRY(check_int(c, &expert_fields[i], err));
+  int64_t n = c->experts.n_shared + c->experts.n_routed;
+  if (n * c->experts.width > EXPERTS_WIDTH_MAX)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "experts.width is %" PRId64 ", times %" PRId64
+                     " experts it must not be above %d",
+                     c->experts.width, n, EXPERTS_WIDTH_MAX);
+  if (c->max_seq_len * n > INT32_MAX)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "max_position_embeddings is %" PRId64 ", times %" PRId64
+                     " experts it must stay below 2^31",
+                     c->max_seq_len, n);
+  return MOH_OK;
+}
+
+static moh_status check_experts(const moh__config *c, moh_error *err) {
+  const moh__experts *x = &c->experts;
+  if (x->n_routed == 0) return MOH_OK;
+  MOH_TRY(check_expert_sizes(c, err));
+  if (x->k < 1 || x->k > x->n_routed)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "experts.k is %" PRId64
+                     ", it must lie between 1 and experts.n_routed, %" PRId64,
+                     x->k, x->n_routed);
+  MOH_TRY(
+      check_real("experts.balance_weight", x->balance_weight, 0, 1e6, err));
+  MOH_TRY(check_real("experts.z_weight", x->z_weight, 0, 1e6, err));
+  return check_real("experts.router_init_std", x->router_init_std, 0, 1e3,
+                    err);
+}
+
 static moh_status check_routing(const moh__config *c, moh_error *err) {
   bool groups = c->route_by == MOH__ROUTE_BY_GROUP;
   int64_t n = moh__config_candidates(c);
@@ -282,6 +325,7 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
   MOH_TRY(check_window(config, err));
   MOH_TRY(check_hrm(config, err));
   MOH_TRY(check_hypermixer(config, err));
+  MOH_TRY(check_experts(config, err));
   return check_heads(config, err);
 }
 
@@ -368,6 +412,14 @@ moh__router_shape moh__config_router_shape(const moh__config *config) {
   return shape;
 }
 
+moh__router_shape moh__config_expert_shape(const moh__config *config) {
+  const moh__experts *x = &config->experts;
+  return (moh__router_shape){.n_shared = (int32_t)x->n_shared,
+                             .n_routed = (int32_t)x->n_routed,
+                             .k = (int32_t)x->k,
+                             .scale = MOH__GATE_EXPERT};
+}
+
 /* Reads digits, at most nine, and moves *text behind them. */
 static bool read_count(const char **text, int64_t *count) {
   size_t n = strspn(*text, "0123456789");
@@ -446,6 +498,38 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
   config->k = k;
   config->n_static = n_static;
   return MOH_OK;
+}
+
+/* "S+K/E" and nothing behind it; E of at least 1, as 0 stands for none. */
+static bool read_experts(const char *text, moh__experts *x) {
+  if (!read_count(&text, &x->n_shared) || *text++ != '+') return false;
+  if (!read_count(&text, &x->k) || *text++ != '/') return false;
+  return read_count(&text, &x->n_routed) && *text == '\0' && x->n_routed > 0;
+}
+
+moh_status moh__config_set_experts(moh__config *config, const char *text,
+                                   moh_error *err) {
+  moh__experts x = config->experts;
+  x.n_shared = x.k = x.n_routed = x.width = 0;
+  bool none = strcmp(text, "none") == 0;
+  if (!none && !read_experts(text, &x))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "'%.60s' is no choice of experts: write none, or S+K/E "
+                     "(S shared experts, and K of E routed ones)",
+                     text);
+  if (!none) x.width = config->d_ff;
+  config->experts = x;
+  return MOH_OK;
+}
+
+void moh__config_experts_text(const moh__config *config, char *text,
+                              size_t size) {
+  const moh__experts *x = &config->experts;
+  if (x->n_routed == 0)
+    snprintf(text, size, "none");
+  else
+    snprintf(text, size, "%" PRId64 "+%" PRId64 "/%" PRId64, x->n_shared,
+             x->k, x->n_routed);
 }
 
 void moh__config_heads_text(const moh__config *config, char *text,

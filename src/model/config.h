@@ -43,6 +43,17 @@ typedef enum moh__route_by {
                        * keys and values of the others are not read */
 } moh__route_by;
 
+/* A feed-forward of experts (arch/feed_forward.h). */
+typedef struct moh__experts {
+  int64_t n_routed; /* experts that the router chooses among; 0: there are no
+                     * experts, and the feed-forward is one of d_ff */
+  int64_t k;        /* those of them that a token uses, */
+  int64_t n_shared; /* and those that every token uses */
+  int64_t width;    /* hidden units of one */
+  double balance_weight, z_weight; /* of the means over layers, as of heads */
+  double router_init_std;
+} moh__experts;
+
 typedef struct moh__config {
   moh__architecture architecture;
   int64_t vocab_size;
@@ -83,6 +94,7 @@ typedef struct moh__config {
   int64_t hyper_width; /* HyperMixer (arch/hypermixer.h): hidden layer of its
                         * hypernetworks, */
   int64_t hyper_mix;   /* and rows of a head's state */
+  moh__experts experts;
 } moh__config;
 
 /* The defaults: a small pre-norm LLaMA-style transformer, AllHeads. */
@@ -116,6 +128,17 @@ int64_t moh__config_passes(const moh__config *config);
 int64_t moh__config_trained_passes(const moh__config *config);
 
 moh__router_shape moh__config_router_shape(const moh__config *config);
+
+/* Of the experts of a feed-forward. */
+moh__router_shape moh__config_expert_shape(const moh__config *config);
+
+/* "none"; "S+K/E": S shared experts, and K of E by the router, each as wide as
+ * the feed-forward that they replace. */
+moh_status moh__config_set_experts(moh__config *config, const char *text,
+                                   moh_error *err);
+/* The same spelling back. */
+void moh__config_experts_text(const moh__config *config, char *text,
+                              size_t size);
 
 /* Presets: "seed", "seed-train", "nano", "moh-xs", "moh-s", "moh-b". Sizes
  * and the MoH default of the preset; vocab_size is 0 where the data's own

@@ -14,6 +14,9 @@
  *     "cope_positions": 64,                       with cope only
  *     "window": {"kind": "sliding", "size": 128}
  *             | {"kind": "length", "min": 64, "max": 512},   where there is one
+ *     "experts": {"n_shared": 1, "k": 2, "n_routed": 8, "width": 256,
+ *       "balance_weight": 0.01, "z_weight": 0.0, "router_init_std": 0.02},
+ *                                        where the feed-forward has experts
  *     "output_projection": true,
  *     "heads": {"strategy": "all"}
  *            | {"strategy": "static", "n_static": 6}
@@ -50,7 +53,8 @@ static bool is_llama(const moh__config *c) {
   return c->architecture == MOH__TRANSFORMER && c->norm == MOH__NORM_RMS &&
          c->pre_norm && c->final_norm && c->ffn == MOH__FFN_SWIGLU &&
          c->position == MOH__POSITION_ROPE && c->output_projection &&
-         c->heads == MOH__HEADS_ALL && c->window.kind == MOH__WINDOW_NONE;
+         c->heads == MOH__HEADS_ALL && c->window.kind == MOH__WINDOW_NONE &&
+         c->experts.n_routed == 0;
 }
 
 /* ---- writing: 0 is success, as in jansson ---- */
@@ -126,6 +130,14 @@ static json_t *hypermixer_to_json(const moh__config *c) {
                    (json_int_t)c->hyper_mix);
 }
 
+static json_t *experts_to_json(const moh__experts *x) {
+  return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "n_shared",
+                   (json_int_t)x->n_shared, "k", (json_int_t)x->k, "n_routed",
+                   (json_int_t)x->n_routed, "width", (json_int_t)x->width,
+                   "balance_weight", x->balance_weight, "z_weight",
+                   x->z_weight, "router_init_std", x->router_init_std);
+}
+
 static json_t *moh_to_json(const moh__config *c) {
   json_t *moh = json_object();
   int failed =
@@ -143,6 +155,9 @@ static json_t *moh_to_json(const moh__config *c) {
     failed |= json_object_set_new(moh, "hrm", hrm_to_json(c));
   if (c->window.kind != MOH__WINDOW_NONE)
     failed |= json_object_set_new(moh, "window", window_to_json(&c->window));
+  if (c->experts.n_routed > 0)
+    failed |=
+        json_object_set_new(moh, "experts", experts_to_json(&c->experts));
   failed |= put_bool(moh, "output_projection", c->output_projection) |
             json_object_set_new(moh, "heads", heads_to_json(c));
   if (failed == 0) return moh;
@@ -343,6 +358,30 @@ static moh_status read_hrm(moh__config *c, const json_t *moh,
   return get_int(hrm, "supervision", &c->hrm_supervision, err);
 }
 
+/* Where the object is, there are experts: none would be read as a dense
+ * model of another shape. */
+static moh_status read_experts(moh__config *c, const json_t *moh,
+                               moh_error *err) {
+  static const char *const known[] = {
+      "n_shared",       "k",        "n_routed",        "width",
+      "balance_weight", "z_weight", "router_init_std", NULL};
+  moh__experts *x = &c->experts;
+  json_t *json;
+  if (json_object_get(moh, "experts") == NULL) return MOH_OK;
+  MOH_TRY(get_object(moh, "experts", &json, err));
+  MOH_TRY(refuse_unknown(json, "experts", known, err));
+  MOH_TRY(get_int(json, "n_shared", &x->n_shared, err));
+  MOH_TRY(get_int(json, "k", &x->k, err));
+  MOH_TRY(
+      moh__json_get_int(json, "n_routed", 1, INT64_MAX, &x->n_routed, err));
+  MOH_TRY(get_int(json, "width", &x->width, err));
+  MOH_TRY(
+      moh__json_get_real(json, "balance_weight", &x->balance_weight, err));
+  MOH_TRY(moh__json_get_real(json, "z_weight", &x->z_weight, err));
+  return moh__json_get_real(json, "router_init_std", &x->router_init_std,
+                            err);
+}
+
 static moh_status read_choices(moh__config *c, const json_t *moh,
                                moh_error *err) {
   int architecture, norm, ffn, position;
@@ -372,6 +411,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "window",
                                       "hrm",
                                       "hypermixer",
+                                      "experts",
                                       NULL};
   json_t *heads = NULL, *window = NULL;
   MOH_TRY(refuse_unknown(moh, "moh", known, err));
@@ -388,6 +428,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                      "\"cope\"");
   MOH_TRY(read_hrm(c, moh, err));
   MOH_TRY(read_hypermixer(c, moh, err));
+  MOH_TRY(read_experts(c, moh, err));
   if (json_object_get(moh, "window") != NULL) {
     MOH_TRY(get_object(moh, "window", &window, err));
     MOH_TRY(read_window(c, window, err));

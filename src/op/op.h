@@ -139,6 +139,7 @@ typedef struct moh__router_args {
   int32_t heads_each;     /* heads of a candidate, all with its gate */
   const moh__random_heads *draw; /* heads by chance, gates 1: no matrices;
                                   * NULL: by the matrices */
+  bool experts;           /* candidates are experts */
   moh__param *w_shared; /* (n_shared, d) or NULL */
   moh__param *w_routed; /* (n_routed, d) or NULL */
   moh__param *w_mix;    /* (2, d) or NULL */
@@ -149,7 +150,7 @@ typedef struct moh__router_args {
 /* Scores the rows of x (n, d), chooses among n_shared + n_routed candidates,
  * and gives the plan over their heads and its gates (entries, 1), NULL where
  * these are 1 by themselves. Adds the layer's auxiliary losses to the
- * gradients, and an entry to tape->use. */
+ * gradients, and an entry to tape->use, or to tape->expert_use. */
 moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
                                  const moh__router_args *args,
                                  const moh__plan **plan);

@@ -104,7 +104,7 @@ static void router_backward(moh__tape *tape, void *context) {
 
 static void report_use(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
-  moh__head_use *use = moh__tape_add_use(tape);
+  moh__head_use *use = moh__tape_add_use(tape, s->args.experts);
   use->plan = head_plan(s);
   use->n_shared = shape->n_shared;
   use->n_routed = shape->n_routed;

@@ -27,6 +27,8 @@ void moh__tape_reset(moh__tape *tape, bool recording) {
   tape->last = NULL;
   tape->use = NULL;
   tape->use_last = NULL;
+  tape->expert_use = NULL;
+  tape->expert_use_last = NULL;
 }
 
 void *moh__tape_alloc_meta(moh__tape *tape, size_t size) {
@@ -84,16 +86,22 @@ typedef struct segment_node {
 typedef struct tape_state {
   size_t used, used_at_end, meta;
   moh__tape_node *last;
-  const moh__head_use *use;
-  moh__head_use *use_last;
+  const moh__head_use *use, *expert_use;
+  moh__head_use *use_last, *expert_use_last;
   bool recording, recompute;
 } tape_state;
 
 static tape_state save_state(const moh__tape *tape) {
-  return (tape_state){tape->arena->used, tape->arena->used_at_end,
-                      tape->meta.used,   tape->last,
-                      tape->use,         tape->use_last,
-                      tape->recording,   tape->recompute};
+  return (tape_state){.used = tape->arena->used,
+                      .used_at_end = tape->arena->used_at_end,
+                      .meta = tape->meta.used,
+                      .last = tape->last,
+                      .use = tape->use,
+                      .expert_use = tape->expert_use,
+                      .use_last = tape->use_last,
+                      .expert_use_last = tape->expert_use_last,
+                      .recording = tape->recording,
+                      .recompute = tape->recompute};
 }
 
 static void restore_state(moh__tape *tape, const tape_state *s) {
@@ -103,6 +111,8 @@ static void restore_state(moh__tape *tape, const tape_state *s) {
   tape->last = s->last;
   tape->use = s->use;
   tape->use_last = s->use_last;
+  tape->expert_use = s->expert_use;
+  tape->expert_use_last = s->expert_use_last;
   tape->recording = s->recording;
   tape->recompute = s->recompute;
 }
@@ -119,6 +129,7 @@ static void segment_backward(moh__tape *tape, void *context) {
   moh__head_use unlisted = {0};
   tape->last = NULL;
   tape->use_last = &unlisted;
+  tape->expert_use_last = &unlisted;
   tape->recompute = false;
   moh__tensor *y = s->fn(tape, s->context, s->x);
   y->g = s->y->g;
@@ -169,13 +180,15 @@ void moh__tape_backward(moh__tape *tape) {
     if (n->backward == segment_backward) segment_backward(tape, n);
 }
 
-moh__head_use *moh__tape_add_use(moh__tape *tape) {
+moh__head_use *moh__tape_add_use(moh__tape *tape, bool experts) {
   moh__head_use *use = moh__tape_alloc_meta(tape, sizeof(*use));
-  if (tape->use_last == NULL)
-    tape->use = use;
+  const moh__head_use **first = experts ? &tape->expert_use : &tape->use;
+  moh__head_use **last = experts ? &tape->expert_use_last : &tape->use_last;
+  if (*last == NULL)
+    *first = use;
   else
-    tape->use_last->next = use;
-  tape->use_last = use;
+    (*last)->next = use;
+  *last = use;
   return use;
 }
 

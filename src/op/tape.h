@@ -29,9 +29,10 @@ typedef struct moh__tensor {
 /* What one routed layer did in the last forward pass, in layer order. */
 typedef struct moh__head_use {
   const struct moh__head_use *next;
-  const moh__plan *plan; /* which heads each row used */
+  const moh__plan *plan; /* which heads (or experts) each row used */
   const real *gates;     /* [entries] */
-  int32_t n_shared, n_routed; /* candidates: heads, or groups of heads */
+  int32_t n_shared, n_routed; /* candidates: heads, groups of heads, experts
+                               */
   real balance;       /* L_b, see route/balance.h */
   real z;             /* z-loss */
   const real *load;   /* [n_routed] fraction of rows that used it */
@@ -64,8 +65,10 @@ struct moh__tape {
    * alone. */
   real task_scale;
   moh__tape_node *last;
-  const moh__head_use *use; /* first routed layer */
+  const moh__head_use *use; /* first layer with routed heads */
   moh__head_use *use_last;
+  const moh__head_use *expert_use; /* first one with routed experts */
+  moh__head_use *expert_use_last;
 };
 
 moh_status moh__tape_init(moh__tape *tape, moh__arena *arena,
@@ -115,8 +118,8 @@ moh__tensor *moh__tape_segment(moh__tape *tape, moh__segment_fn *fn,
 void moh__tape_detached(moh__tape *tape, moh__segment_fn *fn, void *context,
                         moh__tensor *into);
 
-/* Appends to the list of routed layers. */
-moh__head_use *moh__tape_add_use(moh__tape *tape);
+/* Appends to the list of layers with routed heads, or with experts. */
+moh__head_use *moh__tape_add_use(moh__tape *tape, bool experts);
 
 /*
  * Memory of a stretch of inference: what is allocated after the mark is given

@@ -3,9 +3,10 @@
  *
  * Shared and routed heads are the same thing twice: a group of members
  * whose gates are factor * softmax(logits), the softmax taken over the
- * members (unit) or over all logits of the group (paper, one). Softmax is
- * always exp(l - max) / sum with the division last, so that equal logits
- * give gates of exactly 1 in unit scale.
+ * members (unit, expert) or over all logits of the group (paper, one).
+ * Softmax is always exp(l - max) / sum with the division last, so that equal
+ * logits give gates of exactly 1 in unit scale, and shared experts, whose
+ * logits are all 0, a weight of exactly 1.
  */
 #include "route/head_router.h"
 
@@ -80,7 +81,8 @@ static group token_group(const moh__router_shape *shape,
   g.heads = plan->candidate_of + begin;
   g.entries = plan->entry_of + begin;
   g.n = end - begin;
-  g.over_members = shape->scale == MOH__GATE_UNIT;
+  g.over_members =
+      shape->scale == MOH__GATE_UNIT || shape->scale == MOH__GATE_EXPERT;
   normalise(&g);
   return g;
 }
@@ -101,8 +103,11 @@ static void mix_weights(const moh__router_shape *shape,
 }
 
 /* What the softmax is multiplied by, apart from the mix weight. */
-static real group_scale(const moh__router_shape *shape, const group *g) {
-  return shape->scale == MOH__GATE_UNIT ? (real)g->n : 1;
+static real group_scale(const moh__router_shape *shape, const group *g,
+                        bool routed) {
+  bool each_is_one = shape->scale == MOH__GATE_UNIT ||
+                     (shape->scale == MOH__GATE_EXPERT && !routed);
+  return each_is_one ? (real)g->n : 1;
 }
 
 static void group_gates(const group *g, real factor, real *gates) {
@@ -129,7 +134,7 @@ void moh__router_gates(const moh__router_shape *shape,
     mix_weights(shape, logits, t, weight);
     for (int routed = 0; routed < 2; routed++) {
       group g = token_group(shape, logits, plan, t, routed);
-      group_gates(&g, weight[routed] * group_scale(shape, &g), gates);
+      group_gates(&g, weight[routed] * group_scale(shape, &g, routed), gates);
     }
   }
 }
@@ -198,7 +203,7 @@ void moh__router_gates_grad(const moh__router_shape *shape,
     mix_weights(shape, logits, t, weight);
     for (int routed = 0; routed < 2; routed++) {
       group g = token_group(shape, logits, plan, t, routed);
-      real scale = group_scale(shape, &g);
+      real scale = group_scale(shape, &g, routed);
       real *d_logits =
           row_of(routed ? grads->routed : grads->shared, t, g.n_logits);
       d_weight[routed] =

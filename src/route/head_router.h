@@ -11,6 +11,11 @@
  *                           paper  a_2 p_r,i
  *                           one    1, with the straight-through estimator:
  *                                  dL/dg_i is passed to p_r,i
+ * Experts of a feed-forward are routed by the same functions, with
+ *                           expert 1 for a shared one,
+ *                                  p_r,i / sum of the selected p_r for others:
+ *                                  the softmax of the k selected logits
+ * and without W_s and W_h.
  * n_shared = 1: p_s = 1 and no W_s. n_shared = 0: a drops out (2 a_2 = 1 in
  * unit, a_2 = 1 in paper), no W_s, no W_h. n_routed = 0: no W_r.
  */
@@ -25,7 +30,8 @@
 typedef enum moh__gate_scale {
   MOH__GATE_UNIT,  /* the released code's; mean active gate 1 at init */
   MOH__GATE_PAPER, /* equation 5 to the letter */
-  MOH__GATE_ONE    /* 0/1 gates, straight-through gradient */
+  MOH__GATE_ONE,   /* 0/1 gates, straight-through gradient */
+  MOH__GATE_EXPERT /* weights of experts; no choice for heads */
 } moh__gate_scale;
 
 typedef struct moh__router_shape {
@@ -44,10 +50,10 @@ typedef struct moh__router_logits {
 
 /* Which matrices a shape has. */
 static inline bool moh__router_has_shared(const moh__router_shape *s) {
-  return s->n_shared > 1;
+  return s->n_shared > 1 && s->scale != MOH__GATE_EXPERT;
 }
 static inline bool moh__router_has_mix(const moh__router_shape *s) {
-  return s->n_shared > 0;
+  return s->n_shared > 0 && s->scale != MOH__GATE_EXPERT;
 }
 static inline bool moh__router_has_routed(const moh__router_shape *s) {
   return s->n_routed > 0;

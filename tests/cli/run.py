@@ -278,6 +278,8 @@ class Inspect(Case):
                  "--ffn relu --norm-placement post"),
                 ("cope", start + "all --position cope --tied"),
                 ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
+                ("experts", start + "all --experts 0+2/8 --expert-hidden 96"),
+                ("both", start + "moh:2+4 --experts 1+1/4 --ffn relu"),
                 ("hypermixer", start + "moh:2+4 --architecture hypermixer"),
                 ("mistral", start + "all --kv-heads 4 --window 32"),
                 ("adaptive", start + "moh:2+4 --window length:16-64"),
@@ -346,6 +348,34 @@ class Inspect(Case):
                       "generate -m mixer the -n 3 --beam 3",
                       "eval -m mixer facts.json", "inspect --model mixer",
                       "routes -m mixer --text the"]:
+            code, _, err = self.run_in(*words.split())
+            self.assertEqual(code, 0, err)
+
+    def test_expert_options(self):
+        for words, wrong in [
+                ("--expert-hidden 9", "--expert-hidden needs --experts"),
+                ("--experts 2/8", "'2/8' is no choice of experts: write "
+                 "none, or S+K/E (S shared experts, and K of E routed ones)"),
+                ("--experts 0+0/8", "experts.k is 0, it must lie between 1 "
+                 "and experts.n_routed, 8"),
+                ("--experts 0+9/8", "experts.k is 9, it must lie between 1 "
+                 "and experts.n_routed, 8"),
+                ("--experts 0+1/5000", "experts.n_routed is 5000, it must "
+                 "lie between 1 and 4096"),
+                ("--experts 9999+1/8", "experts.n_shared is 9999, it must "
+                 "lie between 0 and 4096")]:
+            self.assert_fails(f"inspect --preset seed {words}", 2,
+                              f"moh inspect: {wrong} (see 'moh inspect "
+                              "--help')")
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "experts", *TINY,
+            "--experts", "1+1/4", "--expert-hidden", 9, "--expert-beta",
+            0.05, "--expert-z-loss", 0.001, "--epochs", 3)
+        self.assertEqual(code, 0, err)
+        for words in ["generate -m experts the -n 3", "verify experts",
+                      "generate -m experts the -n 3 --beam 3",
+                      "eval -m experts facts.json",
+                      "inspect --model experts"]:
             code, _, err = self.run_in(*words.split())
             self.assertEqual(code, 0, err)
 

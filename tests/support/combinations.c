@@ -117,6 +117,26 @@ static const choice heads[] = {{"all heads", all_heads},
                                {"moh by group", groups},
                                {"random 1+2", by_chance}};
 
+/* ---- feed-forward ---- */
+
+static void dense(moh__config *c) { (void)c; }
+static void experts(moh__config *c) { tiny_experts(c, 0, 2, 4); }
+static void all_experts(moh__config *c) { tiny_experts(c, 0, 3, 3); }
+static void one_of_experts(moh__config *c) { tiny_experts(c, 2, 1, 3); }
+static void shared_experts(moh__config *c) { tiny_experts(c, 1, 2, 3); }
+static void relu_experts(moh__config *c) {
+  shared_experts(c);
+  c->ffn = MOH__FFN_RELU;
+}
+
+static const choice feed_forwards[] = {{"experts 0+2/4", experts},
+                                       {"experts 0+3/3", all_experts},
+                                       {"experts 2+1/3", one_of_experts},
+                                       {"experts 1+2/3", shared_experts},
+                                       {"ReLU experts", relu_experts}};
+
+static const choice dense_feed_forward = {"dense", dense};
+
 /* ---- all together ---- */
 
 static bool is_possible(const moh__config *c) {
@@ -127,14 +147,32 @@ static bool is_possible(const moh__config *c) {
           c->position == MOH__POSITION_LEARNED);
 }
 
-static void combine(combination *c, const choice *const part[5]) {
+static void combine(combination *c, const choice *const part[6]) {
   c->config = tiny_config();
   c->config.balance_weight = 0.3;
   c->config.z_weight = 0.1;
-  for (int i = 0; i < 5; i++) part[i]->set(&c->config);
-  snprintf(c->name, sizeof(c->name), "%s, %s, %s, %s, %s", part[0]->name,
-           part[1]->name, part[2]->name, part[3]->name, part[4]->name);
+  for (int i = 0; i < 6; i++) part[i]->set(&c->config);
+  snprintf(c->name, sizeof(c->name), "%s, %s, %s, %s, %s, %s", part[0]->name,
+           part[1]->name, part[2]->name, part[3]->name, part[4]->name,
+           part[5]->name);
   c->possible = is_possible(&c->config);
+}
+
+/* Experts take turns where KV heads and windows are the plain ones: these have
+ * no part in the feed-forward. */
+static void for_each_expert(void (*check)(const combination *c)) {
+  combination c;
+  int turn = 0;
+  for (int a = 0; a < N(architectures); a++)
+    for (int p = 0; p < N(positions); p++)
+      for (int h = 0; h < N(heads); h++) {
+        const choice *const part[] = {
+            &architectures[a], &kv_heads[0], &positions[p],
+            &windows[0],       &heads[h],    &feed_forwards[turn]};
+        turn = (turn + 1) % N(feed_forwards);
+        combine(&c, part);
+        check(&c);
+      }
 }
 
 void for_each_combination(void (*check)(const combination *c)) {
@@ -144,10 +182,11 @@ void for_each_combination(void (*check)(const combination *c)) {
       for (int p = 0; p < N(positions); p++)
         for (int w = 0; w < N(windows); w++)
           for (int h = 0; h < N(heads); h++) {
-            const choice *const part[] = {&architectures[a], &kv_heads[g],
-                                          &positions[p], &windows[w],
-                                          &heads[h]};
+            const choice *const part[] = {
+                &architectures[a], &kv_heads[g], &positions[p],
+                &windows[w],       &heads[h],    &dense_feed_forward};
             combine(&c, part);
             check(&c);
           }
+  for_each_expert(check);
 }

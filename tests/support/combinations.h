@@ -1,6 +1,6 @@
 /*
- * Every combination of architecture, KV heads, positions, window and heads
- * that a configuration can name, each as a small model.
+ * Every combination of architecture, KV heads, positions, window and heads,
+ * and some with experts, that a configuration can name, each a small model.
  */
 #ifndef MOH_TESTS_COMBINATIONS_H
 #define MOH_TESTS_COMBINATIONS_H
@@ -9,7 +9,7 @@
 
 typedef struct combination {
   moh__config config;
-  char name[120];
+  char name[160];
   bool possible; /* by the rules of docs/design.md; else it is refused */
 } combination;
 

@@ -43,6 +43,16 @@ moh__config tiny_group_config(int n_shared, int k) {
   return c;
 }
 
+void tiny_experts(moh__config *config, int n_shared, int k, int n_routed) {
+  config->experts = (moh__experts){.n_routed = n_routed,
+                                   .k = k,
+                                   .n_shared = n_shared,
+                                   .width = 7,
+                                   .balance_weight = 0.2,
+                                   .z_weight = 0.03,
+                                   .router_init_std = 0.02};
+}
+
 double tiny_noise(uint64_t seed, uint64_t k) {
   moh__rng rng = moh__rng_make(seed, 99);
   rng.position = 2 * k;
@@ -118,6 +128,9 @@ static double total_loss(const tiny *t) {
   for (const moh__head_use *u = t->tape.use; u != NULL; u = u->next)
     loss += share * (c->balance_weight * (double)u->balance +
                      c->z_weight * (double)u->z);
+  for (const moh__head_use *u = t->tape.expert_use; u != NULL; u = u->next)
+    loss += share * (c->experts.balance_weight * (double)u->balance +
+                     c->experts.z_weight * (double)u->z);
   return loss;
 }
 

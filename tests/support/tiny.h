@@ -30,6 +30,9 @@ moh__config tiny_config(void);
 moh__config tiny_moh_config(int n_shared, int k);
 moh__config tiny_group_config(int n_shared, int k);
 
+/* A feed-forward of experts, 7 hidden units each, with auxiliary losses. */
+void tiny_experts(moh__config *config, int n_shared, int k, int n_routed);
+
 /* All weights are drawn anew from N(0, std), norms and biases too, so that no
  * factor is 1 or 0. */
 void tiny_open(tiny *t, const moh__config *config, int n_threads,

@@ -55,6 +55,15 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(window.min);
     ASSERT_SAME(window.max);
   }
+  ASSERT_SAME(experts.n_routed);
+  if (a->experts.n_routed > 0) {
+    ASSERT_SAME(experts.n_shared);
+    ASSERT_SAME(experts.k);
+    ASSERT_SAME(experts.width);
+    ASSERT_SAME(experts.balance_weight);
+    ASSERT_SAME(experts.z_weight);
+    ASSERT_SAME(experts.router_init_std);
+  }
   if (a->heads == MOH__HEADS_RANDOM) {
     ASSERT_SAME(route_seed);
     ASSERT_SAME(route_by);
@@ -157,6 +166,14 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(position, MOH__POSITION_NONE);
   config.position = MOH__POSITION_ROPE;
   ROUND_TRIP(rope_theta, 500000);
+  assert_int_equal(moh__config_set_experts(&config, "1+2/8", NULL), MOH_OK);
+  ROUND_TRIP(experts.n_routed, 4096);
+  ROUND_TRIP(experts.k, 8);
+  ROUND_TRIP(experts.n_shared, 0);
+  ROUND_TRIP(experts.width, 5);
+  ROUND_TRIP(experts.balance_weight, 0);
+  ROUND_TRIP(experts.z_weight, 1e-3);
+  ROUND_TRIP(experts.router_init_std, 0.1);
 #undef ROUND_TRIP
 }
 
@@ -173,6 +190,30 @@ static void every_strategy_round_trips(void **state) {
     assert_round_trip(&config);
     moh__config_heads_text(&config, text, sizeof(text));
     assert_string_equal(text, texts[i]);
+  }
+}
+
+static void every_choice_of_experts_round_trips(void **state) {
+  (void)state;
+  static const char *const texts[] = {"none", "0+1/1", "2+3/64"};
+  static const char *const bad[] = {
+      "",       "0",      "0+1",  "0+1/",   "0+1/0",         "+1/2",
+      "0+1/2 ", "-1+1/2", "None", "0+1/2/", "9999999999+1/2"};
+  char text[64];
+  for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    moh__config config = preset("moh-s");
+    assert_int_equal(moh__config_set_experts(&config, texts[i], NULL),
+                     MOH_OK);
+    assert_round_trip(&config);
+    moh__config_experts_text(&config, text, sizeof(text));
+    assert_string_equal(text, texts[i]);
+    assert_int_equal(config.experts.width, i == 0 ? 0 : config.d_ff);
+  }
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    moh__config config = preset("moh-s");
+    assert_int_equal(moh__config_set_experts(&config, bad[i], NULL),
+                     MOH_ERR_ARGUMENT);
+    assert_int_equal(config.experts.n_routed, 0);
   }
 }
 
@@ -401,6 +442,37 @@ static void hypermixer_has_limits(void **state) {
   ASSERT_INVALID(c, window.kind, MOH__WINDOW_SLIDING, "a window");
 }
 
+static void experts_have_limits(void **state) {
+  (void)state;
+  moh__config c = preset("moh-s");
+  assert_int_equal(moh__config_set_experts(&c, "1+2/8", NULL), MOH_OK);
+  ASSERT_INVALID(c, experts.n_routed, -1, "experts.n_routed");
+  ASSERT_INVALID(c, experts.n_routed, 1, "experts.k");
+  ASSERT_INVALID(c, experts.n_routed, INT64_MAX, "experts.n_routed");
+  ASSERT_INVALID(c, experts.k, 0, "experts.k");
+  ASSERT_INVALID(c, experts.k, 9, "experts.k");
+  ASSERT_VALID(c, experts.k, 8);
+  ASSERT_INVALID(c, experts.n_shared, -1, "experts.n_shared");
+  ASSERT_INVALID(c, experts.n_shared, INT64_MAX, "experts.n_shared");
+  ASSERT_INVALID(c, experts.width, 0, "experts.width");
+  ASSERT_INVALID(c, experts.width, INT64_MAX, "experts.width");
+  ASSERT_VALID(c, experts.width, (1 << 22) / 9);
+  ASSERT_INVALID(c, experts.width, (1 << 22) / 9 + 1, "experts.width");
+  const double bad[] = {NAN, INFINITY, -1};
+  for (int i = 0; i < 3; i++) {
+    ASSERT_INVALID(c, experts.balance_weight, bad[i],
+                   "experts.balance_weight");
+    ASSERT_INVALID(c, experts.z_weight, bad[i], "experts.z_weight");
+    ASSERT_INVALID(c, experts.router_init_std, bad[i],
+                   "experts.router_init_std");
+  }
+  c.experts.n_shared = 0;
+  c.experts.width = 1;
+  c.experts.n_routed = 1 << 11;
+  ASSERT_VALID(c, max_seq_len, (1 << 20) - 1);
+  ASSERT_INVALID(c, max_seq_len, 1 << 20, "max_position_embeddings");
+}
+
 static void hrm_has_limits(void **state) {
   (void)state;
   moh__config c = preset("moh-s");
@@ -558,6 +630,7 @@ int main(void) {
       cmocka_unit_test(presets_round_trip),
       cmocka_unit_test(every_field_round_trips),
       cmocka_unit_test(every_strategy_round_trips),
+      cmocka_unit_test(every_choice_of_experts_round_trips),
       cmocka_unit_test(only_a_llama_is_written_as_one),
       cmocka_unit_test(llama_fields_have_their_names),
       cmocka_unit_test(sizes_have_limits),
@@ -567,6 +640,7 @@ int main(void) {
       cmocka_unit_test(numbers_must_be_finite_and_sensible),
       cmocka_unit_test(hrm_has_limits),
       cmocka_unit_test(hypermixer_has_limits),
+      cmocka_unit_test(experts_have_limits),
       cmocka_unit_test(choices_must_exist),
       cmocka_unit_test(heads_must_exist),
       cmocka_unit_test(groups_must_exist),

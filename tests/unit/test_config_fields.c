@@ -192,6 +192,24 @@ static void mixture_of_heads(void **state) {
   CHANGE(route_by, MOH__ROUTE_BY_GROUP, ALL_NEW);
 }
 
+static void mixture_of_experts(void **state) {
+  (void)state;
+  moh__config c = tiny_config();
+  moh__config with = c;
+  tiny_experts(&with, 1, 2, 4);
+  expect(&c, &with, "experts", ALL_NEW);
+  c = with;
+  CHANGE(experts.n_routed, 5, ALL_NEW);
+  CHANGE(experts.n_shared, 0, ALL_NEW);
+  CHANGE(experts.width, 8, ALL_NEW);
+  CHANGE(experts.k, 1, LOSS);
+  CHANGE(experts.balance_weight, 0.5, LOSS);
+  CHANGE(experts.z_weight, 0.5, LOSS);
+  CHANGE(experts.router_init_std, 0.03, INIT);
+  CHANGE(d_ff, 12, 0); /* of the dense one, which is not there */
+  CHANGE(router_init_std, 0.03, 0);
+}
+
 static void starting_values(void **state) {
   (void)state;
   moh__config c = tiny_config();
@@ -210,6 +228,7 @@ int main(void) {
       cmocka_unit_test(positions),
       cmocka_unit_test(head_strategies),
       cmocka_unit_test(mixture_of_heads),
+      cmocka_unit_test(mixture_of_experts),
       cmocka_unit_test(starting_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,11 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "window",
                     "{\"kind\":\"length\",\"min\":5,\"max\":4}",
                     "not be above its max");
+  assert_unreadable("moh", "experts", "8", "experts");
+  assert_unreadable("moh", "experts", "{}", "n_shared");
+  assert_unreadable("moh", "experts", "{\"capacity\":1}", "capacity");
+  assert_unreadable("moh", "experts",
+                    "{\"n_shared\":0,\"k\":1,\"n_routed\":0}", "n_routed");
   assert_unreadable("moh", "heads", "\"moh\"", "heads");
   assert_unreadable("heads", "k", "7", "k is 7");
   assert_unreadable("heads", "n_static", "7", "n_static");

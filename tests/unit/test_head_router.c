@@ -123,6 +123,14 @@ static void paper_gradients_are_exact(void **state) {
   check_gradients(MOH__GATE_PAPER, 5);
 }
 
+/* Shared experts have a weight of 1 and no logits. */
+static void expert_gradients_are_exact(void **state) {
+  (void)state;
+  check_gradients(MOH__GATE_EXPERT, 0.05);
+  check_gradients(MOH__GATE_EXPERT, 1);
+  check_gradients(MOH__GATE_EXPERT, 5);
+}
+
 /* softmax(routed logits of token t)_i, written out. */
 static double probability(const real *logits, int32_t n, int32_t i) {
   double sum = 0;
@@ -258,9 +266,40 @@ static void shared_heads_and_exactly_k_others(void **state) {
   }
 }
 
+/* exp(l_i) over the sum of those of the selected; 1 when it is alone. */
+static void expert_weights_are_the_softmax_of_the_selected(void **state) {
+  (void)state;
+  for (int i = 0; i < N_SHAPES; i++) {
+    bench b;
+    moh__router_shape shape = shapes[i];
+    shape.scale = MOH__GATE_EXPERT;
+    bench_open(&b, shape, 1);
+    assert_true(b.logits.shared == NULL && b.logits.mix == NULL);
+    moh__router_gates(&shape, &b.logits, &b.plan, b.gates);
+    for (int32_t t = 0; t < N_TOKENS; t++) {
+      const real *l = b.routed + t * shape.n_routed;
+      const unsigned char *used =
+          b.used + t * (shape.n_shared + shape.n_routed);
+      double sum = 0;
+      for (int32_t e = 0; e < shape.n_routed; e++)
+        if (used[shape.n_shared + e]) sum += exp(l[e]);
+      for (int32_t x = b.plan.token_start[t]; x < b.plan.token_start[t + 1];
+           x++) {
+        int32_t e = b.plan.candidate_of[x] - shape.n_shared;
+        real weight = b.gates[b.plan.entry_of[x]];
+        if (e < 0 || shape.k == 1)
+          assert_true(weight == 1);
+        else
+          assert_true(fabs(weight - exp(l[e]) / sum) < 1e-14);
+      }
+    }
+    bench_close(&b);
+  }
+}
+
 static void large_logits_stay_finite(void **state) {
   (void)state;
-  for (int scale = MOH__GATE_UNIT; scale <= MOH__GATE_ONE; scale++) {
+  for (int scale = MOH__GATE_UNIT; scale <= MOH__GATE_EXPERT; scale++) {
     bench b;
     moh__router_shape shape = {2, 6, 4, (moh__gate_scale)scale};
     bench_open(&b, shape, 1);
@@ -306,11 +345,13 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(unit_gradients_are_exact),
       cmocka_unit_test(paper_gradients_are_exact),
+      cmocka_unit_test(expert_gradients_are_exact),
       cmocka_unit_test(one_passes_gradients_straight_through),
       cmocka_unit_test(gradients_accumulate),
       cmocka_unit_test(gates_follow_their_formulas),
       cmocka_unit_test(unit_gates_sum_to_the_active_heads),
       cmocka_unit_test(shared_heads_and_exactly_k_others),
+      cmocka_unit_test(expert_weights_are_the_softmax_of_the_selected),
       cmocka_unit_test(large_logits_stay_finite),
       cmocka_unit_test(unselected_heads_and_the_gate_scale),
   };
