@@ -99,7 +99,7 @@ static void check_masked(const combination *c) {
   int64_t n;
   if (!c->possible) return;
   tiny t;
-  tiny_open(&t, &c->config, 2, 0.3);
+  tiny_open(&t, &c->config, 1, 0.3);
   real *skipped = gradients(&t, false, &n);
   real *masked = gradients(&t, true, &n);
   assert_same_reals(skipped, masked, n, c->name);
