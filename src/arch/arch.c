@@ -110,7 +110,7 @@ void moh__arch_loss(const moh__model *model, moh__tape *tape,
 /* What a dry run stands for. */
 typedef enum dry_kind {
   DRY_TRAINING, /* recorded, with a loss */
-  DRY_LOSS,     /* a loss of chosen rows, not recorded */
+  DRY_LOSS,     /* a loss of chosen rows */
   DRY_CACHED    /* a logit row a sequence, keys and values in a cache */
 } dry_kind;
 
@@ -154,7 +154,9 @@ static moh_status dry_run(const moh__model *model, const moh__batch *batch,
   moh__arena_init_counting(&arena);
   moh__tape tape;
   MOH_TRY(moh__tape_init(&tape, &arena, NULL, err));
-  moh__tape_reset(&tape, kind == DRY_TRAINING);
+  bool probed = like->probe != NULL && like->probe->importance != NULL;
+  moh__tape_reset(&tape, kind == DRY_TRAINING || probed);
+  tape.probe = like->probe;
   tape.masked = like->masked;
   tape.recompute = like->recompute;
   if (kind == DRY_CACHED)
@@ -210,9 +212,10 @@ moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                      err);
 }
 
-moh_status moh__arch_arena_bytes_loss(const moh__model *model,
-                                      int32_t n_seq, int32_t seq_len,
+moh_status moh__arch_arena_bytes_loss(const moh__model *model, int32_t n_seq,
+                                      int32_t seq_len,
+                                      const moh__head_probe *probe,
                                       size_t *bytes, moh_error *err) {
-  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, &(moh__tape){0}, bytes,
-                     err);
+  moh__tape like = {.probe = probe};
+  return arena_bytes(model, n_seq, seq_len, DRY_LOSS, &like, bytes, err);
 }

@@ -76,9 +76,11 @@ moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,
                                         bool training, size_t *bytes,
                                         moh_error *err);
-/* A loss of chosen rows, not recorded. */
-moh_status moh__arch_arena_bytes_loss(const moh__model *model,
-                                      int32_t n_seq, int32_t seq_len,
+/* A loss of chosen rows with a probe (NULL: none), recorded where that asks
+ * for importance. */
+moh_status moh__arch_arena_bytes_loss(const moh__model *model, int32_t n_seq,
+                                      int32_t seq_len,
+                                      const moh__head_probe *probe,
                                       size_t *bytes, moh_error *err);
 
 /* Multiply-adds of one token's forward pass that sees `context` keys, itself

@@ -41,7 +41,7 @@ moh_status moh__block_declare(const moh__declaration *d) {
 
 moh__block_params moh__block_find(const moh__model *model,
                                   const char *prefix) {
-  moh__block_params p;
+  moh__block_params p = {.layer = 0};
 #define FIND(field, name) p.field = moh__find_param(model, prefix, name)
   FIND(norm1, "input_layernorm.weight");
   FIND(norm1_bias, "input_layernorm.bias");
@@ -147,6 +147,7 @@ moh__tensor *moh__block_attention(const moh__pass *p,
   if (p->model->config.position == MOH__POSITION_ROPE) rotate(p, q, k, plan);
   moh__tensor *o = attend(p, w, slot, q, k, v, plan);
   if (gates != NULL) o = moh__op_gate(p->tape, o, gates);
+  o = moh__op_head_probe(p->tape, o, plan, w->layer);
   if (w->o == NULL) return moh__op_scatter_heads(p->tape, o, plan);
   return moh__op_scattered_linear(p->tape, o, w->o, plan);
 }

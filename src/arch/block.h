@@ -11,6 +11,7 @@
 
 /* Parameters of a block; NULL where the configuration has none. */
 typedef struct moh__block_params {
+  int64_t layer; /* its number; not known to moh__block_find */
   moh__param *norm1, *norm1_bias;
   moh__param *q, *k, *v, *o;
   moh__param *cope;

@@ -94,6 +94,7 @@ static moh_status hypermixer_declare(moh__model *model, moh_error *err) {
   for (int64_t i = 0; i < n; i++) {
     moh__declaration_layer(&d, i);
     layers[i] = find_layer(model, d.prefix);
+    layers[i].block.layer = i;
   }
   return MOH_OK;
 }
@@ -131,6 +132,7 @@ static moh__tensor *mix(const moh__pass *p, const hyper_layer *l,
                         .width = c->hyper_mix};
   moh__tensor *y = moh__op_causal_mix(p->tape, h, w1, w2, &args);
   if (gates != NULL) y = moh__op_gate(p->tape, y, gates);
+  y = moh__op_head_probe(p->tape, y, plan, l->block.layer);
   y = moh__op_scatter_heads(p->tape, y, plan);
   return moh__pass_norm(p, y, l->mix_norm, l->mix_norm_bias);
 }

@@ -16,6 +16,7 @@ static moh_status find_layers(moh__model *model, moh_error *err) {
   for (int64_t i = 0; i < n; i++) {
     moh__declaration_layer(&d, i);
     layers[i] = moh__block_find(model, d.prefix);
+    layers[i].layer = i;
   }
   model->layout = layers;
   return MOH_OK;

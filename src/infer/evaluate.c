@@ -20,6 +20,7 @@ struct moh__evaluator {
   int32_t *seq_start;            /* [most + 1] */
   int32_t *out_start;            /* [most + 1] of each window */
   real *loss;                    /* [most * context] */
+  real *weights;                 /* the same, 1: of the losses in backward */
   moh__arena arena;
   moh__tape tape;
   moh__evaluation
@@ -55,10 +56,12 @@ static moh_status alloc_batch(moh__evaluator *e, moh_error *err) {
   e->seq_start = calloc(seqs, sizeof(int32_t));
   e->out_start = calloc(seqs, sizeof(int32_t));
   e->loss = calloc(rows, sizeof(real));
+  e->weights = calloc(rows, sizeof(real));
   if (e->tokens == NULL || e->positions == NULL || e->out_rows == NULL ||
       e->targets == NULL || e->seq_start == NULL || e->out_start == NULL ||
-      e->loss == NULL)
+      e->loss == NULL || e->weights == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for a batch");
+  for (size_t i = 0; i < rows; i++) e->weights[i] = 1;
   e->batch.tokens = e->tokens;
   e->batch.positions = e->positions;
   e->batch.seq_start = e->seq_start;
@@ -74,9 +77,12 @@ static moh_status open_evaluator(moh__evaluator *e, moh__pool *pool,
   if (e->most < 1) e->most = 1;
   MOH_TRY(alloc_batch(e, err));
   MOH_TRY(moh__arch_arena_bytes_loss(e->model, e->most, e->options.context,
-                                     &bytes, err));
+                                     e->options.probe, &bytes, err));
   MOH_TRY(moh__arena_init(&e->arena, bytes, err));
-  return moh__tape_init(&e->tape, &e->arena, pool, err);
+  MOH_TRY(moh__tape_init(&e->tape, &e->arena, pool, err));
+  e->tape.probe = e->options.probe;
+  e->tape.aux_scale = 0;
+  return MOH_OK;
 }
 
 moh_status moh__evaluator_new(moh__evaluator **out, const moh__model *model,
@@ -108,6 +114,7 @@ void moh__evaluator_free(moh__evaluator *e) {
   free(e->seq_start);
   free(e->out_start);
   free(e->loss);
+  free(e->weights);
   free(e);
 }
 
@@ -130,8 +137,11 @@ static moh_status add_losses(moh__evaluator *e, moh_error *err) {
 /* Evaluates the windows that wait. */
 static moh_status flush(moh__evaluator *e, moh_error *err) {
   if (e->batch.n_seq == 0) return MOH_OK;
-  moh__tape_reset(&e->tape, false);
-  moh__arch_loss(e->model, &e->tape, &e->batch, e->targets, NULL, e->loss);
+  const moh__head_probe *probe = e->options.probe;
+  moh__tape_reset(&e->tape, probe != NULL && probe->importance != NULL);
+  moh__arch_loss(e->model, &e->tape, &e->batch, e->targets, e->weights,
+                 e->loss);
+  moh__tape_backward(&e->tape);
   MOH_TRY(add_losses(e, err));
   e->sums.n_windows += e->batch.n_seq;
   e->batch.n = e->batch.n_seq = e->batch.n_out = 0;

@@ -18,6 +18,7 @@ typedef struct moh__evaluate_options {
   int32_t stride;  /* in [1, context]; 0: context */
   int64_t limit;   /* predictions in all; 0: none */
   int32_t unknown; /* token that stands for unknown ones; -1: none */
+  const moh__head_probe *probe; /* looks at the heads; NULL: none */
   /* Called now and then with the predictions so far; false ends the
    * evaluation with MOH_ERR_INTERRUPTED. May be NULL. */
   bool (*on_progress)(void *progress, int64_t n_predicted);
@@ -36,7 +37,8 @@ typedef struct moh__evaluation {
 
 typedef struct moh__evaluator moh__evaluator;
 
-/* The model must be packed. It and the pool must outlive the evaluator.
+/* The model must be packed, and have gradients where the probe asks for
+ * importance. It and the pool must outlive the evaluator.
  * Belongs to one thread at a time. */
 moh_status moh__evaluator_new(moh__evaluator **out, const moh__model *model,
                               moh__pool *pool,

@@ -45,6 +45,13 @@ moh__tensor *moh__op_scatter_heads(moh__tape *tape, moh__tensor *x,
 moh__tensor *moh__op_gate(moh__tape *tape, moh__tensor *x,
                           moh__tensor *gates);
 
+/* ---- head_probe.c ---- */
+
+/* tape->probe at a layer's head outputs x (entries, d): x itself where there is
+ * none. */
+moh__tensor *moh__op_head_probe(moh__tape *tape, moh__tensor *x,
+                                const moh__plan *plan, int64_t layer);
+
 /* ---- norm.c ---- */
 
 typedef enum moh__norm_kind { MOH__NORM_RMS, MOH__NORM_LAYER } moh__norm_kind;

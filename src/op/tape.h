@@ -39,6 +39,14 @@ typedef struct moh__head_use {
   const real *mean_p; /* [n_routed] */
 } moh__head_use;
 
+/* Looks at heads where their outputs leave them (op/head_probe.c), by layer and
+ * head: [n_layers][n_heads] each, NULL where it is not wanted. */
+typedef struct moh__head_probe {
+  const real *factors; /* of their outputs: 0 masks a head; NULL: 1 */
+  int64_t *uses;       /* += rows that used it, in forward */
+  double *importance;  /* += |dL/dfactor| of each row, in backward */
+} moh__head_probe;
+
 typedef struct moh__tape_node moh__tape_node;
 typedef struct moh__tape moh__tape;
 typedef void moh__backward_fn(moh__tape *tape, void *node);
@@ -56,6 +64,7 @@ struct moh__tape {
   /* Every head is computed, unselected ones with gate 0: the contrast that
    * skipping is compared with, in tests and in benchmarks. */
   bool masked;
+  const moh__head_probe *probe; /* NULL: none */
   /* Segments keep their input and output only, and are computed again in
    * backward: activation checkpointing (Chen et al., arXiv 1604.06174). */
   bool recompute;

@@ -137,6 +137,9 @@ static json_t *manifest_fields(const moh__model *model,
   if (note != NULL && note->description != NULL)
     failed |= json_object_set_new(fields, "description",
                                   json_string(note->description));
+  if (note != NULL && note->pruning != NULL)
+    failed |=
+        json_object_set_new(fields, "pruning", json_deep_copy(note->pruning));
   if (failed == 0) return fields;
   json_decref(fields);
   return NULL;

@@ -40,6 +40,7 @@ class Json(Made):
         "eval": "--model run facts.json",
         "generate": "--model run -n 3 the",
         "inspect": "--model run",
+        "prune": "--model run --keep 1 --data facts.json --out pruned",
         "routes": "--model run facts.json",
         "verify": "run",
         "tokenize": "--model run the",
