@@ -1,6 +1,6 @@
 /*
- * moh routes: which heads each token of a text used, and how the load of the
- * heads is spread over a file.
+ * moh routes: which heads (or experts) each token of a text used, and how their
+ * load is spread over a file.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ typedef struct values {
   moh__list texts;
   int64_t show, limit;
   const char *svg;
-  bool json;
+  bool experts, json;
 } values;
 
 static const moh__option text_options[] = {
@@ -38,6 +38,10 @@ static const moh__option output_options[] = {
     {"show", 'n', MOH__OPTION_INT, "N",
      "tokens that are shown one by one; the load is that of all", "40",
      .offset = offsetof(values, show), .min = 0, .max = SHOW_MAX},
+    {"experts", 0, MOH__OPTION_FLAG, NULL,
+     "the experts of the feed-forward, not heads; so, too, where heads have "
+     "no routers",
+     NULL, .offset = offsetof(values, experts)},
     {"svg", 0, MOH__OPTION_STRING, "FILE",
      "write the picture to a file, not to the terminal", NULL,
      .offset = offsetof(values, svg)},
@@ -127,7 +131,8 @@ static moh_status save_svg(const routes *w, moh_error *err) {
   size_t n = 0;
   FILE *out = open_memstream(&svg, &n);
   if (out == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  snprintf(title, sizeof title, "Heads in use: %s", w->v->runner.model);
+  snprintf(title, sizeof title, "%s in use: %s",
+           w->routing.experts ? "Experts" : "Heads", w->v->runner.model);
   moh__routes_svg(out, &w->routing, w->runner.tokenizer, title);
   bool whole = fclose(out) == 0;
   moh_status status =
@@ -158,13 +163,18 @@ static moh_status show(const routes *w, moh_error *err) {
 
 /* ---- from start to end ---- */
 
+static bool wants_experts(const routes *w) {
+  const moh__config *c = &w->runner.model->config;
+  return w->v->experts || (c->experts.n_routed > 0 && !moh__config_routes(c));
+}
+
 static moh_status open_routes(routes *w, moh_error *err) {
   int64_t capacity = moh__int_or(w->v->show, DEFAULT_SHOW);
   w->left = moh__int_or(w->v->limit, INT64_MAX);
   w->terminal = isatty(STDERR_FILENO) == 1;
   MOH_TRY(moh__runner_open(&w->runner, &w->v->runner, err));
   MOH_TRY(moh__routing_init(&w->routing, w->runner.model, w->v->runner.model,
-                            (int32_t)capacity, err));
+                            wants_experts(w), (int32_t)capacity, err));
   MOH_TRY(moh__encoder_new(&w->encoder, w->runner.tokenizer, err));
   MOH_TRY(
       moh__session_new(&w->session, w->runner.model, w->runner.pool, 0, err));
@@ -192,7 +202,7 @@ static moh_status run_routes(const moh__call *call, moh_error *err) {
 
 const moh__command moh__command_routes = {
     .name = "routes",
-    .summary = "which heads the tokens of a text use",
+    .summary = "which heads, or experts, the tokens of a text use",
     .usage = "--model DIR [OPTION]... [FILE]...",
     .description =
         "Reads texts with a model that has routers and shows, token by "

@@ -22,7 +22,7 @@ typedef struct moh__report {
   moh__run_log log;
   const char *model;     /* "final" or "best"; NULL: no model yet */
   moh__runner runner;    /* of that model, when there are samples */
-  moh__routing *samples; /* [n_samples] of texts */
+  moh__routing *samples; /* [n_samples] of texts: heads, experts, or both */
   int n_samples;
   const char *no_samples; /* why there are none; NULL: there are */
 } moh__report;
@@ -44,9 +44,11 @@ moh_status moh__report_page(FILE *out, const moh__report *report,
 /* report_curves.c */
 moh_status moh__report_curves(FILE *out, const moh__report *report,
                               moh_error *err);
-/* Load of the routed heads over the steps; nothing without routers. */
+/* Load of the routed heads, and experts, over the steps; nothing without. */
 moh_status moh__report_loads(FILE *out, const moh__report *report,
                              moh_error *err);
+moh_status moh__report_expert_loads(FILE *out, const moh__report *report,
+                                    moh_error *err);
 moh_status moh__report_speed(FILE *out, const moh__report *report,
                              moh_error *err);
 /* Median tokens a second; NaN without steps or memory. */

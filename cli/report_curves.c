@@ -27,6 +27,9 @@ static double field_lr(const moh__log_step *s) { return s->lr; }
 static double field_balance(const moh__log_step *s) {
   return s->balance_loss;
 }
+static double field_expert_balance(const moh__log_step *s) {
+  return s->expert_balance_loss;
+}
 static double field_speed(const moh__log_step *s) {
   return s->tokens_per_second;
 }
@@ -183,12 +186,22 @@ moh_status moh__report_curves(FILE *out, const moh__report *report,
 
 /* ---- routers ---- */
 
+/* Of heads or of experts, with their words. */
+typedef struct loads {
+  const moh__run_log *log;
+  const moh__log_loads *of;
+  int32_t n_shared; /* numbers of the first ones, which are not routed */
+  const char *load_title, *entropy_title, *balance_title;
+  step_field *balance;
+} loads;
+
 /* Column c of the table of loads, in means. */
-static void load_column(const moh__run_log *log, int32_t column,
-                        double *steps, int64_t n_bins, double *means) {
-  for (int64_t i = 0; i < log->n_steps; i++)
-    steps[i] = (double)log->load[i * log->n_columns + column];
-  moh__bin_means(steps, log->n_steps, n_bins, means);
+static void load_column(const loads *l, int32_t column, double *steps,
+                        int64_t n_bins, double *means) {
+  int64_t n = l->log->n_steps;
+  for (int64_t i = 0; i < n; i++)
+    steps[i] = (double)l->of->load[i * l->of->n_columns + column];
+  moh__bin_means(steps, n, n_bins, means);
 }
 
 /* The range of the colours: that of the values, but at least a quarter of the
@@ -204,41 +217,40 @@ static void color_range(moh__heat *heat, int64_t n) {
   heat->most = mean > 0 ? fmax(most, 1.25 * mean) : 1;
 }
 
-static void draw_heat(FILE *out, const moh__report *report,
-                      const int32_t *n_rows, const double *values,
-                      int64_t n_bins) {
-  const moh__run_log *log = &report->log;
-  moh__heat heat = {.title = "Share of tokens that used a routed head",
+static void draw_heat(FILE *out, const loads *l, const int32_t *n_rows,
+                      const double *values, int64_t n_bins) {
+  const moh__run_log *log = l->log;
+  moh__heat heat = {.title = l->load_title,
                     .x_label = "step",
                     .width = MOH__REPORT_WIDTH,
                     .x_first = (double)log->steps[0].step,
                     .x_last = (double)log->steps[log->n_steps - 1].step,
                     .unit = " % of tokens",
                     .scale = 100,
-                    .n_groups = log->n_layers,
+                    .n_groups = l->of->n_layers,
                     .n_rows = n_rows,
                     .n_columns = (int)n_bins,
                     .values = values,
                     .group_name = "layer",
-                    .row_base = (int)report->config.n_shared};
-  color_range(&heat, n_bins * log->n_columns);
+                    .row_base = l->n_shared};
+  color_range(&heat, n_bins * l->of->n_columns);
   moh__heat_svg(out, &heat);
 }
 
-static moh_status load_heat(FILE *out, const moh__report *report,
-                            moh_error *err) {
-  const moh__run_log *log = &report->log;
+static moh_status load_heat(FILE *out, const loads *l, moh_error *err) {
+  const moh__run_log *log = l->log;
+  const moh__log_loads *of = l->of;
   int64_t bins = log->n_steps < N_COLUMNS ? log->n_steps : N_COLUMNS;
   double *steps = calloc((size_t)log->n_steps, sizeof(*steps));
-  double *means = calloc((size_t)(bins * log->n_columns), sizeof(*means));
-  int32_t *n_rows = calloc((size_t)log->n_layers, sizeof(*n_rows));
+  double *means = calloc((size_t)(bins * of->n_columns), sizeof(*means));
+  int32_t *n_rows = calloc((size_t)of->n_layers, sizeof(*n_rows));
   bool fine = steps != NULL && means != NULL && n_rows != NULL;
   if (fine) {
-    for (int32_t i = 0; i < log->n_layers; i++)
-      n_rows[i] = log->layers[i].n_routed;
-    for (int32_t c = 0; c < log->n_columns; c++)
-      load_column(log, c, steps, bins, means + c * bins);
-    draw_heat(out, report, n_rows, means, bins);
+    for (int32_t i = 0; i < of->n_layers; i++)
+      n_rows[i] = of->layers[i].n_routed;
+    for (int32_t c = 0; c < of->n_columns; c++)
+      load_column(l, c, steps, bins, means + c * bins);
+    draw_heat(out, l, n_rows, means, bins);
   }
   free(steps);
   free(means);
@@ -247,45 +259,43 @@ static moh_status load_heat(FILE *out, const moh__report *report,
 }
 
 /* A layer's, as a share of the most that it can be. */
-static double entropy_of(const moh__run_log *run, int64_t step,
+static double entropy_of(const moh__log_loads *of, int64_t step,
                          int32_t layer) {
-  double most = log((double)run->layers[layer].n_routed);
-  double entropy = (double)run->entropy[step * run->n_layers + layer];
+  double most = log((double)of->layers[layer].n_routed);
+  double entropy = (double)of->entropy[step * of->n_layers + layer];
   return most > 0 ? entropy / most : NAN;
 }
 
 /* The mean over layers, and the lowest layer. */
-static void layer_entropies(const moh__run_log *log, double *mean,
-                            double *least) {
-  for (int64_t i = 0; i < log->n_steps; i++) {
+static void layer_entropies(const loads *l, double *mean, double *least) {
+  for (int64_t i = 0; i < l->log->n_steps; i++) {
     double sum = 0;
     least[i] = INFINITY;
-    for (int32_t layer = 0; layer < log->n_layers; layer++) {
-      double entropy = entropy_of(log, i, layer);
+    for (int32_t layer = 0; layer < l->of->n_layers; layer++) {
+      double entropy = entropy_of(l->of, i, layer);
       sum += entropy;
       if (!(entropy >= least[i])) least[i] = entropy;
     }
-    mean[i] = sum / log->n_layers;
+    mean[i] = sum / l->of->n_layers;
   }
 }
 
-static void draw_entropies(FILE *out, const moh__run_log *log, curve *mean,
+static void draw_entropies(FILE *out, const loads *l, curve *mean,
                            curve *least) {
   moh__series series[2] = {series_of(mean, "mean", MOH__BLUE),
                            series_of(least, "lowest layer", MOH__VERMILION)};
   series[1].dashes = "5 3";
-  moh__chart chart = {.title = "Entropy of the load, 1: all heads alike",
+  moh__chart chart = {.title = l->entropy_title,
                       .x_label = "step",
                       .width = HALF_WIDTH,
                       .height = HALF_HEIGHT,
                       .series = series,
-                      .n_series = log->n_layers > 1 ? 2 : 1};
+                      .n_series = l->of->n_layers > 1 ? 2 : 1};
   moh__chart_svg(out, &chart);
 }
 
-static moh_status entropies(FILE *out, const moh__report *report,
-                            moh_error *err) {
-  const moh__run_log *log = &report->log;
+static moh_status entropies(FILE *out, const loads *l, moh_error *err) {
+  const moh__run_log *log = l->log;
   curve mean, least;
   size_t n = (size_t)log->n_steps;
   double *all = calloc(2 * n, sizeof(*all));
@@ -294,25 +304,49 @@ static moh_status entropies(FILE *out, const moh__report *report,
     return no_memory(err);
   }
   least = mean; /* the same steps */
-  layer_entropies(log, all, all + n);
+  layer_entropies(l, all, all + n);
   moh__bin_means(all, log->n_steps, mean.n, mean.y);
   moh__bin_means(all + n, log->n_steps, least.n, least.y);
-  if (!is_empty(&mean)) draw_entropies(out, log, &mean, &least);
+  if (!is_empty(&mean)) draw_entropies(out, l, &mean, &least);
   free(all);
+  return MOH_OK;
+}
+
+static moh_status draw_loads(FILE *out, const moh__report *report,
+                             const loads *l, moh_error *err) {
+  if (l->of->n_layers == 0 || l->of->n_columns == 0) return MOH_OK;
+  MOH_TRY(load_heat(out, l, err));
+  fputs("<div class=\"pair\">\n", out);
+  MOH_TRY(entropies(out, l, err));
+  MOH_TRY(single(out, report, l->balance, l->balance_title, MOH__VERMILION,
+                 false, err));
+  fputs("</div>\n", out);
   return MOH_OK;
 }
 
 moh_status moh__report_loads(FILE *out, const moh__report *report,
                              moh_error *err) {
-  if (report->log.n_layers == 0 || report->log.n_columns == 0) return MOH_OK;
-  MOH_TRY(load_heat(out, report, err));
-  fputs("<div class=\"pair\">\n", out);
-  MOH_TRY(entropies(out, report, err));
-  MOH_TRY(single(out, report, field_balance,
-                 "Load-balance loss, mean over layers", MOH__VERMILION, false,
-                 err));
-  fputs("</div>\n", out);
-  return MOH_OK;
+  loads heads = {.log = &report->log,
+                 .of = &report->log.heads,
+                 .n_shared = (int32_t)report->config.n_shared,
+                 .load_title = "Share of tokens that used a routed head",
+                 .entropy_title = "Entropy of the load, 1: all heads alike",
+                 .balance_title = "Load-balance loss, mean over layers",
+                 .balance = field_balance};
+  return draw_loads(out, report, &heads, err);
+}
+
+moh_status moh__report_expert_loads(FILE *out, const moh__report *report,
+                                    moh_error *err) {
+  loads experts = {
+      .log = &report->log,
+      .of = &report->log.experts,
+      .n_shared = (int32_t)report->config.experts.n_shared,
+      .load_title = "Share of tokens that used a routed expert",
+      .entropy_title = "Entropy of the load, 1: all experts alike",
+      .balance_title = "Load-balance loss of the experts, mean over layers",
+      .balance = field_expert_balance};
+  return draw_loads(out, report, &experts, err);
 }
 
 /* ---- speed ---- */

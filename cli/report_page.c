@@ -176,9 +176,13 @@ static void samples(FILE *out, const moh__report *r) {
     fprintf(out, "<p>%s</p>\n", r->no_samples);
     return;
   }
-  for (int i = 0; i < r->n_samples; i++) {
+  for (int i = 0, text = 0; i < r->n_samples; i++) {
     char title[64];
-    snprintf(title, sizeof title, "Text %d", i + 1);
+    bool experts = r->samples[i].experts;
+    bool both = moh__config_routes(&r->config);
+    text += !(experts && both); /* experts follow the heads of a text */
+    snprintf(title, sizeof title, "Text %d%s", text,
+             experts ? ", experts" : "");
     moh__routes_svg(out, &r->samples[i], r->runner.tokenizer, title);
   }
 }
@@ -218,8 +222,10 @@ static moh_status body(FILE *out, const moh__report *r, moh_error *err) {
   tiles(out, r);
   heading(out, "Curves");
   MOH_TRY(moh__report_curves(out, r, err));
-  if (r->log.n_layers > 0) heading(out, "Load of the heads");
+  if (r->log.heads.n_layers > 0) heading(out, "Load of the heads");
   MOH_TRY(moh__report_loads(out, r, err));
+  if (r->log.experts.n_layers > 0) heading(out, "Load of the experts");
+  MOH_TRY(moh__report_expert_loads(out, r, err));
   samples(out, r);
   heading(out, "Speed and cost");
   cost(out, r);

@@ -89,17 +89,27 @@ static moh_status open_model(moh__report *r, moh_error *err) {
   return status;
 }
 
+static moh_status route_ids(moh__report *r, moh__session *session,
+                            const moh__ids *ids, bool experts, int32_t show,
+                            moh_error *err) {
+  moh__routing *sample = &r->samples[r->n_samples];
+  int64_t n = (int64_t)ids->n < show ? (int64_t)ids->n : show;
+  MOH_TRY(
+      moh__routing_init(sample, r->runner.model, r->dir, experts, show, err));
+  r->n_samples++;
+  return moh__routing_add(sample, session, ids->ids, n, NULL, NULL, err);
+}
+
+/* Its heads, then its experts, whichever are routed. */
 static moh_status route_text(moh__report *r, moh__session *session,
                              moh__text text, int32_t show, moh_error *err) {
   moh__ids ids = {.n = 0};
-  moh__routing *sample = &r->samples[r->n_samples];
-  MOH_TRY(moh__routing_init(sample, r->runner.model, r->dir, show, err));
-  r->n_samples++;
   moh_status status =
       moh__tokenizer_encode(r->runner.tokenizer, text, true, &ids, err);
-  int64_t n = (int64_t)ids.n < show ? (int64_t)ids.n : show;
-  if (status == MOH_OK)
-    status = moh__routing_add(sample, session, ids.ids, n, NULL, NULL, err);
+  if (status == MOH_OK && moh__config_routes(&r->config))
+    status = route_ids(r, session, &ids, false, show, err);
+  if (status == MOH_OK && r->config.experts.n_routed > 0)
+    status = route_ids(r, session, &ids, true, show, err);
   moh__ids_free(&ids);
   return status;
 }
@@ -107,7 +117,7 @@ static moh_status route_text(moh__report *r, moh__session *session,
 static moh_status route_texts(moh__report *r, const moh__text *texts, int n,
                               int32_t show, moh_error *err) {
   moh__session *session;
-  r->samples = calloc((size_t)n + 1, sizeof(*r->samples));
+  r->samples = calloc(2 * (size_t)n + 1, sizeof(*r->samples));
   if (r->samples == NULL) return no_memory(err);
   MOH_TRY(
       moh__session_new(&session, r->runner.model, r->runner.pool, 0, err));
@@ -160,7 +170,7 @@ static moh_status route_data(moh__report *r, int32_t show, moh_error *err) {
 moh_status moh__report_add_samples(moh__report *r, const moh__list *texts,
                                    int32_t show, moh_error *err) {
   moh__text given[MOH__LIST_MAX];
-  if (!moh__config_routes(&r->config))
+  if (!moh__config_routes(&r->config) && r->config.experts.n_routed == 0)
     r->no_samples =
         "The model has no routers: every token uses the same heads.";
   else if (r->model == NULL)

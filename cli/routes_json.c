@@ -5,6 +5,11 @@
 typedef double head_value(const moh__routing *routing, int64_t layer,
                           int64_t head);
 
+static const char *key(const moh__routing *r, const char *of_heads,
+                       const char *of_experts) {
+  return r->experts ? of_experts : of_heads;
+}
+
 static json_t *heads_json(const moh__routing *r, int64_t layer,
                           head_value *value) {
   json_t *array = json_array();
@@ -17,7 +22,8 @@ static json_t *layer_json(const moh__routing *r, int64_t layer) {
   return json_pack("{s:o, s:o, s:f, s:f}", "load",
                    heads_json(r, layer, moh__routing_load), "gate",
                    heads_json(r, layer, moh__routing_gate), "entropy",
-                   moh__routing_entropy(r, layer), "heads_per_token",
+                   moh__routing_entropy(r, layer),
+                   key(r, "heads_per_token", "experts_per_token"),
                    moh__routing_heads(r, layer));
 }
 
@@ -30,7 +36,8 @@ static json_t *used_json(const moh__routing *r, int32_t token,
     json_array_append_new(heads, json_integer(h));
     json_array_append_new(gates, json_real((double)r->gates[at + h]));
   }
-  return json_pack("{s:o, s:o}", "heads", heads, "gates", gates);
+  return json_pack("{s:o, s:o}", key(r, "heads", "experts"), heads,
+                   key(r, "gates", "weights"), gates);
 }
 
 static json_t *token_json(const moh__routing *r,
@@ -51,8 +58,9 @@ json_t *moh__routes_json(const moh__routing *r,
     json_array_append_new(layers, layer_json(r, layer));
   for (int32_t i = 0; i < r->n_shown; i++)
     json_array_append_new(tokens, token_json(r, tokenizer, i));
-  return json_pack("{s:I, s:I, s:I, s:o, s:o}", "n_tokens",
-                   (json_int_t)r->n_tokens, "n_heads", (json_int_t)r->n_heads,
-                   "n_shared_heads", (json_int_t)r->n_shared, "layers",
-                   layers, "tokens", tokens);
+  return json_pack(
+      "{s:I, s:I, s:I, s:o, s:o}", "n_tokens", (json_int_t)r->n_tokens,
+      key(r, "n_heads", "n_experts"), (json_int_t)r->n_heads,
+      key(r, "n_shared_heads", "n_shared_experts"), (json_int_t)r->n_shared,
+      "layers", layers, "tokens", tokens);
 }

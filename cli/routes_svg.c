@@ -42,6 +42,10 @@ static moh__ramp ramp_of(const moh__routing *r, int64_t head) {
   return head < r->n_shared ? MOH__RAMP_BLUE : MOH__RAMP_ORANGE;
 }
 
+static const char *gate_name(const moh__routing *r) {
+  return r->experts ? "weight" : "gate";
+}
+
 /* ---- one layer ---- */
 
 static void draw_cell(const picture *p, double x, double y, int32_t token,
@@ -56,8 +60,9 @@ static void draw_cell(const picture *p, double x, double y, int32_t token,
   /* The palest colours are left out: what is in use should be seen. */
   double strength = moh__routing_strength(r, r->gates[at]);
   moh__color color = moh__ramp_color(ramp_of(r, head), .2 + .8 * strength);
-  snprintf(tip, sizeof tip, "layer %" PRId64 ", head %" PRId64 ": gate %.3f",
-           layer, head, (double)r->gates[at]);
+  snprintf(tip, sizeof tip, "layer %" PRId64 ", %s %" PRId64 ": %s %.3f",
+           layer, moh__routing_noun(r), head, gate_name(r),
+           (double)r->gates[at]);
   moh__svg_rect(p->out, x, y, CELL_W - 1, CELL_H - 1, color.hex, tip);
 }
 
@@ -80,8 +85,9 @@ static void draw_load(const picture *p, double x, double y, int64_t layer) {
     double load = moh__routing_load(r, layer, h);
     moh__color color = moh__ramp_color(ramp_of(r, h), .6);
     snprintf(tip, sizeof tip,
-             "head %" PRId64 ": %.1f %% of tokens, mean gate %.3f", h,
-             100 * load, moh__routing_gate(r, layer, h));
+             "%s %" PRId64 ": %.1f %% of tokens, mean %s %.3f",
+             moh__routing_noun(r), h, 100 * load, gate_name(r),
+             moh__routing_gate(r, layer, h));
     moh__svg_rect(p->out, x + CELL_W * (double)h, y + LOAD_H * (1 - load),
                   CELL_W - 1, LOAD_H * load, color.hex, tip);
   }
@@ -90,8 +96,8 @@ static void draw_load(const picture *p, double x, double y, int64_t layer) {
   moh__font font = {.size = 10, .fill = MOH__GREY};
   moh__svg_text(p->out, x, y + LOAD_H + 13, font, "entropy %.3f",
                 moh__routing_entropy(r, layer));
-  moh__svg_text(p->out, x, y + LOAD_H + 26, font, "%.2f heads",
-                moh__routing_heads(r, layer));
+  moh__svg_text(p->out, x, y + LOAD_H + 26, font, "%.2f %ss",
+                moh__routing_heads(r, layer), moh__routing_noun(r));
 }
 
 /* ---- one band of layers ---- */
@@ -148,7 +154,8 @@ static void draw_band(const picture *p, double y, int64_t first) {
 static double draw_ramp(const picture *p, double x, double y, moh__ramp ramp,
                         const char *name) {
   moh__svg_ramp(p->out, x, y - 9, 56, 10, ramp);
-  moh__svg_text(p->out, x + 62, y, note, "%s", name);
+  moh__svg_text(p->out, x + 62, y, note, "%s, by %s", name,
+                gate_name(p->routing));
   return x + 62 + 100;
 }
 
@@ -160,8 +167,8 @@ static void draw_top(const picture *p, const char *title) {
   y += 22;
   double x = MARGIN;
   if (p->routing->n_shared > 0)
-    x = draw_ramp(p, x, y, MOH__RAMP_BLUE, "shared, by gate");
-  x = draw_ramp(p, x, y, MOH__RAMP_ORANGE, "routed, by gate");
+    x = draw_ramp(p, x, y, MOH__RAMP_BLUE, "shared");
+  x = draw_ramp(p, x, y, MOH__RAMP_ORANGE, "routed");
   moh__svg_rect(p->out, x, y - 9, CELL_W, 10, unused_color, NULL);
   moh__svg_text(p->out, x + CELL_W + 6, y, note, "not computed");
   moh__svg_text(p->out, x + CELL_W + 96, y, note, "load: of %s tokens",

@@ -166,16 +166,16 @@ static void write_layer(FILE *out, const moh__routing *r, int64_t layer,
 void moh__routes_table(FILE *out, const moh__routing *r,
                        const moh__routes_style *style) {
   moh__number tokens;
-  fprintf(out, "%% of %s token%s that used a head (s: shared)\n",
+  fprintf(out, "%% of %s token%s that used %s (s: shared)\n",
           moh__number_grouped(&tokens, r->n_tokens),
-          r->n_tokens == 1 ? "" : "s");
+          r->n_tokens == 1 ? "" : "s", r->experts ? "an expert" : "a head");
   fputs("layer  ", out);
   for (int64_t h = 0; h < r->n_heads; h++) {
     char name[24];
     snprintf(name, sizeof name, "%s%" PRId64, h < r->n_shared ? "s" : "", h);
     fprintf(out, " %3s", name);
   }
-  fputs("  entropy  heads/token\n", out);
+  fprintf(out, "  entropy  %ss/token\n", moh__routing_noun(r));
   for (int64_t layer = 0; layer < r->n_layers; layer++)
     write_layer(out, r, layer, style);
 }

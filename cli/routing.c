@@ -1,20 +1,33 @@
-/* Head use of texts, through the record of gates of a session. */
+/* Head and expert use of texts, from the plans of a session's steps. */
 #include "routing.h"
 
 #include <math.h>
 #include <stdlib.h>
 
+static moh_status find_candidates(moh__routing *r, const moh__config *c,
+                                  const char *name, moh_error *err) {
+  if (!(r->experts ? c->experts.n_routed > 0 : moh__config_routes(c)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     r->experts ? "%s has no experts: every token uses the "
+                                  "same feed-forward"
+                                : "%s has no routers: every token uses the "
+                                  "same heads",
+                     name);
+  r->n_heads =
+      r->experts ? c->experts.n_shared + c->experts.n_routed : c->n_heads;
+  r->n_shared = r->experts ? c->experts.n_shared
+                           : c->n_shared * moh__config_heads_each(c);
+  return MOH_OK;
+}
+
 moh_status moh__routing_init(moh__routing *r, const moh__model *model,
-                             const char *name, int32_t capacity,
+                             const char *name, bool experts, int32_t capacity,
                              moh_error *err) {
   const moh__config *c = &model->config;
-  *r = (moh__routing){.n_layers = moh__config_passes(c), .n_heads = c->n_heads};
-  if (!moh__config_routes(c))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "%s has no routers: every token uses the same heads",
-                     name);
-  r->n_shared = c->n_shared * moh__config_heads_each(c);
-  r->capacity = capacity;
+  *r = (moh__routing){.n_layers = moh__config_passes(c),
+                      .experts = experts,
+                      .capacity = capacity};
+  MOH_TRY(find_candidates(r, c, name, err));
   size_t heads = (size_t)(r->n_layers * r->n_heads);
   size_t shown = (size_t)capacity + 1;
   r->ids = calloc(shown, sizeof(*r->ids));
@@ -25,9 +38,8 @@ moh_status moh__routing_init(moh__routing *r, const moh__model *model,
   if (r->ids == NULL || r->used == NULL || r->gates == NULL ||
       r->count == NULL || r->gate_sum == NULL)
     return moh__fail(err, MOH_ERR_MEMORY,
-                     "no memory for the heads of %d "
-                     "tokens",
-                     capacity);
+                     "no memory for the %ss of %d tokens",
+                     moh__routing_noun(r), capacity);
   return MOH_OK;
 }
 
@@ -41,38 +53,49 @@ void moh__routing_free(moh__routing *r) {
 
 /* ---- taking in ---- */
 
-static void take_head(moh__routing *r, const moh__gate_record *record,
-                      int64_t from, int64_t head, int64_t shown) {
-  if (!record->used[from]) return;
-  r->count[head]++;
-  r->gate_sum[head] += (double)record->gates[from];
-  if (shown < 0) return;
-  r->used[shown] = true;
-  r->gates[shown] = (float)record->gates[from];
+/* An entry of the plan: a token, as far as it is shown, and its head. */
+static void take_entry(moh__routing *r, int64_t layer, int32_t head,
+                       int64_t token, double gate) {
+  int64_t at = layer * r->n_heads + head;
+  r->count[at]++;
+  r->gate_sum[at] += gate;
+  if (token >= r->capacity) return;
+  at = moh__routing_at(r, (int32_t)token, layer) + head;
+  r->used[at] = true;
+  r->gates[at] = (float)gate;
 }
 
-/* Position `at` of the session. */
-static void take_token(moh__routing *r, const moh__gate_record *record,
-                       int64_t at, int32_t id) {
-  bool show = r->n_shown < r->capacity;
-  for (int64_t layer = 0; layer < r->n_layers; layer++) {
-    int64_t from = moh__gate_record_at(record, layer, at);
-    int64_t to = moh__routing_at(r, r->n_shown, layer);
-    for (int64_t h = 0; h < r->n_heads; h++)
-      take_head(r, record, from + h, layer * r->n_heads + h,
-                show ? to + h : -1);
-  }
-  if (show) r->ids[r->n_shown++] = id;
-  r->n_tokens++;
+static void take_layer(moh__routing *r, int64_t layer,
+                       const moh__head_use *use) {
+  const moh__plan *plan = use->plan;
+  for (int32_t h = 0; h < plan->n_candidates; h++)
+    for (int32_t e = plan->start[h]; e < plan->start[h + 1]; e++)
+      take_entry(r, layer, h, r->n_tokens + plan->rows[e],
+                 (double)use->gates[e]);
+}
+
+/* What the session's last step did with n tokens. */
+static void take_step(moh__routing *r, const moh__session *session,
+                      const int32_t *ids, int32_t n) {
+  const moh__head_use *use = r->experts ? moh__session_expert_use(session)
+                                        : moh__session_head_use(session);
+  for (int64_t layer = 0; use != NULL; use = use->next, layer++)
+    take_layer(r, layer, use);
+  for (int32_t i = 0; i < n && r->n_shown < r->capacity; i++)
+    r->ids[r->n_shown++] = ids[i];
+  r->n_tokens += n;
 }
 
 static moh_status add_window(moh__routing *r, moh__session *session,
                              const int32_t *ids, int32_t n, moh_error *err) {
   const real *logits;
+  int32_t most = moh__session_chunk(session);
   moh__session_truncate(session, 0);
-  MOH_TRY(moh__session_feed(session, ids, n, &logits, err));
-  const moh__gate_record *record = moh__session_gates(session);
-  for (int32_t i = 0; i < n; i++) take_token(r, record, i, ids[i]);
+  for (int32_t at = 0; at < n; at += most) {
+    int32_t step = n - at < most ? n - at : most;
+    MOH_TRY(moh__session_feed(session, ids + at, step, &logits, err));
+    take_step(r, session, ids + at, step);
+  }
   return MOH_OK;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Which heads a model's routers gave to the tokens of texts: of the first
- * tokens one by one, of all of them in sums.
+ * Which heads a model's routers gave to the tokens of texts, or which experts,
+ * which then stand for heads in all names below: of the first tokens one by
+ * one, of all of them in sums.
  */
 #ifndef MOH_CLI_ROUTING_H
 #define MOH_CLI_ROUTING_H
@@ -8,6 +9,7 @@
 #include "infer/session.h"
 
 typedef struct moh__routing {
+  bool experts; /* not heads */
   int64_t n_layers, n_heads;
   int64_t n_shared;          /* the first heads, which every token uses */
   int32_t n_shown, capacity; /* tokens that are kept one by one */
@@ -19,12 +21,17 @@ typedef struct moh__routing {
   double *gate_sum;          /* [n_layers][n_heads] */
 } moh__routing;
 
-/* Empty, with room for `capacity` tokens. A model without routers is
+/* Empty, with room for `capacity` tokens. A model without such routers is
  * MOH_ERR_ARGUMENT; `name` stands for it in messages. */
 moh_status moh__routing_init(moh__routing *routing, const moh__model *model,
-                             const char *name, int32_t capacity,
+                             const char *name, bool experts, int32_t capacity,
                              moh_error *err);
 void moh__routing_free(moh__routing *routing);
+
+/* "head" or "expert". */
+static inline const char *moh__routing_noun(const moh__routing *r) {
+  return r->experts ? "expert" : "head";
+}
 
 /* Called between windows with the tokens so far; false ends the work. */
 typedef bool moh__routing_progress(void *context, int64_t n_tokens);

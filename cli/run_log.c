@@ -24,14 +24,19 @@ static bool grow(void **array, int64_t *capacity, int64_t n, size_t size) {
   return true;
 }
 
+static bool grow_loads(moh__log_loads *loads, int64_t capacity, int64_t n) {
+  int64_t rows = capacity, layers = capacity;
+  return grow((void **)&loads->load, &rows, n,
+              sizeof(float) * (size_t)(loads->n_columns + 1)) &&
+         grow((void **)&loads->entropy, &layers, n,
+              sizeof(float) * (size_t)(loads->n_layers + 1));
+}
+
 static bool grow_steps(moh__run_log *log) {
-  int64_t n = log->n_steps, before = log->steps_capacity, rows = before,
-          layers = before;
+  int64_t n = log->n_steps, before = log->steps_capacity;
   if (n < before) return true;
-  return grow((void **)&log->load, &rows, n,
-              sizeof(float) * (size_t)(log->n_columns + 1)) &&
-         grow((void **)&log->entropy, &layers, n,
-              sizeof(float) * (size_t)(log->n_layers + 1)) &&
+  return grow_loads(&log->heads, before, n) &&
+         grow_loads(&log->experts, before, n) &&
          grow((void **)&log->steps, &log->steps_capacity, n,
               sizeof(*log->steps));
 }
@@ -65,67 +70,79 @@ static const json_t *load_of(const json_t *layers, size_t i) {
 }
 
 /* The first line that has routers says which there are. */
-static moh_status find_layers(moh__run_log *log, const json_t *layers,
-                              moh_error *err) {
+static moh_status find_layers(moh__log_loads *loads, const char *key,
+                              const json_t *layers, moh_error *err) {
   size_t n = json_array_size(layers);
   if (n == 0 || n > LAYERS_MAX)
-    return moh__fail(err, MOH_ERR_FORMAT, "\"heads\" has %zu layers", n);
-  log->layers = calloc(n, sizeof(*log->layers));
-  if (log->layers == NULL) return no_memory(err);
+    return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" has %zu layers", key, n);
+  loads->layers = calloc(n, sizeof(*loads->layers));
+  if (loads->layers == NULL) return no_memory(err);
   for (size_t i = 0; i < n; i++) {
     size_t heads = json_array_size(load_of(layers, i));
     if (heads > HEADS_MAX)
-      return moh__fail(err, MOH_ERR_FORMAT, "a layer with %zu heads", heads);
-    log->layers[i] = (moh__log_layer){log->n_columns, (int32_t)heads};
-    log->n_columns += (int32_t)heads;
+      return moh__fail(err, MOH_ERR_FORMAT, "a layer with %zu %s", heads,
+                       key);
+    loads->layers[i] = (moh__log_layer){loads->n_columns, (int32_t)heads};
+    loads->n_columns += (int32_t)heads;
   }
-  log->n_layers = (int32_t)n;
+  loads->n_layers = (int32_t)n;
   return MOH_OK;
 }
 
-static bool layers_fit(const moh__run_log *log, const json_t *layers) {
-  if ((size_t)log->n_layers != json_array_size(layers)) return false;
-  for (int32_t i = 0; i < log->n_layers; i++)
-    if ((size_t)log->layers[i].n_routed !=
+static bool layers_fit(const moh__log_loads *loads, const json_t *layers) {
+  if ((size_t)loads->n_layers != json_array_size(layers)) return false;
+  for (int32_t i = 0; i < loads->n_layers; i++)
+    if ((size_t)loads->layers[i].n_routed !=
         json_array_size(load_of(layers, (size_t)i)))
       return false;
   return true;
 }
 
-static void take_layer(moh__run_log *log, int32_t i, const json_t *layer) {
-  float *load = log->load + log->n_steps * log->n_columns;
+static void take_layer(moh__log_loads *loads, int64_t step, int32_t i,
+                       const json_t *layer) {
+  float *load = loads->load + step * loads->n_columns;
   const json_t *heads = layer == NULL ? NULL : json_object_get(layer, "load");
-  for (int32_t h = 0; h < log->layers[i].n_routed; h++)
-    load[log->layers[i].first + h] =
+  for (int32_t h = 0; h < loads->layers[i].n_routed; h++)
+    load[loads->layers[i].first + h] =
         float_or_nan(json_array_get(heads, (size_t)h));
-  log->entropy[log->n_steps * log->n_layers + i] =
+  loads->entropy[step * loads->n_layers + i] =
       float_or_nan(json_object_get(layer, "entropy"));
 }
 
 /* Layers of a line; NULL: it has none. */
-static moh_status take_layers(moh__run_log *log, const json_t *layers,
-                              moh_error *err) {
-  if (layers != NULL && !layers_fit(log, layers))
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "\"heads\" is not shaped as in the lines before");
-  for (int32_t i = 0; i < log->n_layers; i++)
-    take_layer(log, i, json_array_get(layers, (size_t)i));
-  return MOH_OK;
+static void take_layers(moh__log_loads *loads, int64_t step,
+                        const json_t *layers) {
+  for (int32_t i = 0; i < loads->n_layers; i++)
+    take_layer(loads, step, i, json_array_get(layers, (size_t)i));
 }
 
 /* Steps before the first line with routers have no load. */
-static moh_status begin_layers(moh__run_log *log, const json_t *layers,
+static moh_status begin_layers(moh__log_loads *loads, const char *key,
+                               const moh__run_log *log, const json_t *layers,
                                moh_error *err) {
-  int64_t n = log->n_steps;
-  MOH_TRY(find_layers(log, layers, err));
+  MOH_TRY(find_layers(loads, key, layers, err));
   size_t rows = (size_t)log->steps_capacity;
-  free(log->load);
-  free(log->entropy);
-  log->load = calloc(rows * (size_t)(log->n_columns + 1), sizeof(float));
-  log->entropy = calloc(rows * (size_t)(log->n_layers + 1), sizeof(float));
-  if (log->load == NULL || log->entropy == NULL) return no_memory(err);
-  for (log->n_steps = 0; log->n_steps < n; log->n_steps++)
-    MOH_TRY(take_layers(log, NULL, err));
+  free(loads->load);
+  free(loads->entropy);
+  loads->load = calloc(rows * (size_t)(loads->n_columns + 1), sizeof(float));
+  loads->entropy =
+      calloc(rows * (size_t)(loads->n_layers + 1), sizeof(float));
+  if (loads->load == NULL || loads->entropy == NULL) return no_memory(err);
+  for (int64_t i = 0; i < log->n_steps; i++) take_layers(loads, i, NULL);
+  return MOH_OK;
+}
+
+/* Those that a line has under `key`, as those of step number log->n_steps. */
+static moh_status take_loads(moh__log_loads *loads, const char *key,
+                             const moh__run_log *log, const json_t *line,
+                             moh_error *err) {
+  const json_t *layers = json_object_get(line, key);
+  if (layers != NULL && loads->layers == NULL)
+    MOH_TRY(begin_layers(loads, key, log, layers, err));
+  if (layers != NULL && !layers_fit(loads, layers))
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "\"%s\" is not shaped as in the lines before", key);
+  take_layers(loads, log->n_steps, layers);
   return MOH_OK;
 }
 
@@ -133,20 +150,19 @@ static moh_status begin_layers(moh__run_log *log, const json_t *layers,
 
 static moh_status take_step(moh__run_log *log, const json_t *line,
                             moh_error *err) {
-  const json_t *layers = json_object_get(line, "heads");
   moh__log_step step = {
       .loss = real_or_nan(line, "loss"),
       .mix_loss = real_or_nan(line, "mix_loss"),
       .balance_loss = real_or_nan(line, "balance_loss"),
+      .expert_balance_loss = real_or_nan(line, "expert_balance_loss"),
       .grad_norm = real_or_nan(line, "grad_norm"),
       .lr = real_or_nan(line, "lr"),
       .tokens_per_second = real_or_nan(line, "tokens_per_second"),
       .skipped = json_is_true(json_object_get(line, "skipped"))};
   MOH_TRY(step_of(line, &step.step, err));
   if (!grow_steps(log)) return no_memory(err);
-  if (layers != NULL && log->layers == NULL)
-    MOH_TRY(begin_layers(log, layers, err));
-  MOH_TRY(take_layers(log, layers, err));
+  MOH_TRY(take_loads(&log->heads, "heads", log, line, err));
+  MOH_TRY(take_loads(&log->experts, "experts", log, line, err));
   log->steps[log->n_steps++] = step;
   return MOH_OK;
 }
@@ -217,10 +233,15 @@ moh_status moh__run_log_load(moh__run_log *log, const char *path,
   return status;
 }
 
+static void free_loads(moh__log_loads *loads) {
+  free(loads->layers);
+  free(loads->load);
+  free(loads->entropy);
+}
+
 void moh__run_log_free(moh__run_log *log) {
   free(log->steps);
   free(log->evals);
-  free(log->layers);
-  free(log->load);
-  free(log->entropy);
+  free_loads(&log->heads);
+  free_loads(&log->experts);
 }

@@ -13,7 +13,8 @@
 
 typedef struct moh__log_step {
   int64_t step;
-  double loss, mix_loss, balance_loss;
+  double loss, mix_loss;
+  double balance_loss, expert_balance_loss;
   double grad_norm, lr, tokens_per_second;
   bool skipped;
 } moh__log_step;
@@ -36,15 +37,20 @@ typedef struct moh__log_layer {
   int32_t first, n_routed;
 } moh__log_layer;
 
+/* Loads of heads, or of experts, which then stand for heads. */
+typedef struct moh__log_loads {
+  moh__log_layer *layers; /* NULL without routers */
+  int32_t n_layers, n_columns;
+  float *load;    /* [n_steps][n_columns]; NaN where a line has none */
+  float *entropy; /* [n_steps][n_layers], nats */
+} moh__log_loads;
+
 typedef struct moh__run_log {
   moh__log_step *steps;
   int64_t n_steps;
   moh__log_eval *evals;
   int64_t n_evals;
-  moh__log_layer *layers; /* NULL without routers */
-  int32_t n_layers, n_columns;
-  float *load;    /* [n_steps][n_columns]; NaN where a line has none */
-  float *entropy; /* [n_steps][n_layers], nats */
+  moh__log_loads heads, experts;
   int64_t steps_capacity, evals_capacity;
 } moh__run_log;
 

@@ -67,6 +67,12 @@ class Config:
     gate_scale: str = "unit"  # unit, paper, one
     balance_weight: float = 0.0
     z_weight: float = 0.0
+    n_experts: int = 0  # routed; 0: one dense feed-forward
+    k_experts: int = 0
+    n_shared_experts: int = 0
+    expert_width: int = 0
+    expert_balance: float = 0.0
+    expert_z: float = 0.0
 
     @property
     def norm_eps(self):
@@ -109,6 +115,15 @@ CONFIGS = [
     # Every head is shared: a router without W_r.
     Config("moh-shared", 9, (5, 7), pre_norm=False, final_norm=False,
            heads="moh", n_shared=4, balance_weight=0.01),
+    # Experts: two of five by a router, one shared, and heads by theirs.
+    Config("experts", 10, (9, 4, 6), n_kv_heads=2, heads="moh", n_shared=1,
+           k=2, balance_weight=0.1, n_experts=5, k_experts=2,
+           n_shared_experts=1, expert_width=7, expert_balance=0.2,
+           expert_z=0.01),
+    # One of four, whose weight is 1: the router learns by its losses alone.
+    Config("experts-one", 11, (8, 7), norm="layer", ffn="relu",
+           pre_norm=False, position="learned", tied=True, n_experts=4,
+           k_experts=1, expert_width=10, expert_balance=0.3, expert_z=0.1),
 ]
 
 
@@ -153,10 +168,16 @@ def layer_shapes(c):
     shapes = norm_shapes(c, "input_layernorm")
     shapes.update(attention_shapes(c))
     shapes.update(norm_shapes(c, "post_attention_layernorm"))
+    name, hidden = "mlp", c.d_ff
+    if c.n_experts > 0:
+        name = "mlp.experts"
+        hidden = (c.n_shared_experts + c.n_experts) * c.expert_width
     if c.ffn == "swiglu":
-        shapes["mlp.gate_proj.weight"] = (c.d_ff, c.d_model)
-    shapes["mlp.up_proj.weight"] = (c.d_ff, c.d_model)
-    shapes["mlp.down_proj.weight"] = (c.d_model, c.d_ff)
+        shapes[f"{name}.gate_proj.weight"] = (hidden, c.d_model)
+    shapes[f"{name}.up_proj.weight"] = (hidden, c.d_model)
+    shapes[f"{name}.down_proj.weight"] = (c.d_model, hidden)
+    if c.n_experts > 0:
+        shapes["mlp.wg.weight"] = (c.n_experts, c.d_model)
     return shapes
 
 
@@ -263,14 +284,14 @@ def head_outputs(c, p, layer, x):
     return torch.stack(outputs, dim=1)
 
 
-def select(c, logits, state):
-    """Mask (T, n_routed) of the k largest logits of each token."""
+def select(logits, k, state):
+    """Mask (T, candidates) of the k largest logits of each token."""
     order = torch.sort(logits, dim=1, descending=True)
-    if c.k < c.n_routed:
-        gap = order.values[:, c.k - 1] - order.values[:, c.k]
+    if k < logits.shape[1]:
+        gap = order.values[:, k - 1] - order.values[:, k]
         state["margin"] = min(state["margin"], gap.min().item())
     mask = torch.zeros_like(logits)
-    return mask.scatter(1, order.indices[:, :c.k], 1.0)
+    return mask.scatter(1, order.indices[:, :k], 1.0)
 
 
 def shared_gates(c, p, name, x, a):
@@ -313,7 +334,7 @@ def gates_of(c, p, layer, x, state):
         return shared
     logits = x @ p[f"{name}.wg.weight"].T
     p_r = torch.softmax(logits, dim=1)
-    mask = select(c, logits, state)
+    mask = select(logits, c.k, state)
     state["routes"][layer].append((logits, p_r, mask))
     return torch.cat([shared, routed_gates(c, p_r, mask, a)], dim=1)
 
@@ -327,15 +348,36 @@ def attention(c, p, layer, x, state):
     return y @ p[f"model.layers.{layer}.self_attn.o_proj.weight"].T
 
 
+def hidden_units(c, p, name, x):
+    hidden = x @ p[f"{name}.up_proj.weight"].T
+    if c.ffn == "relu":
+        return torch.relu(hidden)
+    gate = x @ p[f"{name}.gate_proj.weight"].T  # 2002.05202
+    return gate * torch.sigmoid(gate) * hidden
+
+
+def expert_weights(c, p, layer, x, state):
+    """(T, experts): 1 for shared ones, the softmax of the chosen logits for
+    the others (2401.04088), zero where not chosen."""
+    logits = x @ p[f"model.layers.{layer}.mlp.wg.weight"].T
+    mask = select(logits, c.k_experts, state)
+    state["expert_routes"][layer].append(
+        (logits, torch.softmax(logits, dim=1), mask))
+    chosen = torch.softmax(logits.masked_fill(mask == 0, -math.inf), dim=1)
+    shared = torch.ones(len(x), c.n_shared_experts, dtype=x.dtype)
+    return torch.cat([shared, chosen], dim=1)
+
+
 def feed_forward(c, p, layer, x, state):
     name = f"model.layers.{layer}.mlp"
-    hidden = x @ p[f"{name}.up_proj.weight"].T
-    if c.ffn == "swiglu":  # 2002.05202
-        gate = x @ p[f"{name}.gate_proj.weight"].T
-        hidden = gate * torch.sigmoid(gate) * hidden
-    else:
-        hidden = torch.relu(hidden)
-    return hidden @ p[f"{name}.down_proj.weight"].T
+    if c.n_experts == 0:
+        return hidden_units(c, p, name, x) @ p[f"{name}.down_proj.weight"].T
+    weights = expert_weights(c, p, layer, x, state)
+    name += ".experts"
+    hidden = hidden_units(c, p, name, x).view(len(x), -1, c.expert_width)
+    down = p[f"{name}.down_proj.weight"].view(c.d_model, -1, c.expert_width)
+    outputs = torch.einsum("tew,dew->ted", hidden, down)
+    return (weights[:, :, None] * outputs).sum(dim=1)
 
 
 def sequence_logits(c, p, tokens, state):
@@ -357,21 +399,24 @@ def sequence_logits(c, p, tokens, state):
     return x @ p[output].T
 
 
-def auxiliary_losses(c, state):
-    """Mean over layers of L_b = n_r sum_i P_i f_i and of the z-loss
+def auxiliary_losses(c, layers):
+    """Mean over layers of L_b = n sum_i P_i f_i and of the z-loss
     (2202.08906); both over all tokens of the batch."""
     balance = z = torch.zeros((), dtype=torch.float64)
-    if c.heads != "moh" or c.n_routed == 0:
-        return balance, z
-    for routes in state["routes"]:
+    for routes in layers:
+        if not routes:
+            continue
         logits, p_r, mask = (torch.cat(parts) for parts in zip(*routes))
-        balance = balance + c.n_routed * (p_r.mean(0) * mask.mean(0)).sum()
+        n = logits.shape[1]
+        balance = balance + n * (p_r.mean(0) * mask.mean(0)).sum()
         z = z + (torch.logsumexp(logits, dim=1) ** 2).mean()
     return balance / c.n_layers, z / c.n_layers
 
 
 def losses(c, p, batch):
-    state = {"routes": [[] for _ in range(c.n_layers)], "margin": math.inf}
+    state = {"routes": [[] for _ in range(c.n_layers)],
+             "expert_routes": [[] for _ in range(c.n_layers)],
+             "margin": math.inf}
     tokens = torch.split(torch.tensor(batch["tokens"]), list(c.lengths))
     logits = torch.cat([sequence_logits(c, p, t, state) for t in tokens])
     targets = torch.tensor(batch["targets"])
@@ -379,16 +424,23 @@ def losses(c, p, batch):
     chosen = torch.log_softmax(logits[predicted], dim=1).gather(
         1, targets[predicted][:, None])
     task = -chosen.mean()
-    balance, z = auxiliary_losses(c, state)
+    balance, z = auxiliary_losses(c, state["routes"])
+    expert_balance, expert_z = auxiliary_losses(c, state["expert_routes"])
     if state["margin"] < MARGIN:
         sys.exit(f"{c.name}: two router scores tie; choose another seed")
-    return {
+    result = {
         "logits": logits,
         "loss": task,
         "balance_loss": balance,
         "z_loss": z,
         "total_loss": task + c.balance_weight * balance + c.z_weight * z,
     }
+    if c.n_experts > 0:
+        result["expert_balance_loss"] = expert_balance
+        result["expert_z_loss"] = expert_z
+        result["total_loss"] = (result["total_loss"] + c.expert_z * expert_z
+                                + c.expert_balance * expert_balance)
+    return result
 
 
 # ---- training ------------------------------------------------------------
@@ -471,6 +523,12 @@ def moh_json(c):
            "ffn": c.ffn, "position": c.position}
     if c.position == "cope":
         moh["cope_positions"] = c.cope_positions
+    if c.n_experts > 0:
+        moh["experts"] = {
+            "n_shared": c.n_shared_experts, "k": c.k_experts,
+            "n_routed": c.n_experts, "width": c.expert_width,
+            "balance_weight": c.expert_balance, "z_weight": c.expert_z,
+            "router_init_std": 0.02}
     moh["output_projection"] = c.output_projection
     moh["heads"] = heads_json(c)
     return moh
@@ -480,7 +538,8 @@ def config_json(c):
     """config.json, see src/model/config_json.c."""
     llama = (c.norm == "rms" and c.pre_norm and c.final_norm
              and c.ffn == "swiglu" and c.position == "rope"
-             and c.output_projection and c.heads == "all")
+             and c.output_projection and c.heads == "all"
+             and c.n_experts == 0)
     root = {
         "architectures": ["LlamaForCausalLM" if llama else "MohForCausalLM"],
         "model_type": "llama" if llama else "moh",

@@ -308,6 +308,14 @@ const moh__head_use *moh__session_head_use(const moh__session *s) {
   return s->tape.use;
 }
 
+const moh__head_use *moh__session_expert_use(const moh__session *s) {
+  return s->tape.expert_use;
+}
+
+int32_t moh__session_chunk(const moh__session *s) {
+  return chunk_for(s->max_len);
+}
+
 const moh__gate_record *moh__session_gates(const moh__session *s) {
   return &s->gates;
 }

@@ -57,6 +57,10 @@ moh_status moh__session_mark(moh__session *session, moh_error *err);
 /* Head use of the last feed, layer by layer; NULL when the model has no
  * router. Holds until the next call. */
 const moh__head_use *moh__session_head_use(const moh__session *session);
+/* The same of experts. */
+const moh__head_use *moh__session_expert_use(const moh__session *session);
+/* Tokens that are fed at once; more are fed in chunks of so many. */
+int32_t moh__session_chunk(const moh__session *session);
 
 /* Heads and gates of all tokens that the session holds. */
 const moh__gate_record *moh__session_gates(const moh__session *session);

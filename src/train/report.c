@@ -12,6 +12,14 @@ static json_t *layer_json(const moh__layer_load *layer) {
                    load);
 }
 
+static void set_layers(json_t *json, const char *key,
+                       const moh__layer_load *layers, int32_t n) {
+  json_t *array = json_array();
+  for (int32_t i = 0; i < n; i++)
+    json_array_append_new(array, layer_json(&layers[i]));
+  json_object_set_new(json, key, array);
+}
+
 json_t *moh__step_report_json(const moh__step_report *r) {
   json_t *json = json_pack(
       "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
@@ -26,11 +34,15 @@ json_t *moh__step_report_json(const moh__step_report *r) {
     json_object_set_new(json, "main_loss", json_real(r->main_loss));
   if (!isnan(r->mix_loss))
     json_object_set_new(json, "mix_loss", json_real(r->mix_loss));
-  if (r->n_routed_layers == 0) return json;
-  json_object_set_new(json, "z_loss", json_real(r->z_loss));
-  json_t *layers = json_array();
-  for (int32_t i = 0; i < r->n_routed_layers; i++)
-    json_array_append_new(layers, layer_json(&r->layers[i]));
-  json_object_set_new(json, "heads", layers);
+  if (r->n_routed_layers > 0) {
+    json_object_set_new(json, "z_loss", json_real(r->z_loss));
+    set_layers(json, "heads", r->layers, r->n_routed_layers);
+  }
+  if (r->n_expert_layers > 0) {
+    json_object_set_new(json, "expert_balance_loss",
+                        json_real(r->expert_balance_loss));
+    json_object_set_new(json, "expert_z_loss", json_real(r->expert_z_loss));
+    set_layers(json, "experts", r->expert_layers, r->n_expert_layers);
+  }
   return json;
 }

@@ -7,7 +7,6 @@
 
 #include "arch/arch.h"
 #include "base/clock.h"
-#include "route/balance.h"
 #include "train/clipping.h"
 #include "train/freeze.h"
 #include "train/trainer_internal.h"
@@ -42,20 +41,13 @@ static int64_t count_steps(const moh__trainer *t) {
 
 static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
   const moh__config *c = &t->model->config;
-  if (!moh__config_routes(c)) return MOH_OK;
-  size_t n = (size_t)moh__config_trained_passes(c);
-  size_t routed = (size_t)moh__config_router_shape(c).n_routed;
-  t->n_routed_layers = (int32_t)n;
-  t->layers = calloc(n, sizeof(*t->layers));
-  t->loads = calloc(n * routed + 1, sizeof(real));
-  if (t->layers == NULL || t->loads == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for the report");
-  for (size_t i = 0; i < n; i++) {
-    t->layers[i].n_shared = (int32_t)c->n_shared;
-    t->layers[i].n_routed = (int32_t)routed;
-    t->layers[i].load = t->loads + i * routed;
-  }
-  return MOH_OK;
+  int64_t n = moh__config_trained_passes(c);
+  moh__router_shape heads = moh__config_router_shape(c);
+  moh__router_shape experts = moh__config_expert_shape(c);
+  MOH_TRY(
+      moh__loads_init(&t->heads, moh__config_routes(c) ? n : 0, &heads, err));
+  return moh__loads_init(&t->experts, experts.n_routed > 0 ? n : 0, &experts,
+                         err);
 }
 
 /* Each number on its own; NaN is outside of every range. */
@@ -173,8 +165,8 @@ void moh__trainer_free(moh__trainer *t) {
   moh__arena_free(&t->arena);
   free(t->freeze);
   free(t->spans);
-  free(t->layers);
-  free(t->loads);
+  moh__loads_free(&t->heads);
+  moh__loads_free(&t->experts);
   free(t);
 }
 
@@ -209,7 +201,6 @@ static double learning_rate(const moh__trainer *t, int64_t step) {
 typedef struct step_sums {
   double main_loss, mix_loss;
   int64_t n_main, n_mix;
-  double balance, z; /* sums over micro-batches of the mean over layers */
 } step_sums;
 
 static int64_t draw_spans(moh__trainer *t) {
@@ -239,41 +230,6 @@ static void add_losses(const moh__trainer *t, const moh__span *spans,
   }
 }
 
-/* Head use of the micro-batch joins the step's means. */
-static void add_use(moh__trainer *t, step_sums *sums) {
-  double share = 1.0 / t->options.accumulate;
-  double per_layer = share / (t->n_routed_layers + 1e-300);
-  moh__layer_load *layer = t->layers;
-  for (const moh__head_use *u = t->tape.use; u != NULL; u = u->next) {
-    real *load = t->loads + (layer - t->layers) * layer->n_routed;
-    for (int32_t h = 0; h < u->n_routed; h++)
-      load[h] += (real)share * u->load[h];
-    layer->balance += share * (double)u->balance;
-    sums->balance += per_layer * (double)u->balance;
-    sums->z += per_layer * (double)u->z;
-    layer++;
-  }
-}
-
-static void finish_use(moh__trainer *t) {
-  for (int32_t i = 0; i < t->n_routed_layers; i++) {
-    moh__layer_load *layer = &t->layers[i];
-    layer->entropy = (double)moh__load_entropy(layer->load, layer->n_routed);
-    for (int32_t h = 0; h < layer->n_routed; h++)
-      layer->n_dead += layer->load[h] == 0;
-  }
-}
-
-static void clear_use(moh__trainer *t) {
-  for (int32_t i = 0; i < t->n_routed_layers; i++) {
-    moh__layer_load *layer = &t->layers[i];
-    size_t n = (size_t)layer->n_routed;
-    memset(t->loads + (size_t)i * n, 0, n * sizeof(real));
-    layer->balance = 0;
-    layer->n_dead = 0;
-  }
-}
-
 static moh_status run_micro_batch(moh__trainer *t, int32_t number,
                                   real weight, step_sums *sums,
                                   moh_error *err) {
@@ -286,7 +242,9 @@ static moh_status run_micro_batch(moh__trainer *t, int32_t number,
                  t->micro.weights, t->micro.loss);
   moh__tape_backward(&t->tape);
   add_losses(t, spans, sums);
-  add_use(t, sums);
+  double share = 1.0 / t->options.accumulate;
+  moh__loads_add(&t->heads, t->tape.use, share);
+  moh__loads_add(&t->experts, t->tape.expert_use, share);
   return MOH_OK;
 }
 
@@ -300,12 +258,18 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->task_loss = (sums->main_loss + sums->mix_loss) / (double)r->n_tokens;
   r->main_loss = sums->main_loss / (double)sums->n_main;
   r->mix_loss = sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;
-  r->balance_loss = sums->balance;
-  r->z_loss = sums->z;
-  r->total_loss = r->task_loss + c->balance_weight * sums->balance +
-                  c->z_weight * sums->z;
-  r->n_routed_layers = t->n_routed_layers;
-  r->layers = t->layers;
+  r->balance_loss = t->heads.balance;
+  r->z_loss = t->heads.z;
+  r->expert_balance_loss = t->experts.balance;
+  r->expert_z_loss = t->experts.z;
+  r->total_loss = r->task_loss + c->balance_weight * r->balance_loss +
+                  c->z_weight * r->z_loss +
+                  c->experts.balance_weight * r->expert_balance_loss +
+                  c->experts.z_weight * r->expert_z_loss;
+  r->n_routed_layers = t->heads.n_layers;
+  r->layers = t->heads.layers;
+  r->n_expert_layers = t->experts.n_layers;
+  r->expert_layers = t->experts.layers;
 }
 
 /* Row by row first, then as a whole; the latter is left to the update. */
@@ -379,13 +343,15 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
                            moh_error *err) {
   step_sums sums = {0};
   real weight = (real)(1.0 / (double)draw_spans(t));
-  clear_use(t);
+  moh__loads_begin(&t->heads);
+  moh__loads_begin(&t->experts);
   moh__model_zero_grads(t->model, t->pool);
   for (int32_t i = 0; i < t->options.accumulate; i++) {
     if (i > 0) MOH_TRY(check_stop(t, "a step", err));
     MOH_TRY(run_micro_batch(t, i, weight, &sums, err));
   }
-  finish_use(t);
+  moh__loads_end(&t->heads);
+  moh__loads_end(&t->experts);
   fill_report(t, &sums, r);
   return finish_step(t, r, err);
 }

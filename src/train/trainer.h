@@ -3,6 +3,7 @@
  * clipping by rows and by the global norm, gradient accumulation. The loss is
  *   L = task + balance_weight * mean over layers of L_b
  *            + z_weight * mean over layers of the z-loss,
+ *            + the same of experts with their weights,
  * task = mean over the predicted tokens of a step of their cross entropy.
  * Auxiliary losses are per micro-batch, averaged. The same seed gives the same
  * bits whatever the number of threads.
@@ -46,10 +47,11 @@ void moh__train_options_default(moh__train_options *options);
 /* One routed layer over a step (mean over micro-batches). */
 typedef struct moh__layer_load {
   int32_t n_shared, n_routed;
-  const real *load; /* [n_routed] fraction of tokens that used the head */
+  const real *load; /* [n_routed] fraction of tokens that used the head, or
+                     * the expert */
   double balance;   /* L_b */
   double entropy;   /* of the load, nats */
-  int32_t n_dead;   /* routed heads that no token used */
+  int32_t n_dead;   /* routed ones that no token used */
 } moh__layer_load;
 
 /* What one step did. */
@@ -71,6 +73,9 @@ typedef struct moh__step_report {
   bool skipped;     /* an outlier: no weight and no moment has changed */
   int32_t n_routed_layers;
   const moh__layer_load *layers; /* holds until the next step */
+  double expert_balance_loss, expert_z_loss; /* the same of experts */
+  int32_t n_expert_layers;
+  const moh__layer_load *expert_layers;
 } moh__step_report;
 
 typedef struct moh__eval_result {

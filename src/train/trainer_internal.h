@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "op/tape.h"
 #include "train/batcher.h"
+#include "train/loads.h"
 #include "train/optimizer.h"
 #include "train/outliers.h"
 #include "train/trainer.h"
@@ -27,9 +28,7 @@ struct moh__trainer {
   int64_t n_steps;
   int64_t step; /* done, or skipped; the optimizer counts its updates */
   moh__outliers outliers;
-  int32_t n_routed_layers;
-  moh__layer_load *layers; /* [n_routed_layers] */
-  real *loads;             /* [n_routed_layers][n_routed] */
+  moh__loads heads, experts;
   json_t *data_hashes;     /* made when first needed: checkpoint.c */
 };
 

@@ -12,6 +12,7 @@ from support import TINY, Case, main
 
 HEADS = ("--layers 2 --d-model 16 --d-ff 16 --n-heads 4 --kv-heads 2 "
          "--heads moh:1+2 --threads 1 --epochs 4").split()
+EXPERTS = ["--experts", "1+2/5", "--expert-hidden", 9]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -47,8 +48,9 @@ class Seeing(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for out, words in [("run", HEADS), ("dense", [*TINY, "--heads",
-                                                      "all"])]:
+        for out, words in [("run", HEADS), ("both", HEADS + EXPERTS),
+                           ("dense", [*TINY, "--heads", "all"]),
+                           ("experts", [*TINY, "--heads", "all", *EXPERTS])]:
             code, _, err = cls.run_in(cls, "train", "--data", "facts.json",
                                       "--out", out, "--held-out", 0.4,
                                       "--eval-every", 1, *words)
@@ -140,6 +142,37 @@ class Seeing(Case):
         self.assertEqual(sum("gate" in t and "layer" in t for t in tips),
                          n * 2 * 3)
 
+    def test_experts(self):
+        for run, words in [("both", ["--experts"]), ("experts", [])]:
+            code, out, err = self.run_in(
+                "routes", "-m", run, *words, "--json", "--text",
+                " ".join(["ice is hot"] * 30), "--show", 70)
+            self.assertEqual((code, err), (0, ""))
+            got = json.loads(out)
+            self.assertEqual((got["n_tokens"], got["n_experts"],
+                              got["n_shared_experts"]), (90, 6, 1))
+            self.assertEqual(len(got["tokens"]), 70)
+            for token in got["tokens"]:
+                for layer in token["layers"]:
+                    self.assertEqual((len(layer["experts"]),
+                                      layer["experts"][0]), (3, 0))
+                    self.assertEqual(layer["weights"][0], 1)
+                    self.assertAlmostEqual(sum(layer["weights"]), 2, 5)
+            for layer in got["layers"]:
+                self.assertAlmostEqual(layer["experts_per_token"], 3)
+                self.assertEqual(layer["load"][0], 1)
+        code, out, err = self.run_in("routes", "-m", "both", "--json",
+                                     "--text", "ice is hot")
+        self.assertEqual(json.loads(out)["n_heads"], 4)
+        code, out, err = self.run_in("routes", "-m", "both", "--experts",
+                                     "--text", "ice", "--svg", "e.svg")
+        self.assertIn("% of 1 token that used an expert", out)
+        self.assertIn("experts/token", out)
+        text = (self.folder / "e.svg").read_text()
+        for words in ["expert 2", "routed, by weight", "3.00 experts",
+                      "Experts in use"]:
+            self.assertIn(words, text)
+
     def test_bad_routes(self):
         usage = "%s (see 'moh routes --help')"
         for words, code, message in [
@@ -147,6 +180,9 @@ class Seeing(Case):
                 ("routes -m dense facts.json", 2,
                  usage % "dense has no routers: every token uses the same "
                  "heads"),
+                ("routes -m dense --experts facts.json", 2,
+                 usage % "dense has no experts: every token uses the same "
+                 "feed-forward"),
                 ("routes -m run no.txt", 1,
                  "cannot open 'no.txt': No such file or directory"),
                 ("routes -m run --show -1 facts.json", 2,
@@ -186,6 +222,32 @@ class Seeing(Case):
         self.assertEqual(page.counts["svg"], 4)
         self.assertIn("has no routers", page.text)
         self.assertFalse((self.folder / "dense/report.html").exists())
+
+    def test_report_of_experts(self):
+        page = self.report("both", "--text", "ice is hot")
+        # Beside the eight of heads: load, entropy, balance, text.
+        self.assertEqual(page.counts["svg"], 12)
+        for words in ["Load of the heads", "Load of the experts", "Text 1",
+                      "Text 1, experts", "all experts alike",
+                      "with all heads and experts"]:
+            self.assertIn(words, page.text)
+        page = self.report("experts", "--text", "ice", "--text", "hot")
+        self.assertEqual(page.counts["svg"], 9)
+        self.assertNotIn("Load of the heads", page.text)
+        self.assertIn("Text 2, experts", page.text)
+
+    def test_log_of_experts(self):
+        lines = (self.folder / "both/log.jsonl").read_text().splitlines()
+        steps = [json.loads(line) for line in lines if '"experts"' in line]
+        self.assertGreater(len(steps), 0)
+        for step in steps:
+            self.assertEqual(len(step["experts"]), 2)
+            for layer in step["experts"]:
+                self.assertAlmostEqual(sum(layer["load"]), 2, 4)
+                self.assertEqual(layer["dead"], layer["load"].count(0))
+            total = (step["loss"] + 0.01 * step["balance_loss"]
+                     + 0.01 * step["expert_balance_loss"])
+            self.assertAlmostEqual(step["total_loss"], total, 6)
 
     def test_samples_are_the_data(self):
         page = self.report("run", "--show", 2)

@@ -26,9 +26,10 @@
 static const double TOLERANCE = 1e-9;
 static const double TRAINED_TOLERANCE = 1e-7;
 
-static char *const names[] = {"llama",      "original",  "seed",
-                              "moh-paper",  "moh-one",   "moh-routed",
-                              "static",     "cope",      "moh-shared"};
+static char *const names[] = {"llama",     "original",   "seed",
+                              "moh-paper", "moh-one",    "moh-routed",
+                              "static",    "cope",       "moh-shared",
+                              "experts",   "experts-one"};
 enum { N_NAMES = sizeof names / sizeof names[0], MAX_ROWS = 64 };
 
 typedef struct golden {
@@ -142,8 +143,8 @@ static golden *golden_new(const char *name) {
   must(moh__pool_new(&g->pool, 2, &err), &err);
   must(moh__model_alloc_grads(g->model, &err), &err);
   must(moh__model_pack(g->model, g->pool, &err), &err);
-  must(moh__arch_arena_bytes(g->model, g->batch.n_seq, 9, true, &bytes,
-                             &err),
+  must(moh__arch_arena_bytes_masked(g->model, g->batch.n_seq, 9, true, &bytes,
+                                    &err),
        &err);
   must(moh__arena_init(&g->arena, bytes, &err), &err);
   must(moh__tape_init(&g->tape, &g->arena, g->pool, &err), &err);
@@ -188,9 +189,10 @@ static void compare(const golden *g, const char *prefix, const char *name,
              largest);
 }
 
-static double mean_balance(const golden *g, bool z) {
+static double mean_balance(const golden *g, const moh__head_use *use,
+                           bool z) {
   double sum = 0;
-  for (const moh__head_use *u = g->tape.use; u != NULL; u = u->next)
+  for (const moh__head_use *u = use; u != NULL; u = u->next)
     sum += (double)(z ? u->z : u->balance);
   return sum / (double)g->model->config.n_layers;
 }
@@ -228,14 +230,25 @@ static void test_logits(void **state) {
   golden_free(g);
 }
 
+/* Gives what they add to the total. */
+static double expert_losses(const golden *g) {
+  const moh__experts *x = &g->model->config.experts;
+  if (x->n_routed == 0) return 0;
+  double balance = mean_balance(g, g->tape.expert_use, false);
+  double z = mean_balance(g, g->tape.expert_use, true);
+  compare(g, "", "expert_balance_loss", &balance, 1, TOLERANCE);
+  compare(g, "", "expert_z_loss", &z, 1, TOLERANCE);
+  return x->balance_weight * balance + x->z_weight * z;
+}
+
 static void test_losses(void **state) {
   golden *g = golden_new(*state);
   forward_and_backward(g);
   const moh__config *c = &g->model->config;
   double task = task_loss(g);
-  double balance = mean_balance(g, false);
-  double z = mean_balance(g, true);
-  double total = task;
+  double balance = mean_balance(g, g->tape.use, false);
+  double z = mean_balance(g, g->tape.use, true);
+  double total = task + expert_losses(g);
   if (c->heads == MOH__HEADS_MOH)
     total += c->balance_weight * balance + c->z_weight * z;
   compare(g, "", "loss", &task, 1, TOLERANCE);

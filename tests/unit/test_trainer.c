@@ -76,6 +76,37 @@ static void reports_add_up(void **state) {
 
 /* Warm-up of 5 % of 20 steps is one step; then the cosine ends at a tenth.
  */
+static void reports_add_up_with_experts(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  bench b;
+  tiny_experts(&c, 1, 2, 5); /* 0.2 L_b + 0.03 z */
+  o.accumulate = 2;
+  open_bench(&b, &c, &o, 1);
+  step(&b);
+  moh__step_report r = step(&b);
+  double total = r.task_loss + 0.01 * r.balance_loss +
+                 0.2 * r.expert_balance_loss + 0.03 * r.expert_z_loss;
+  assert_true(fabs(r.total_loss - total) < 1e-12);
+  assert_true(r.expert_balance_loss > 1.5 && r.expert_z_loss > 1);
+  assert_int_equal(r.n_expert_layers, 2);
+  double mean = 0;
+  for (int i = 0; i < 2; i++) {
+    const moh__layer_load *layer = &r.expert_layers[i];
+    double load = 0;
+    int n_dead = 0;
+    assert_true(layer->n_shared == 1 && layer->n_routed == 5);
+    for (int e = 0; e < 5; e++) load += (double)layer->load[e];
+    for (int e = 0; e < 5; e++) n_dead += layer->load[e] == 0;
+    assert_true(fabs(load - 2) < 1e-5); /* k experts a token */
+    assert_int_equal(layer->n_dead, n_dead);
+    mean += layer->balance / 2;
+  }
+  assert_true(fabs(mean - r.expert_balance_loss) < 1e-6);
+  close_bench(&b);
+}
+
 static void learning_rate_follows_the_plan(void **state) {
   (void)state;
   moh__config c = routed_config();
@@ -225,6 +256,7 @@ int main(void) {
       cmocka_unit_test(same_seed_same_bits_any_threads),
       cmocka_unit_test(accumulation_is_one_gradient),
       cmocka_unit_test(reports_add_up),
+      cmocka_unit_test(reports_add_up_with_experts),
       cmocka_unit_test(learning_rate_follows_the_plan),
       cmocka_unit_test(training_learns),
       cmocka_unit_test(nothing_changes_when_it_diverges),
