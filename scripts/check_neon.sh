@@ -9,7 +9,7 @@ cd "$MOH_ROOT"
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 # simd_gemm.c only arranges tiles.
-for kernel in tile bf16 attention attention_grad rows; do
+for kernel in tile bf16 attention attention_grad cope rows; do
   clang --target=aarch64-linux-gnu -std=gnu17 -O2 -Wall -Wextra -Werror \
     -isystem /usr/aarch64-linux-gnu/include -D_GNU_SOURCE -Iinclude -Isrc \
     -DMOH_SIMD_NAME=base -DMOH_SIMD_LANES=4 -S -o "$output" \

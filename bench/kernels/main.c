@@ -1,6 +1,6 @@
 /*
- * bench_kernels [SECTION...]: gemm, gathered, attention, decoding; all when
- * none is named. One thread, processor time, contenders in turns; see
+ * bench_kernels [SECTION...]: gemm, gathered, attention, cope, decoding; all
+ * when none is named. One thread, processor time, contenders in turns; see
  * docs/speed.md. --rounds N: turns of each contender (15).
  */
 #include <stdio.h>
@@ -20,6 +20,7 @@ static const section sections[] = {
     {"gemm", bench_gemm},
     {"gathered", bench_gathered},
     {"attention", bench_attention},
+    {"cope", bench_cope},
     {"decoding", bench_decoding},
 };
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
@@ -28,7 +29,7 @@ static int usage(const char *what) {
   fprintf(stderr,
           "bench_kernels: unknown argument '%s'\n"
           "usage: bench_kernels [--rounds N] [gemm|gathered|attention|"
-          "decoding]...\n",
+          "cope|decoding]...\n",
           what);
   return 2;
 }

@@ -2,7 +2,7 @@
 # Times kernels on one thread against each other and against OpenBLAS and
 # oneDNN, which it installs where they are missing (apt-get, as root).
 #
-#   bench/kernels/run.sh [--rounds N] [gemm|gathered|attention|decoding]...
+#   bench/kernels/run.sh [--rounds N] [gemm|gathered|attention|cope|decoding]...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=scripts/lib.sh

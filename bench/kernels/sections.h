@@ -10,6 +10,7 @@ typedef struct bench_options {
 void bench_gemm(const bench_options *o);
 void bench_gathered(const bench_options *o);
 void bench_attention(const bench_options *o);
+void bench_cope(const bench_options *o);
 void bench_decoding(const bench_options *o);
 
 #endif

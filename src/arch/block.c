@@ -24,8 +24,8 @@ static moh_status declare_attention(const moh__declaration *d) {
                                 MOH__PACK_INPUTS, c->n_heads));
   if (c->position == MOH__POSITION_COPE) {
     int64_t shape[3] = {c->n_heads, c->cope_positions, c->d_head};
-    MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, 0,
-                         MOH__PACK_NONE, 1));
+    MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, MOH__PARAM_F32,
+                         MOH__PACK_OUTPUTS, c->n_heads));
   }
   if (!moh__config_has_router(c)) return MOH_OK;
   moh__router_shape router = moh__config_router_shape(c);

@@ -104,6 +104,33 @@ typedef struct moh__keys {
 } moh__keys;
 
 /*
+ * Contextual positions (CoPE, arXiv 2405.18719). With the scaled scores a_ij =
+ * scale q_i . k_j of the keys that query i sees (the others open no gate),
+ *   G_ij = sigmoid(a_ij),  p_ij = min(sum_{m=j..i} G_im, n_positions - 1),
+ *   z_i[n] = q_i . e_n,  f = floor(p_ij),  w = p_ij - f,
+ *   c_ij = (1 - w) z_i[f] + w z_i[f + 1],  S_ij = a_ij + c_ij.
+ * Backward, with dS_ij as below but for its factor `scale`:
+ *   dz_i[f] += (1 - w) dS_ij,  dz_i[f + 1] += w dS_ij,
+ *   dp_ij = dS_ij (z_i[f + 1] - z_i[f]), 0 where p_ij is clamped,
+ *   dG_im = sum_{j<=m} dp_ij,  da_ij = dS_ij + dG_ij G_ij (1 - G_ij),
+ *   dq_i += scale sum_j da_ij k_j + sum_n dz_i[n] e_n,
+ *   dk_j += scale sum_i da_ij q_i,  de_n += sum_i dz_i[n] q_i.
+ */
+typedef struct moh__cope {
+  int64_t n_positions; /* 0: none */
+  const real *table;   /* [n_heads][n_positions][d] e */
+  /* The same as gemm's operands, one behind the other: (d, n_positions), and
+   * (n_positions, d) for backward. The reference does without. */
+  const real *packed, *packed_back;
+  /* The heads whose queries are in the list: entries of head h are those in
+   * [start[h], start[h + 1]). One head needs no start. */
+  int64_t n_heads;
+  const int32_t *start;
+} moh__cope;
+
+enum { MOH__COPE_MAX = 1 << 13 }; /* n_positions: scratch is sized for it */
+
+/*
  * Causal softmax attention of a list of queries of one sequence over the keys
  * that each may see: key j for a query at position pos[i] when first[i] <= j <=
  * pos[i]. Pages before the first of these are not read.
@@ -123,7 +150,9 @@ typedef struct moh__attention {
   const int32_t *entries;
   moh__keys keys;
   real scale;
-  bool newest_first; /* tiles of keys are taken from the last to the first */
+  moh__cope cope;
+  bool newest_first; /* tiles of keys are taken from the last to the first, as
+                        always with positions */
   real *o;           /* [entries][d] */
   real *lse;         /* [entries] log sum_j exp(S_ij) */
 } moh__attention;
@@ -145,6 +174,7 @@ typedef struct moh__attention_grad {
   real *dk;
   real *dv;
   int64_t ldk;
+  real *d_table; /* [n_positions][d], accumulates; NULL: not wanted */
 } moh__attention_grad;
 
 /*

@@ -5,7 +5,7 @@
  */
 #include <assert.h>
 
-#include "kernel/kernel.h"
+#include "kernel/reference.h"
 
 static int64_t row_at(const int32_t *index, int64_t i) {
   return index == NULL ? i : index[i];
@@ -65,101 +65,13 @@ static void reference_gemm_at(const moh__gemm *g, void *scratch) {
   }
 }
 
-/* ---- attention ---- */
-
-static const real *page_of(const moh__keys *keys, int64_t j) {
-  return keys->pages + keys->page_ids[j / MOH__PANEL] * keys->page_stride;
-}
-
-/* K of a page is [d][64]: component c of key j is 64 apart from c + 1. */
-static const real *key_at(const moh__attention *a, int64_t j) {
-  return page_of(&a->keys, j) + j % MOH__PANEL;
-}
-
-static const real *value_at(const moh__attention *a, int64_t j) {
-  return page_of(&a->keys, j) + a->d * MOH__PANEL + j % MOH__PANEL * a->d;
-}
-
-static real score(const moh__attention *a, const real *q, int64_t j) {
-  const real *k = key_at(a, j);
-  real sum = 0;
-  for (int64_t c = 0; c < a->d; c++) sum += q[c] * k[c * MOH__PANEL];
-  return a->scale * sum;
-}
-
-static real max_score(const moh__attention *a, int64_t i) {
-  const real *q = a->q + i * a->d;
-  int64_t first = moh__first_key(a, i);
-  real max = score(a, q, first);
-  for (int64_t j = first + 1; j <= a->pos[i]; j++) {
-    real s = score(a, q, j);
-    if (!(s <= max)) max = s; /* NaN stays */
-  }
-  return max;
-}
-
-static void reference_attention(const moh__attention *a, void *scratch) {
-  (void)scratch;
-  for (int64_t n = 0; n < a->n; n++) {
-    int64_t i = row_at(a->entries, n);
-    const real *q = a->q + i * a->d;
-    real *o = a->o + i * a->d;
-    real max = max_score(a, i);
-    real sum = 0;
-    for (int64_t c = 0; c < a->d; c++) o[c] = 0;
-    for (int64_t j = moh__first_key(a, i); j <= a->pos[i]; j++) {
-      real weight = moh__exp(score(a, q, j) - max);
-      const real *v = value_at(a, j);
-      sum += weight;
-      for (int64_t c = 0; c < a->d; c++) o[c] += weight * v[c];
-    }
-    for (int64_t c = 0; c < a->d; c++) o[c] /= sum;
-    a->lse[i] = max + moh__log(sum);
-  }
-}
+/* ---- rows ---- */
 
 static real plain_dot(const real *x, const real *y, int64_t n) {
   real sum = 0;
   for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
   return sum;
 }
-
-/* Query i and key j of the formulas above moh__attention_grad; row_d = D_i.
- */
-static void pair_grad(const moh__attention_grad *b, int64_t i, int64_t j,
-                      real row_d) {
-  const moh__attention *a = &b->forward;
-  const real *q = a->q + i * a->d;
-  const real *d_o = b->d_o + i * a->d;
-  const real *k = key_at(a, j);
-  real *dq = b->dq + i * a->d;
-  real *dk = b->dk + j * b->ldk;
-  real *dv = b->dv + j * b->ldk;
-  real p = moh__exp(score(a, q, j) - a->lse[i]);
-  real ds = a->scale * p * (plain_dot(d_o, value_at(a, j), a->d) - row_d);
-  for (int64_t c = 0; c < a->d; c++) {
-    dq[c] += ds * k[c * MOH__PANEL];
-    dk[c] += ds * q[c];
-    dv[c] += p * d_o[c];
-  }
-}
-
-static void head_grad(const moh__attention_grad *b) {
-  const moh__attention *a = &b->forward;
-  for (int64_t i = 0; i < a->n; i++) {
-    real row_d = plain_dot(b->d_o + i * a->d, a->o + i * a->d, a->d);
-    for (int64_t j = moh__first_key(a, i); j <= a->pos[i]; j++)
-      pair_grad(b, i, j, row_d);
-  }
-}
-
-static void reference_attention_grad(const moh__attention_grad *b, int64_t n,
-                                     void *scratch) {
-  (void)scratch;
-  for (int64_t h = 0; h < n; h++) head_grad(&b[h]);
-}
-
-/* ---- rows ---- */
 
 static real reference_sum(const real *x, int64_t n) {
   real sum = 0;
@@ -258,8 +170,8 @@ const moh__kernels moh__kernels_reference = {
     .pack = reference_pack,
     .gemm = reference_gemm,
     .gemm_at = reference_gemm_at,
-    .attention = reference_attention,
-    .attention_grad = reference_attention_grad,
+    .attention = moh__reference_attention,
+    .attention_grad = moh__reference_attention_grad,
     .dot = plain_dot,
     .sum = reference_sum,
     .max = reference_max,

@@ -107,21 +107,24 @@ INLINE vf choose(vi mask, vf yes, vf no) {
 /* NaN in either operand of a > b gives b. */
 INLINE vf larger(vf a, vf b) { return choose((vi)(a > b), a, b); }
 
-/* v with its lanes turned by a half, a quarter, ... of their number. */
+/* VL lanes of v and then w, from lane n of v on. */
 #if VL == 16
-#define TURN_LANES(v, n)                                                    \
-  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4,    \
+#define LANES_FROM(v, w, n)                                                 \
+  __builtin_shufflevector(v, w, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4,    \
                           (n) + 5, (n) + 6, (n) + 7, (n) + 8, (n) + 9,      \
                           (n) + 10, (n) + 11, (n) + 12, (n) + 13, (n) + 14, \
                           (n) + 15)
 #elif VL == 8
-#define TURN_LANES(v, n)                                                 \
-  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, \
+#define LANES_FROM(v, w, n)                                              \
+  __builtin_shufflevector(v, w, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, \
                           (n) + 5, (n) + 6, (n) + 7)
 #else
-#define TURN_LANES(v, n) \
-  __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3)
+#define LANES_FROM(v, w, n) \
+  __builtin_shufflevector(v, w, (n), (n) + 1, (n) + 2, (n) + 3)
 #endif
+
+/* v with its lanes turned by a half, a quarter, ... of their number. */
+#define TURN_LANES(v, n) LANES_FROM(v, v, n)
 
 /* Adds up lanes by halves: a fixed tree. */
 INLINE float lanes_sum(vf v) {
@@ -134,6 +137,34 @@ INLINE float lanes_sum(vf v) {
   v += TURN_LANES(v, 2);
   v += TURN_LANES(v, 1);
   return v[0];
+}
+
+/* Each lane becomes the sum of itself and those behind it. */
+INLINE vf sums_from_behind(vf v) {
+  const vf zero = {0};
+  v += LANES_FROM(v, zero, 1);
+  v += LANES_FROM(v, zero, 2);
+#if VL >= 8
+  v += LANES_FROM(v, zero, 4);
+#endif
+#if VL == 16
+  v += LANES_FROM(v, zero, 8);
+#endif
+  return v;
+}
+
+/* Each lane becomes the sum of itself and those before it. */
+INLINE vf sums_from_before(vf v) {
+  const vf zero = {0};
+  v += LANES_FROM(zero, v, VL - 1);
+  v += LANES_FROM(zero, v, VL - 2);
+#if VL >= 8
+  v += LANES_FROM(zero, v, VL - 4);
+#endif
+#if VL == 16
+  v += LANES_FROM(zero, v, VL - 8);
+#endif
+  return v;
 }
 
 /* The largest lane; none may be NaN. */

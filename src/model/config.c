@@ -30,7 +30,8 @@ const moh__int_field moh__config_sizes[MOH__N_SIZES] = {
 /* CoPE rows are looked up by a position in [0, rows - 1], between two rows.
  */
 static const moh__int_field cope_field = {"cope_positions",
-                                          FIELD(cope_positions), 2, 1 << 16};
+                                          FIELD(cope_positions), 2,
+                                          MOH__COPE_MAX};
 
 enum { HRM_PASSES_MAX = 1 << 12, HYPER_STATE_MAX = 1 << 14 };
 

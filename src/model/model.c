@@ -238,7 +238,7 @@ void moh__model_set_precision(moh__model *model, moh__precision precision) {
   free_packed(model);
   model->precision = precision;
   for (int i = 0; i < model->n_params; i++)
-    if ((model->params[i].flags & MOH__PARAM_ROUTER) == 0)
+    if ((model->params[i].flags & (MOH__PARAM_ROUTER | MOH__PARAM_F32)) == 0)
       model->params[i].precision = precision;
 }
 

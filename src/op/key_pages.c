@@ -1,4 +1,4 @@
-/* Pages of keys and values, and what all attention ops begin with. */
+/* Pages of keys and values, and what attention begins with. */
 #include "op/key_pages.h"
 
 /* Pages of this step: a sequence's lie one behind the other. */
@@ -144,6 +144,9 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
   if (args->window.kind != MOH__WINDOW_NONE)
     node->first = moh__tape_ints(tape, q->rows);
   node->lse = moh__tape_reals(tape, q->rows);
+  if (tape->recording && node->table != NULL)
+    node->d_tables = moh__tape_reals(
+        tape, args->batch->n_seq * moh__cope_tables_size(node));
   node->scale = 1 / moh__sqrt((real)args->d_head);
   if (args->n_heads > args->n_kv_heads)
     node->merged = moh__tape_ints(tape, q->rows);

@@ -27,7 +27,7 @@ void moh__key_pages_write(moh__tape *tape, const moh__attention_args *args,
 moh__keys moh__key_pages_of(const moh__key_pages *pages, int32_t seq,
                             int32_t kv_head);
 
-/* What an attention op keeps, and both kinds need. */
+/* What attention keeps. */
 typedef struct moh__attention_node {
   moh__tape_node node;
   moh__attention_args args;
@@ -38,13 +38,22 @@ typedef struct moh__attention_node {
   /* Entries of each KV head's query heads by token, where they are more than
    * one: those of group g at plan->start[its first head]. */
   int32_t *merged;
-  real *lse;         /* [entries], softmax attention */
-  moh__param *table; /* CoPE */
+  real *lse;         /* [entries] */
+  moh__param *table; /* CoPE, or NULL */
+  /* Its gradient by sequences, so that each can be another thread's:
+   * [n_seq][n_heads][n_positions][d_head]. */
+  real *d_tables;
   real scale;
 } moh__attention_node;
 
-/* Allocates the output, fills the node's fields and writes the pages; pushes a
- * copy when recording. False when counting: then there is nothing to do. */
+/* Elements of all heads' tables. */
+static inline int64_t moh__cope_tables_size(const moh__attention_node *node) {
+  return node->args.n_heads * node->table->shape[1] * node->args.d_head;
+}
+
+/* Allocates the output, fills the node's fields but for `table` and writes
+ * the pages; pushes a copy when recording. False when counting: then there is
+ * nothing to do. */
 bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
                           const moh__attention_args *args, moh__tensor *q,
                           moh__tensor *k, moh__tensor *v,

@@ -99,7 +99,7 @@ moh__tensor *moh__op_rope(moh__tape *tape, moh__tensor *x, int64_t d_head,
                           const real *angles, const int32_t *positions,
                           const int32_t *rows);
 
-/* ---- attention.c, cope.c ---- */
+/* ---- attention.c ---- */
 
 typedef struct moh__attention_args {
   const moh__plan *plan; /* over query heads */
@@ -126,14 +126,8 @@ moh__tensor *moh__op_attention(moh__tape *tape, moh__tensor *q,
                                moh__tensor *k, moh__tensor *v,
                                const moh__attention_args *args);
 
-/*
- * The same with contextual positions (CoPE, arXiv 2405.18719): for query i,
- *   a_ij = q_i . k_j / sqrt(d), G_ij = sigmoid(a_ij), j <= i,
- *   p_ij = min(sum_{m=j..i} G_im, n_positions - 1),   keys in the window,
- *   c_ij = q_i . e[p_ij], linear between whole positions,
- *   P = softmax_j(a_ij + c_ij).
- * table (n_heads, n_positions, d_head).
- */
+/* The same with contextual positions (moh__cope in kernel.h). table (n_heads,
+ * n_positions, d_head), packed by head; NULL: without. */
 moh__tensor *moh__op_attention_cope(moh__tape *tape, moh__tensor *q,
                                     moh__tensor *k, moh__tensor *v,
                                     moh__param *table,

@@ -49,7 +49,7 @@ int64_t moh__param_packed_back_bytes(const moh__param *w) {
 /* Where group g begins in `data`. */
 static const real *group_data(const moh__param *w, int64_t g) {
   return w->grouping == MOH__PACK_OUTPUTS
-             ? w->data + g * moh__param_group_out(w) * w->shape[1]
+             ? w->data + g * moh__param_group_out(w) * moh__param_in(w)
              : w->data + g * moh__param_group_in(w);
 }
 
@@ -61,7 +61,7 @@ void moh__param_operand(const moh__param *w, int64_t g, bool backward,
   product->ldb = 0;
   if (packed == NULL) {
     product->b = group_data(w, g);
-    product->ldb = w->shape[1];
+    product->ldb = moh__param_in(w);
     return;
   }
   packed += g * group_bytes(w, backward);
@@ -87,7 +87,7 @@ static void pack_panel(const pack_job *job, int64_t g, int64_t p) {
   operand o = operand_of(w, job->backward);
   int64_t j = p * MOH__PANEL;
   int64_t n = o.n - j < MOH__PANEL ? o.n - j : MOH__PANEL;
-  int64_t ld = w->shape[1];
+  int64_t ld = moh__param_in(w);
   const real *src = group_data(w, g) + (job->backward ? j : j * ld);
   char *dst = (char *)(job->backward ? w->packed_back : w->packed) +
               g * group_bytes(w, job->backward);

@@ -21,6 +21,7 @@ enum {
   MOH__PARAM_BUFFER = 1 << 3, /* saved, neither trained nor counted */
   MOH__PARAM_EMBEDDING = 1 << 4, /* unit of clipping: a row */
   MOH__PARAM_OUTPUT = 1 << 5,    /* exempt from unit-wise clipping */
+  MOH__PARAM_F32 = 1 << 6,       /* products with it are f32 always */
 };
 
 /* How a matrix is cut into groups for packing. */
@@ -48,7 +49,8 @@ enum { MOH__NAME_MAX = 96, MOH__DIMS_MAX = 3 };
 typedef struct moh__param {
   char name[MOH__NAME_MAX];
   int n_dims;
-  int64_t shape[MOH__DIMS_MAX]; /* matrices: outputs, inputs */
+  int64_t shape[MOH__DIMS_MAX]; /* matrices: outputs, inputs; with 3
+                                   dimensions a matrix for each of the first */
   int64_t n;                    /* elements */
   unsigned flags;
   moh__grouping grouping;
@@ -67,14 +69,22 @@ static inline bool moh__param_is_trained(const moh__param *w) {
          (w->flags & (MOH__PARAM_FROZEN | MOH__PARAM_BUFFER)) == 0;
 }
 
+/* Inputs and outputs of all groups. */
+static inline int64_t moh__param_in(const moh__param *w) {
+  return w->shape[w->n_dims - 1];
+}
+static inline int64_t moh__param_out(const moh__param *w) {
+  return w->n_dims == 3 ? w->shape[0] * w->shape[1] : w->shape[0];
+}
+
 /* Inputs and outputs of one packed group. */
 static inline int64_t moh__param_group_in(const moh__param *w) {
-  return w->grouping == MOH__PACK_INPUTS ? w->shape[1] / w->n_groups
-                                         : w->shape[1];
+  int64_t in = moh__param_in(w);
+  return w->grouping == MOH__PACK_INPUTS ? in / w->n_groups : in;
 }
 static inline int64_t moh__param_group_out(const moh__param *w) {
-  return w->grouping == MOH__PACK_OUTPUTS ? w->shape[0] / w->n_groups
-                                          : w->shape[0];
+  int64_t out = moh__param_out(w);
+  return w->grouping == MOH__PACK_OUTPUTS ? out / w->n_groups : out;
 }
 
 /* Bytes that `packed` and `packed_back` need, 0 when never packed. */

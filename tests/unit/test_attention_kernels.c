@@ -3,7 +3,7 @@
  * widths and numbers of queries around the borders of tiles and pages,
  * lists of queries with gaps, pages in any order. Behind the last key of a
  * page stand NaNs, which must never be read; so do before the first page of a
- * window.
+ * window. The same with contextual positions.
  */
 #include <string.h>
 
@@ -16,10 +16,14 @@ static unsigned char scratch[MOH__SCRATCH_BYTES] __attribute__((aligned(64)));
 typedef struct subject {
   int64_t n, n_keys, d;
   int64_t window; /* keys that a query sees; 0: all */
+  int64_t n_positions; /* contextual ones; 0: none */
   int32_t *pos, *first, *page_ids;
   real *pages, *q, *d_o;
-  real *o[2], *lse[2], *dq[2], *dk[2], *dv[2];
+  real *table, *packed, *packed_back;
+  real *o[2], *lse[2], *dq[2], *dk[2], *dv[2], *d_table[2];
 } subject;
+
+enum { TABLE_GAP = 5 }; /* floats behind a table's gradient */
 
 /* n queries spread over the last positions; every gap is 0 to 2 tokens. */
 static int64_t make_positions(subject *s, moh__rng *rng, int64_t first) {
@@ -56,10 +60,31 @@ static void make_pages(subject *s, moh__rng *rng) {
   free(kv);
 }
 
-static subject make_windowed(int64_t n, int64_t first, int64_t d,
-                             int64_t window) {
+/*
+ * A table in which z is nearly straight: where rounding puts a position on the
+ * other side of a whole one, which it may, its slope is nearly the same.
+ */
+static void make_table(subject *s, moh__rng *rng) {
+  int64_t size = s->n_positions * s->d;
+  s->table = random_reals(rng, size, 0.002);
+  real *slope = random_reals(rng, s->d, 1 / (10.0 + (double)s->n_positions));
+  for (int64_t n = 0; n < s->n_positions; n++)
+    for (int64_t c = 0; c < s->d; c++)
+      s->table[n * s->d + c] += (real)n * slope[c];
+  free(slope);
+  s->packed = random_reals(rng, moh__packed_size(s->d, s->n_positions), 1);
+  s->packed_back =
+      random_reals(rng, moh__packed_size(s->n_positions, s->d), 1);
+  moh__pack_transposed(s->packed, s->table, s->d, s->d, s->n_positions);
+  moh__pack_rows(s->packed_back, s->table, s->d, s->n_positions, s->d);
+  s->d_table[0] = random_reals(rng, size + TABLE_GAP, 1);
+  s->d_table[1] = copied_reals(s->d_table[0], size + TABLE_GAP);
+}
+
+static subject make_positioned(int64_t n, int64_t first, int64_t d,
+                               int64_t window, int64_t n_positions) {
   moh__rng rng = moh__rng_make((uint64_t)(n * 1000 + d), 31);
-  subject s = {.n = n, .d = d, .window = window};
+  subject s = {.n = n, .d = d, .window = window, .n_positions = n_positions};
   s.n_keys = make_positions(&s, &rng, first);
   make_pages(&s, &rng);
   s.q = random_reals(&rng, n * d, 2);
@@ -74,7 +99,13 @@ static subject make_windowed(int64_t n, int64_t first, int64_t d,
   s.dq[1] = copied_reals(s.dq[0], n * d);
   s.dk[1] = copied_reals(s.dk[0], s.n_keys * (d + 3));
   s.dv[1] = copied_reals(s.dv[0], s.n_keys * (d + 3));
+  if (n_positions > 0) make_table(&s, &rng);
   return s;
+}
+
+static subject make_windowed(int64_t n, int64_t first, int64_t d,
+                             int64_t window) {
+  return make_positioned(n, first, d, window, 0);
 }
 
 static subject make_subject(int64_t n, int64_t first, int64_t d) {
@@ -88,13 +119,25 @@ static void free_subject(subject *s) {
   free(s->pages);
   free(s->q);
   free(s->d_o);
+  free(s->table);
+  free(s->packed);
+  free(s->packed_back);
   for (int i = 0; i < 2; i++) {
     free(s->o[i]);
     free(s->lse[i]);
     free(s->dq[i]);
     free(s->dk[i]);
     free(s->dv[i]);
+    free(s->d_table[i]);
   }
+}
+
+static moh__cope cope_of(const subject *s) {
+  return (moh__cope){.n_positions = s->n_positions,
+                     .table = s->table,
+                     .packed = s->packed,
+                     .packed_back = s->packed_back,
+                     .n_heads = 1};
 }
 
 static moh__attention attention_of(const subject *s, int i) {
@@ -106,6 +149,7 @@ static moh__attention attention_of(const subject *s, int i) {
       .first = s->window > 0 ? s->first : NULL,
       .keys = {s->pages, 2 * s->d * MOH__PANEL + 16, s->page_ids},
       .scale = (real)(1 / sqrt((double)s->d)),
+      .cope = cope_of(s),
       .o = s->o[i],
       .lse = s->lse[i]};
 }
@@ -121,6 +165,7 @@ static void run_backward(const moh__kernels *table, subject *s, int i) {
                                  .dq = s->dq[i] + first * s->d,
                                  .dk = s->dk[i],
                                  .dv = s->dv[i],
+                                 .d_table = s->d_table[i],
                                  .ldk = s->d + 3};
     moh__attention *a = &b[h].forward;
     a->n = h == 0 ? half : s->n - half;
@@ -139,17 +184,32 @@ static void run(const moh__kernels *table, subject *s, int i) {
   run_backward(table, s, i);
 }
 
-static void assert_near(real *const x[2], int64_t n, const char *what,
-                        const char *table, const subject *s) {
+static void assert_within(real limit, real *const x[2], int64_t n,
+                          const char *what, const char *table,
+                          const subject *s) {
   real off = largest_difference(x[0], x[1], n);
-  if (!(off <= 2e-5f * (1 + largest_of(x[1], n))))
+  if (!(off <= limit * (1 + largest_of(x[1], n))))
     fail_msg("%s of %s, %d queries of %d keys, d %d: off by %g", what, table,
              (int)s->n, (int)s->n_keys, (int)s->d, (double)off);
 }
 
-static void check_windowed(const moh__kernels *table, int64_t n,
-                           int64_t first, int64_t d, int64_t window) {
-  subject s = make_windowed(n, first, d, window);
+static void assert_near(real *const x[2], int64_t n, const char *what,
+                        const char *table, const subject *s) {
+  assert_within(2e-5f, x, n, what, table, s);
+}
+
+/* A position is a sum of as many gates as it says, rounded as often: that much
+ * goes to the row beside. */
+static void assert_tables_near(const char *table, const subject *s) {
+  real limit = 2e-5f * (real)(1 + s->n_positions / 8);
+  assert_within(limit, s->d_table, s->n_positions * s->d + TABLE_GAP,
+                "d_table", table, s);
+}
+
+static void check_positioned(const moh__kernels *table, int64_t n,
+                             int64_t first, int64_t d, int64_t window,
+                             int64_t n_positions) {
+  subject s = make_positioned(n, first, d, window, n_positions);
   run(table, &s, 0);
   run(&moh__kernels_reference, &s, 1);
   assert_near(s.o, n * d, "o", table->name, &s);
@@ -157,7 +217,13 @@ static void check_windowed(const moh__kernels *table, int64_t n,
   assert_near(s.dq, n * d, "dq", table->name, &s);
   assert_near(s.dk, s.n_keys * (d + 3), "dk", table->name, &s);
   assert_near(s.dv, s.n_keys * (d + 3), "dv", table->name, &s);
+  if (n_positions > 0) assert_tables_near(table->name, &s);
   free_subject(&s);
+}
+
+static void check_windowed(const moh__kernels *table, int64_t n,
+                           int64_t first, int64_t d, int64_t window) {
+  check_positioned(table, n, first, d, window, 0);
 }
 
 static void check_one(const moh__kernels *table, int64_t n, int64_t first,
@@ -180,10 +246,55 @@ static void windows_are_the_references(void **state) {
   for_each_table(check_windows);
 }
 
+/* Tables that are clamped at once, after some pages, and never; that leave
+ * room for few queries in scratch. */
+static void check_cope(const moh__kernels *table) {
+  static const int64_t positions[] = {2, 5, 33, 64, 130, 700};
+  static const int64_t queries[] = {1, 7, 25, 66, 130};
+  static const int64_t firsts[] = {0, 1, 62, 63, 64, 600};
+  static const int64_t widths[] = {1, 6, 16, 17, 40};
+  static const int64_t windows[] = {0, 1, 2, 64, 65, 130, 0};
+  moh__kernel_use(table);
+  for (int i = 0; i < 6; i++)
+    for (int j = 0; j < 5; j++)
+      for (int k = 0; k < 6; k++)
+        check_positioned(table, queries[j], firsts[k], widths[(i + k) % 5],
+                         windows[(i + j + k) % 7], positions[i]);
+  check_positioned(table, 420, 0, 64, 0, 9);
+  check_positioned(table, 20, 1, MOH__MAX_HEAD, 0, MOH__COPE_MAX);
+}
+
+static void positions_are_the_references(void **state) {
+  (void)state;
+  for_each_table(check_cope);
+}
+
+/* A NaN in a key is in the results of those who see it, and breaks nothing. */
+static void check_nan(const moh__kernels *table) {
+  subject s = make_positioned(130, 0, 16, 0, 50);
+  int64_t key = 70;
+  real *page = s.pages + s.page_ids[key / MOH__PANEL] *
+                             (2 * s.d * MOH__PANEL + 16);
+  page[key % MOH__PANEL] = NAN;
+  run(table, &s, 0);
+  for (int64_t i = 0; i < s.n; i++) {
+    assert_true(isnan(s.o[0][i * s.d]) == (s.pos[i] >= key));
+    assert_true(isnan(s.dq[0][i * s.d]) || s.pos[i] < key);
+  }
+  free_subject(&s);
+}
+
+static void a_nan_is_passed_on(void **state) {
+  (void)state;
+  for_each_table(check_nan);
+  check_nan(&moh__kernels_reference);
+}
+
 /* A query by itself, and among others whose windows begin elsewhere: the same
  * bits. */
-static void check_neighbours(const moh__kernels *table) {
-  subject s = make_windowed(70, 600, 24, 100);
+static void check_neighbours_of(const moh__kernels *table,
+                                int64_t n_positions) {
+  subject s = make_positioned(70, 600, 24, 100, n_positions);
   moh__attention all = attention_of(&s, 0);
   table->attention(&all, scratch);
   for (int64_t i = 0; i < s.n; i++) {
@@ -197,6 +308,12 @@ static void check_neighbours(const moh__kernels *table) {
     assert_true(one.lse[0] == all.lse[i]);
   }
   free_subject(&s);
+}
+
+static void check_neighbours(const moh__kernels *table) {
+  check_neighbours_of(table, 0);
+  check_neighbours_of(table, 20);
+  check_neighbours_of(table, MOH__COPE_MAX);
 }
 
 static void neighbours_change_no_bit(void **state) {
@@ -246,6 +363,48 @@ static void check_list(const moh__kernels *table, int64_t n, int64_t d) {
   free_subject(&turned);
 }
 
+/* Two heads whose queries are in one list by turns: the bits of each by itself,
+ * with its own table. */
+static void check_heads(const moh__kernels *table) {
+  enum { N = 61, D = 12, P = 21 };
+  subject s = make_positioned(2 * N, 0, D, 0, 4 * P);
+  int32_t start[] = {0, N, 2 * N};
+  int32_t entries[2 * N];
+  for (int32_t i = 0; i < 2 * N; i++) {
+    entries[i] = i % 2 * N + i / 2;
+    s.pos[i] = i % N * 3;
+  }
+  int64_t size = moh__packed_size(D, P);
+  moh__attention both = attention_of(&s, 0);
+  both.cope.n_positions = P;
+  for (int h = 0; h < 2; h++) {
+    moh__pack_transposed(s.packed + h * size, s.table + h * P * D, D, D, P);
+    moh__attention one = attention_of(&s, 1);
+    one.cope.n_positions = P;
+    one.cope.table += h * P * D;
+    one.cope.packed += h * size;
+    one.n = N;
+    one.q += h * N * D;
+    one.pos += h * N;
+    one.o += h * N * D;
+    one.lse += h * N;
+    table->attention(&one, scratch);
+  }
+  both.cope.n_heads = 2;
+  both.cope.start = start;
+  both.entries = entries;
+  table->attention(&both, scratch);
+  assert_same_reals(s.o[0], s.o[1], 2 * N * D, "o of two heads");
+  assert_same_reals(s.lse[0], s.lse[1], 2 * N, "lse of two heads");
+  free_subject(&s);
+}
+
+static void heads_have_their_own_tables(void **state) {
+  (void)state;
+  for_each_table(check_heads);
+  check_heads(&moh__kernels_reference);
+}
+
 static void check_lists(const moh__kernels *table) {
   check_list(table, 1, 64);
   check_list(table, 7, 16);
@@ -282,8 +441,11 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(attention_is_the_references),
       cmocka_unit_test(windows_are_the_references),
+      cmocka_unit_test(positions_are_the_references),
+      cmocka_unit_test(a_nan_is_passed_on),
       cmocka_unit_test(neighbours_change_no_bit),
       cmocka_unit_test(lists_change_no_bit),
+      cmocka_unit_test(heads_have_their_own_tables),
       cmocka_unit_test(keys_may_be_taken_from_the_last),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
