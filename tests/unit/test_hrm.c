@@ -29,7 +29,7 @@ static void assert_same_grads(const tiny *a, const tiny *b, double limit) {
     double most = 0;
     for (int64_t j = 0; j < w->n; j++) most = fmax(most, fabs(v->grad[j]));
     for (int64_t j = 0; j < w->n; j++)
-      if (!(fabs(w->grad[j] - v->grad[j]) <= limit * (most + 1e-6)))
+      if (!(fabs(w->grad[j] - v->grad[j]) <= limit * (most + 1e-5)))
         fail_msg("%s[%d]: %.12g, %.12g", w->name, (int)j, w->grad[j],
                  v->grad[j]);
   }
