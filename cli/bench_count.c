@@ -2,17 +2,21 @@
  * that a token of decoding reads. */
 #include "bench.h"
 
-/* Multiply-adds of the whole forward pass at a place without context, and
- * those that each visible key adds. */
+/* Multiply-adds of the whole forward pass at a place without context, those
+ * that each visible key adds, and, of the first, contextual positions'. */
 typedef struct cost {
-  double fixed, per_key;
+  double fixed, per_key, positions;
 } cost;
 
 static cost cost_of(const moh__contender *c, moh__macs none, moh__macs one) {
+  double positions = (double)none.positions;
   if (!c->masked)
-    return (cost){(double)none.active, (double)(one.active - none.active)};
+    return (cost){(double)none.active, (double)(one.active - none.active),
+                  positions};
+  double heads = (double)c->config.n_heads /
+                 (double)moh__config_active_heads(&c->config);
   return (cost){(double)(none.dense + none.router),
-                (double)(one.dense - none.dense)};
+                (double)(one.dense - none.dense), heads * positions};
 }
 
 static cost model_cost(const moh__contender *c) {
@@ -25,10 +29,12 @@ static cost attention_cost(const moh__contender *c) {
                  moh__arch_attention_macs(&c->config, 1));
 }
 
-/* Of all sequences, forward and backward. */
+/* Of all sequences, forward and backward, which computes scores and what
+ * positions add to them anew. */
 static double gradient_count(const moh__contender *c, cost one) {
   double n = c->context, pairs = n * (n + 1) / 2;
-  return c->n_seq * (3 * n * one.fixed + 3.5 * pairs * one.per_key);
+  return c->n_seq * (n * (3 * one.fixed + one.positions) +
+                     3.5 * pairs * one.per_key);
 }
 
 /* Only the last token has logits. */
@@ -52,7 +58,7 @@ double moh__contender_count(const moh__contender *c) {
       return gradient_count(c, attention_cost(c));
     default:
       token.fixed = (double)moh__arch_attention_macs(&c->config, 0).router;
-      token.per_key = 0;
+      token.per_key = token.positions = 0;
       return gradient_count(c, token);
   }
 }

@@ -149,6 +149,10 @@ static void print_macs(const moh__box *box, const moh__model *model,
                   moh__number_grouped(&dense, macs.dense),
                   moh__number_grouped(&active, macs.active), saving(&macs));
   }
+  int64_t positions = moh__arch_macs(&model->config, 1).positions;
+  if (positions > 0)
+    moh__box_line(box, "%10s  %18s  %18s", "of these", "CoPE's positions",
+                  moh__number_grouped(&active, positions));
 }
 
 static void print_bytes(const moh__box *box, const char *label,
@@ -198,10 +202,11 @@ static json_t *macs_json(const moh__model *model, const costs *c) {
     moh__macs m = moh__arch_macs(&model->config, c->contexts[i]);
     json_array_append_new(
         array,
-        json_pack("{s:I, s:I, s:I, s:I, s:f}", "context",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "context",
                   (json_int_t)c->contexts[i], "dense", (json_int_t)m.dense,
                   "active", (json_int_t)m.active, "router",
-                  (json_int_t)m.router, "saving_percent", saving(&m)));
+                  (json_int_t)m.router, "positions", (json_int_t)m.positions,
+                  "saving_percent", saving(&m)));
   }
   return array;
 }

@@ -89,6 +89,7 @@ typedef struct moh__macs {
   int64_t dense;  /* all heads, all experts */
   int64_t active; /* with the configured plans, routers included */
   int64_t router; /* of both kinds */
+  int64_t positions; /* of active: contextual positions, q . e_n */
 } moh__macs;
 moh__macs moh__arch_macs(const moh__config *config, int64_t context);
 /* The same of one layer's attention: router, Q, K, V, scores, values, W_O. */

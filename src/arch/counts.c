@@ -10,13 +10,19 @@ static int64_t router_macs(const moh__config *c) {
   return rows * c->d_model;
 }
 
+/* CoPE's q . e_n of one head. Gates and looking up are not counted, as little
+ * as the soft-max. */
+static int64_t position_macs(const moh__config *c) {
+  if (c->position != MOH__POSITION_COPE) return 0;
+  return c->cope_positions * c->d_head;
+}
+
 /* What one query head costs, and disappears with it: its query, its scores
- * and weighted sum, its columns of W_O, and CoPE's q . e_n. */
+ * and weighted sum, its columns of W_O, and its positions. */
 static int64_t head_macs(const moh__config *c, int64_t context) {
   int64_t n = c->d_head * c->d_model + 2 * context * c->d_head;
   if (c->output_projection) n += c->d_head * c->d_model;
-  if (c->position == MOH__POSITION_COPE) n += c->cope_positions * c->d_head;
-  return n;
+  return n + position_macs(c);
 }
 
 /* Keys and values, which every token pays. */
@@ -60,7 +66,8 @@ moh__macs moh__arch_attention_macs(const moh__config *config,
   int64_t active = moh__config_active_heads(config);
   moh__macs macs = {.dense = fixed + config->n_heads * head,
                     .active = fixed + active * head + router,
-                    .router = router};
+                    .router = router,
+                    .positions = active * position_macs(config)};
   return macs;
 }
 
@@ -71,6 +78,7 @@ moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
   moh__macs one = moh__arch_attention_macs(config, context);
   moh__macs macs = {.dense = n * (one.dense + ffn.dense) + output,
                     .active = n * (one.active + ffn.active) + output,
-                    .router = n * (one.router + ffn.router)};
+                    .router = n * (one.router + ffn.router),
+                    .positions = n * one.positions};
   return macs;
 }

@@ -106,6 +106,26 @@ class Bench(Case):
             self.assertEqual(row["kept_saving"] is not None, saves)
             self.assertEqual("kept_of" in row, saves)
 
+    def test_positions_are_counted(self):
+        # 10 rows times d_head: once forward; three times in backward, where
+        # they are computed anew
+        cope = self.tables("--contexts", 9, "--batch", 3, "--position", "cope",
+                           "--cope-positions", 10)
+        times = {"training": 3 * LAYERS * 4 * 9, "prefill": LAYERS * 9,
+                 "decoding": LAYERS, "attention": 3 * 4 * 9}
+        for table in cope:
+            if table["work"] == "router":
+                continue
+            rows = {row["heads"]: row for row in table["contenders"]}
+            for name, heads, router in (("all heads", 4, 0),
+                                        ("75 %, masked", 4, ROUTER),
+                                        ("75 %, skipped", 3, ROUTER)):
+                self.assertEqual(
+                    rows[name]["counted"],
+                    COUNTS[table["work"]](9, heads, router)
+                    + times[table["work"]] * heads * 10 * HEAD,
+                    (name, table["work"]))
+
     def test_router_is_apart(self):
         (table,) = self.tables("--contexts", 9, "--work", "router")
         rows = table["contenders"]

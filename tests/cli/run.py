@@ -243,6 +243,17 @@ class Inspect(Case):
         self.assertEqual(rows[2]["dense"] - rows[2]["active"],
                          3 * 12 * head - router)
 
+    def test_multiply_adds_of_positions(self):
+        # q . e of 64 positions in 9 heads of 12 layers, whatever the context
+        words = "--preset", "moh-s", "--position"
+        cope = self.inspect(*words, "cope")["multiply_adds"]
+        rope = self.inspect(*words, "rope")["multiply_adds"]
+        for with_cope, without in zip(cope, rope):
+            self.assertEqual(with_cope["positions"], 64 * 64 * 9 * 12)
+            self.assertEqual(without["positions"], 0)
+            self.assertEqual(with_cope["active"] - without["active"],
+                             64 * 64 * 9 * 12)
+
     def test_groups(self):
         # 2 of 3 groups of 4 heads, whose router scores groups
         got = self.inspect("--preset", "moh-s", "--kv-heads", 3,

@@ -145,6 +145,19 @@ static void multiply_adds_of_attention(void **state) {
   assert_int_equal(whole.active, 3 * part.active + rest);
 }
 
+/* 64 rows of 16 for each head. */
+static void multiply_adds_of_positions(void **state) {
+  (void)state;
+  moh__config rope = proper(1520, MOH__POSITION_ROPE, MOH__HEADS_MOH);
+  moh__config cope = proper(1520, MOH__POSITION_COPE, MOH__HEADS_MOH);
+  moh__macs without = moh__arch_macs(&rope, 100);
+  moh__macs with = moh__arch_macs(&cope, 100);
+  assert_int_equal(without.positions, 0);
+  assert_int_equal(with.positions, 3 * 6 * 64 * 16);
+  assert_int_equal(with.active - without.active, with.positions);
+  assert_int_equal(with.dense - without.dense, 3 * 8 * 64 * 16);
+}
+
 /* By group, 1 + 2 of 4: as many heads, a router of 3 + 2 rows. */
 static void groups_have_smaller_routers(void **state) {
   (void)state;
@@ -199,6 +212,7 @@ int main(void) {
       cmocka_unit_test(swiglu_has_three_matrices),
       cmocka_unit_test(multiply_adds_of_a_token),
       cmocka_unit_test(multiply_adds_of_attention),
+      cmocka_unit_test(multiply_adds_of_positions),
       cmocka_unit_test(groups_have_smaller_routers),
       cmocka_unit_test(the_optimizer_updates_what_is_counted),
   };
