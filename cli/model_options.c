@@ -98,7 +98,9 @@ const moh__option moh__model_options[] = {
      FIELD(cope_positions), SIZE(1 << 20)},
     {"window", 0, MOH__OPTION_STRING, "WINDOW",
      "keys that a token sees: none (all of them); N, the last N; "
-     "length:MIN-MAX, half of the sequence so far, within these",
+     "length:MIN-MAX, half of the sequence so far, within these; "
+     "entropy:MIN-MAX or perplexity:MIN-MAX, by layer, wide while attention "
+     "is spread or the loss is high",
      "none", FIELD(window)},
     {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
      "the matrix W_O behind the heads", NULL, FIELD(output_projection),

@@ -172,6 +172,62 @@ static moh_status single(FILE *out, const moh__report *report,
   return MOH_OK;
 }
 
+/* ---- windows ---- */
+
+/* Of each step the mean over layers, the widest and the narrowest. */
+static void layer_windows(const moh__run_log *log, double *mean, double *most,
+                          double *least) {
+  int32_t n = log->n_windows;
+  for (int64_t i = 0; i < log->n_steps; i++) {
+    double sum = 0;
+    most[i] = least[i] = NAN;
+    for (int32_t layer = 0; layer < n; layer++) {
+      double window = (double)log->windows[i * n + layer];
+      sum += window;
+      if (!(window <= most[i])) most[i] = window;
+      if (!(window >= least[i])) least[i] = window;
+    }
+    mean[i] = sum / n;
+  }
+}
+
+static void draw_windows(FILE *out, const moh__run_log *log,
+                         const curve curves[3]) {
+  moh__series series[3] = {
+      series_of(&curves[0], "mean", MOH__BLUE),
+      series_of(&curves[1], "widest layer", MOH__GREEN),
+      series_of(&curves[2], "narrowest layer", MOH__VERMILION)};
+  series[1].dashes = series[2].dashes = "5 3";
+  moh__chart chart = {.title = "Window, tokens that a query sees at most",
+                      .x_label = "step",
+                      .width = MOH__REPORT_WIDTH,
+                      .height = HALF_HEIGHT,
+                      .from_zero = true,
+                      .series = series,
+                      .n_series = log->n_windows > 1 ? 3 : 1};
+  moh__chart_svg(out, &chart);
+}
+
+/* Nothing where windows do not adapt. */
+static moh_status windows(FILE *out, const moh__run_log *log,
+                          moh_error *err) {
+  curve curves[3];
+  size_t n = (size_t)log->n_steps;
+  if (log->n_windows == 0) return MOH_OK;
+  double *all = calloc(3 * n + 1, sizeof(*all));
+  if (all == NULL || !curve_of(&curves[0], log, field_step)) {
+    free(all);
+    return no_memory(err);
+  }
+  curves[1] = curves[2] = curves[0]; /* the same steps */
+  layer_windows(log, all, all + n, all + 2 * n);
+  for (size_t i = 0; i < 3; i++)
+    moh__bin_means(all + i * n, log->n_steps, curves[i].n, curves[i].y);
+  draw_windows(out, log, curves);
+  free(all);
+  return MOH_OK;
+}
+
 moh_status moh__report_curves(FILE *out, const moh__report *report,
                               moh_error *err) {
   MOH_TRY(losses(out, report, err));
@@ -181,7 +237,7 @@ moh_status moh__report_curves(FILE *out, const moh__report *report,
   MOH_TRY(
       single(out, report, field_lr, "Learning rate", MOH__GREEN, true, err));
   fputs("</div>\n", out);
-  return MOH_OK;
+  return windows(out, &report->log, err);
 }
 
 /* ---- routers ---- */

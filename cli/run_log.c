@@ -33,10 +33,13 @@ static bool grow_loads(moh__log_loads *loads, int64_t capacity, int64_t n) {
 }
 
 static bool grow_steps(moh__run_log *log) {
-  int64_t n = log->n_steps, before = log->steps_capacity;
+  int64_t n = log->n_steps, before = log->steps_capacity,
+          windows = before;
   if (n < before) return true;
   return grow_loads(&log->heads, before, n) &&
          grow_loads(&log->experts, before, n) &&
+         grow((void **)&log->windows, &windows, n,
+              sizeof(float) * (size_t)(log->n_windows + 1)) &&
          grow((void **)&log->steps, &log->steps_capacity, n,
               sizeof(*log->steps));
 }
@@ -146,10 +149,36 @@ static moh_status take_loads(moh__log_loads *loads, const char *key,
   return MOH_OK;
 }
 
+/* ---- windows ---- */
+
+/* The first line says of how many layers; before any other, so that there are
+ * no earlier rows. */
+static moh_status take_windows(moh__run_log *log, const json_t *windows,
+                               moh_error *err) {
+  size_t n = json_array_size(windows);
+  if (n != (size_t)log->n_windows)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "\"windows\" is not shaped as in the lines before");
+  for (size_t i = 0; i < n; i++)
+    log->windows[(size_t)log->n_steps * n + i] =
+        float_or_nan(json_array_get(windows, i));
+  return MOH_OK;
+}
+
+static moh_status begin_windows(moh__run_log *log, const json_t *windows,
+                                moh_error *err) {
+  size_t n = json_array_size(windows);
+  if (n > LAYERS_MAX)
+    return moh__fail(err, MOH_ERR_FORMAT, "\"windows\" has %zu layers", n);
+  if (log->n_steps == 0) log->n_windows = (int32_t)n;
+  return MOH_OK;
+}
+
 /* ---- lines ---- */
 
 static moh_status take_step(moh__run_log *log, const json_t *line,
                             moh_error *err) {
+  const json_t *windows = json_object_get(line, "windows");
   moh__log_step step = {
       .loss = real_or_nan(line, "loss"),
       .mix_loss = real_or_nan(line, "mix_loss"),
@@ -160,9 +189,11 @@ static moh_status take_step(moh__run_log *log, const json_t *line,
       .tokens_per_second = real_or_nan(line, "tokens_per_second"),
       .skipped = json_is_true(json_object_get(line, "skipped"))};
   MOH_TRY(step_of(line, &step.step, err));
+  MOH_TRY(begin_windows(log, windows, err));
   if (!grow_steps(log)) return no_memory(err);
   MOH_TRY(take_loads(&log->heads, "heads", log, line, err));
   MOH_TRY(take_loads(&log->experts, "experts", log, line, err));
+  MOH_TRY(take_windows(log, windows, err));
   log->steps[log->n_steps++] = step;
   return MOH_OK;
 }
@@ -244,4 +275,5 @@ void moh__run_log_free(moh__run_log *log) {
   free(log->evals);
   free_loads(&log->heads);
   free_loads(&log->experts);
+  free(log->windows);
 }

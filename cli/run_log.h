@@ -51,6 +51,8 @@ typedef struct moh__run_log {
   moh__log_eval *evals;
   int64_t n_evals;
   moh__log_loads heads, experts;
+  int32_t n_windows; /* layers, where windows adapt; otherwise 0 */
+  float *windows;    /* [n_steps][n_windows] tokens; NaN as in loads */
   int64_t steps_capacity, evals_capacity;
 } moh__run_log;
 

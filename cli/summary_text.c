@@ -51,7 +51,7 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   if (model->config.architecture == MOH__HRM)
     return "hierarchical reasoning model";
   bool sliding = model->config.window.kind == MOH__WINDOW_SLIDING;
-  if (model->config.window.kind == MOH__WINDOW_LENGTH)
+  if (model->config.window.kind > MOH__WINDOW_SLIDING)
     return "custom, with an adaptive window";
   if (s->cope) return "custom, with contextual positions";
   if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
@@ -143,7 +143,29 @@ static void print_positions(const moh__box *box, const moh__model *model,
     moh__box_field(box, "positions", "none");
 }
 
-static void print_window(const moh__box *box, const moh__config *c) {
+/* By layer, where layers have their own. */
+static void print_adapted(const moh__box *box, const moh__model *model) {
+  const moh__window *w = &model->config.window;
+  char sizes[64] = "";
+  int64_t least = w->max, most = w->min;
+  for (int64_t i = 0; i < model->config.n_layers; i++) {
+    int64_t size = moh__model_window(model, i);
+    size_t used = strlen(sizes);
+    snprintf(sizes + used, sizeof sizes - used, " %" PRId64, size);
+    if (size < least) least = size;
+    if (size > most) most = size;
+  }
+  moh__box_field(box, "window", "%" PRId64 " to %" PRId64 " tokens by %s",
+                 w->min, w->max, moh__window_names[w->kind]);
+  if (strlen(sizes) < sizeof sizes - 1)
+    moh__box_field(box, "", "now, by layer:%s", sizes);
+  else
+    moh__box_field(box, "", "now %" PRId64 " to %" PRId64 ", by layer", least,
+                   most);
+}
+
+static void print_window(const moh__box *box, const moh__model *model) {
+  const moh__config *c = &model->config;
   const moh__window *w = &c->window;
   if (w->kind == MOH__WINDOW_SLIDING)
     moh__box_field(box, "window", "the last %" PRId64 " tokens%s", w->size,
@@ -152,6 +174,7 @@ static void print_window(const moh__box *box, const moh__config *c) {
     moh__box_field(box, "window",
                    "half of the tokens so far, %" PRId64 " to %" PRId64,
                    w->min, w->max);
+  if (moh__window_adapts(w)) print_adapted(box, model);
   if (w->kind == MOH__WINDOW_NONE)
     moh__box_field(box, "window", "all earlier tokens");
 }
@@ -176,7 +199,7 @@ static void print_attention(const moh__box *box, const moh__model *model,
         attention_name(s), s->n_heads, s->n_kv_heads,
         100.0 - 100.0 * (double)s->n_kv_heads / (double)s->n_heads);
   if (!s->projection) moh__box_field(box, "", "no output projection");
-  print_window(box, &model->config);
+  print_window(box, model);
 }
 
 static void print_chosen(const moh__box *box, const moh__config *c,
@@ -293,14 +316,24 @@ static json_t *counts_json(const moh__summary *s) {
   return object;
 }
 
+/* Of each layer, where they adapt; otherwise NULL. */
+static json_t *windows_json(const moh__model *model) {
+  if (!moh__window_adapts(&model->config.window)) return NULL;
+  json_t *windows = json_array();
+  for (int64_t i = 0; i < model->config.n_layers; i++)
+    json_array_append_new(windows, json_integer(moh__model_window(model, i)));
+  return windows;
+}
+
 json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
   return json_pack(
-      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}",
       "config", moh__config_to_json(&model->config), "norm", norm_name(s),
       "feed_forward", ffn_name(s), "position", position_name(s), "attention",
       attention_name(s), "layers", (json_int_t)s->n_layers, "heads",
       (json_int_t)s->n_heads, "kv_heads", (json_int_t)s->n_kv_heads,
       "active_heads", (json_int_t)s->active, "shared_heads",
       (json_int_t)s->n_shared * s->heads_each, "heads_each",
-      (json_int_t)s->heads_each, "parameters", counts_json(s));
+      (json_int_t)s->heads_each, "parameters", counts_json(s), "windows",
+      windows_json(model));
 }

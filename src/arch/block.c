@@ -27,6 +27,11 @@ static moh_status declare_attention(const moh__declaration *d) {
     MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, MOH__PARAM_F32,
                          MOH__PACK_OUTPUTS, c->n_heads));
   }
+  if (moh__window_adapts(&c->window)) {
+    int64_t shape[1] = {1};
+    MOH_TRY(moh__declare(d, "self_attn.window_share", 1, shape,
+                         MOH__PARAM_BUFFER, MOH__PACK_NONE, 1));
+  }
   if (!moh__config_has_router(c)) return MOH_OK;
   moh__router_shape router = moh__config_router_shape(c);
   return moh__declare_router(d, "self_attn", &router);
@@ -50,6 +55,7 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(v, "self_attn.v_proj.weight");
   FIND(o, "self_attn.o_proj.weight");
   FIND(cope, "self_attn.cope.weight");
+  FIND(window_share, "self_attn.window_share");
   FIND(router_shared, "self_attn.wg_1.weight");
   FIND(router_routed, "self_attn.wg.weight");
   FIND(router_mix, "self_attn.wg_0.weight");
@@ -124,13 +130,16 @@ static moh__tensor *attend(const moh__pass *p, const moh__block_params *w,
                            int32_t slot, moh__tensor *q, moh__tensor *k,
                            moh__tensor *v, const moh__plan *plan) {
   const moh__config *c = &p->model->config;
-  moh__attention_args args = {.plan = plan,
-                              .batch = p->batch,
-                              .slot = slot,
-                              .n_heads = (int32_t)c->n_heads,
-                              .n_kv_heads = (int32_t)c->n_kv_heads,
-                              .d_head = c->d_head,
-                              .window = c->window};
+  moh__attention_args args = {
+      .plan = plan,
+      .batch = p->batch,
+      .slot = slot,
+      .n_heads = (int32_t)c->n_heads,
+      .n_kv_heads = (int32_t)c->n_kv_heads,
+      .d_head = c->d_head,
+      .window = moh__layer_window(c, w->window_share)};
+  if (p->tape->evenness != NULL)
+    args.evenness = p->tape->evenness + w->layer * c->n_heads;
   if (c->position == MOH__POSITION_COPE)
     return moh__op_attention_cope(p->tape, q, k, v, w->cope, &args);
   return moh__op_attention(p->tape, q, k, v, &args);

@@ -15,6 +15,7 @@ typedef struct moh__block_params {
   moh__param *norm1, *norm1_bias;
   moh__param *q, *k, *v, *o;
   moh__param *cope;
+  moh__param *window_share; /* of a window that adapts: a buffer */
   moh__param *router_shared, *router_routed, *router_mix;
   moh__param *norm2, *norm2_bias;
   moh__feed_forward ffn;

@@ -38,6 +38,9 @@ enum { HRM_PASSES_MAX = 1 << 12, HYPER_STATE_MAX = 1 << 14 };
 const char *const moh__architecture_names[] = {"transformer", "hrm",
                                                "hypermixer", NULL};
 
+const char *const moh__window_names[] = {"none",    "sliding",    "length",
+                                         "entropy", "perplexity", NULL};
+
 void moh__config_default(moh__config *config) {
   *config = (moh__config){
       .architecture = MOH__TRANSFORMER,
@@ -100,7 +103,8 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
-  MOH_TRY(check_choice("window", c->window.kind, MOH__WINDOW_LENGTH, err));
+  MOH_TRY(
+      check_choice("window", c->window.kind, MOH__WINDOW_PERPLEXITY, err));
   MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_RANDOM, err));
   MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
@@ -446,19 +450,33 @@ static bool read_range(const char *text, int64_t *min, int64_t *max) {
   return read_count(&text, max) && *text == '\0';
 }
 
+/* "length:MIN-MAX" and its like. */
+static bool read_ranged(const char *text, moh__window *w) {
+  const char *colon = strchr(text, ':');
+  if (colon == NULL || !read_range(colon + 1, &w->min, &w->max)) return false;
+  for (int kind = MOH__WINDOW_LENGTH; moh__window_names[kind] != NULL;
+       kind++) {
+    size_t n = strlen(moh__window_names[kind]);
+    if (n != (size_t)(colon - text) ||
+        strncmp(text, moh__window_names[kind], n) != 0)
+      continue;
+    w->kind = (moh__window_kind)kind;
+    return true;
+  }
+  return false;
+}
+
 moh_status moh__config_set_window(moh__config *config, const char *text,
                                   moh_error *err) {
   moh__window w = {.kind = MOH__WINDOW_NONE};
-  if (strncmp(text, "length:", 7) == 0 &&
-      read_range(text + 7, &w.min, &w.max))
-    w.kind = MOH__WINDOW_LENGTH;
-  else if (read_static(text, &w.size))
+  if (read_static(text, &w.size))
     w.kind = MOH__WINDOW_SLIDING;
-  else if (strcmp(text, "none") != 0)
+  else if (!read_ranged(text, &w) && strcmp(text, "none") != 0)
     return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "'%.60s' is no window: write none, N (the last N keys) "
-                     "or length:MIN-MAX (half of the sequence so far, within "
-                     "these)",
+                     "'%.60s' is no window: write none, N (the last N keys), "
+                     "length:MIN-MAX (half of the sequence so far, within "
+                     "these), or entropy:MIN-MAX or perplexity:MIN-MAX "
+                     "(learned)",
                      text);
   config->window = w;
   return MOH_OK;
@@ -469,10 +487,11 @@ void moh__config_window_text(const moh__config *config, char *text,
   const moh__window *w = &config->window;
   if (w->kind == MOH__WINDOW_SLIDING)
     snprintf(text, size, "%" PRId64, w->size);
-  else if (w->kind == MOH__WINDOW_LENGTH)
-    snprintf(text, size, "length:%" PRId64 "-%" PRId64, w->min, w->max);
-  else
+  else if (w->kind == MOH__WINDOW_NONE)
     snprintf(text, size, "none");
+  else
+    snprintf(text, size, "%s:%" PRId64 "-%" PRId64,
+             moh__window_names[w->kind], w->min, w->max);
 }
 
 moh_status moh__config_set_heads(moh__config *config, const char *text,

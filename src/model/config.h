@@ -165,8 +165,11 @@ extern const char *const moh__architecture_names[];
 void moh__config_set_architecture(moh__config *config,
                                   moh__architecture architecture);
 
+/* "none", "sliding", "length", "entropy", "perplexity", NULL: the names of
+ * moh__window_kind. */
+extern const char *const moh__window_names[];
 /* "none"; "N", a sliding window of N keys; "length:MIN-MAX", half of the
- * sequence so far, within these. */
+ * sequence so far, within these; "entropy:MIN-MAX", "perplexity:MIN-MAX". */
 moh_status moh__config_set_window(moh__config *config, const char *text,
                                   moh_error *err);
 /* The same spelling back. */

@@ -13,7 +13,8 @@
  *     "position": "rope" | "learned" | "cope" | "none",
  *     "cope_positions": 64,                       with cope only
  *     "window": {"kind": "sliding", "size": 128}
- *             | {"kind": "length", "min": 64, "max": 512},   where there is one
+ *             | {"kind": "length" | "entropy" | "perplexity", "min": 64,
+ *                "max": 512},                   where there is one
  *     "experts": {"n_shared": 1, "k": 2, "n_routed": 8, "width": 256,
  *       "balance_weight": 0.01, "z_weight": 0.0, "router_init_std": 0.02},
  *                                        where the feed-forward has experts
@@ -40,7 +41,6 @@ static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
-static const char *const window_names[] = {"none", "sliding", "length", NULL};
 static const char *const strategy_names[] = {"all", "moh", "static", "random",
                                              NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
@@ -107,7 +107,7 @@ static json_t *heads_to_json(const moh__config *c) {
 
 static json_t *window_to_json(const moh__window *w) {
   json_t *window = json_object();
-  int failed = put_text(window, "kind", window_names[w->kind]);
+  int failed = put_text(window, "kind", moh__window_names[w->kind]);
   if (w->kind == MOH__WINDOW_SLIDING)
     failed |= put_int(window, "size", w->size);
   else
@@ -303,15 +303,15 @@ static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
 static moh_status read_window(moh__config *c, json_t *window,
                               moh_error *err) {
   static const char *const sliding[] = {"kind", "size", NULL};
-  static const char *const length[] = {"kind", "min", "max", NULL};
+  static const char *const ranged[] = {"kind", "min", "max", NULL};
   int kind;
-  MOH_TRY(get_choice(window, "kind", window_names, &kind, err));
+  MOH_TRY(get_choice(window, "kind", moh__window_names, &kind, err));
   c->window.kind = (moh__window_kind)kind;
   if (kind == MOH__WINDOW_SLIDING) {
     MOH_TRY(refuse_unknown(window, "window", sliding, err));
     return get_int(window, "size", &c->window.size, err);
   }
-  MOH_TRY(refuse_unknown(window, "window", length, err));
+  MOH_TRY(refuse_unknown(window, "window", ranged, err));
   if (kind == MOH__WINDOW_NONE) return MOH_OK;
   MOH_TRY(get_int(window, "min", &c->window.min, err));
   return get_int(window, "max", &c->window.max, err);

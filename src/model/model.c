@@ -130,6 +130,26 @@ moh__param *moh__model_layer_param(const moh__model *model, int64_t layer,
   return moh__model_param(model, full);
 }
 
+moh__window moh__layer_window(const moh__config *config,
+                              const moh__param *share) {
+  const moh__window *w = &config->window;
+  if (!moh__window_adapts(w)) return *w;
+  double s =
+      share == NULL || share->data == NULL ? 1 : (double)share->data[0];
+  return (moh__window){.kind = MOH__WINDOW_SLIDING,
+                       .size = moh__window_adapted(w, s)};
+}
+
+moh__param *moh__model_window_share(const moh__model *model, int64_t layer) {
+  return moh__model_layer_param(model, layer, "self_attn.window_share");
+}
+
+int64_t moh__model_window(const moh__model *model, int64_t layer) {
+  moh__window w = moh__layer_window(&model->config,
+                                    moh__model_window_share(model, layer));
+  return moh__window_most(&w, model->config.max_seq_len);
+}
+
 /* Elements of one block for `size_of` every parameter, each aligned. */
 static int64_t block_size(const moh__model *model,
                           int64_t (*size_of)(const moh__param *)) {

@@ -49,6 +49,16 @@ moh__param *moh__model_param(const moh__model *model, const char *name);
 moh__param *moh__model_layer_param(const moh__model *model, int64_t layer,
                                    const char *name);
 
+/* The window of a layer with this share, of those that adapt: it slides, with
+ * the layer's own size. Without data it is the widest; other windows are the
+ * configuration's. */
+moh__window moh__layer_window(const moh__config *config,
+                              const moh__param *share);
+/* Where the share of a layer is kept; NULL where windows do not adapt. */
+moh__param *moh__model_window_share(const moh__model *model, int64_t layer);
+/* Keys that a query of a layer sees, at most. */
+int64_t moh__model_window(const moh__model *model, int64_t layer);
+
 /* Memory for data (cleared), once all is declared. */
 moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
 /* Memory for gradients (cleared): training. */

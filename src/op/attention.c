@@ -202,5 +202,6 @@ moh__tensor *moh__op_attention_cope(moh__tape *tape, moh__tensor *q,
   int64_t n_tasks =
       (int64_t)args->n_kv_heads * args->batch->n_seq * job.n_blocks;
   moh__tasks_run(tape->pool, n_tasks, work_of(&node), forward_task, &job);
+  moh__attention_measure(tape, &node);
   return node.o;
 }

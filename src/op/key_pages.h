@@ -59,6 +59,11 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
                           moh__tensor *k, moh__tensor *v,
                           moh__backward_fn *backward);
 
+/* After forward, adds some of each head's queries, all over its entries, to
+ * args.evenness, where that is wanted. A query that sees one key has no choice,
+ * and is left out. */
+void moh__attention_measure(moh__tape *tape, moh__attention_node *node);
+
 /* Entries [first, last) of head h that belong to sequence s. */
 typedef struct moh__entry_range {
   int32_t first, last;

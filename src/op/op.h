@@ -107,7 +107,9 @@ typedef struct moh__attention_args {
   int32_t slot; /* which state slot of batch->cache */
   int32_t n_heads, n_kv_heads;
   int64_t d_head;
-  moh__window window; /* which keys a query sees */
+  moh__window window; /* which keys a query sees; not one that adapts */
+  moh__evenness
+      *evenness; /* [n_heads] added to by some queries; NULL: none */
 } moh__attention_args;
 
 /* Row numbers of all entries, also where the plan stores none: [entries].

@@ -88,6 +88,7 @@ typedef struct tape_state {
   moh__tape_node *last;
   const moh__head_use *use, *expert_use;
   moh__head_use *use_last, *expert_use_last;
+  moh__evenness *evenness;
   bool recording, recompute;
 } tape_state;
 
@@ -100,6 +101,7 @@ static tape_state save_state(const moh__tape *tape) {
                       .expert_use = tape->expert_use,
                       .use_last = tape->use_last,
                       .expert_use_last = tape->expert_use_last,
+                      .evenness = tape->evenness,
                       .recording = tape->recording,
                       .recompute = tape->recompute};
 }
@@ -113,6 +115,7 @@ static void restore_state(moh__tape *tape, const tape_state *s) {
   tape->use_last = s->use_last;
   tape->expert_use = s->expert_use;
   tape->expert_use_last = s->expert_use_last;
+  tape->evenness = s->evenness;
   tape->recording = s->recording;
   tape->recompute = s->recompute;
 }
@@ -130,6 +133,7 @@ static void segment_backward(moh__tape *tape, void *context) {
   tape->last = NULL;
   tape->use_last = &unlisted;
   tape->expert_use_last = &unlisted;
+  tape->evenness = NULL;
   tape->recompute = false;
   moh__tensor *y = s->fn(tape, s->context, s->x);
   y->g = s->y->g;

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "base/real.h"
+#include "op/window.h"
 #include "route/plan.h"
 
 /* rows x cols, row-major. g is NULL unless recording; it starts at zero and
@@ -73,6 +74,8 @@ struct moh__tape {
   /* Factor on the task loss in backward: 1, or 0 to see auxiliary losses
    * alone. */
   real task_scale;
+  /* [layers][heads], added to by attention; NULL: not wanted. */
+  moh__evenness *evenness;
   moh__tape_node *last;
   const moh__head_use *use; /* first layer with routed heads */
   moh__head_use *use_last;

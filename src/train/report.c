@@ -12,6 +12,13 @@ static json_t *layer_json(const moh__layer_load *layer) {
                    load);
 }
 
+static json_t *windows_json(const moh__step_report *r) {
+  json_t *windows = json_array();
+  for (int32_t i = 0; i < r->n_windows; i++)
+    json_array_append_new(windows, json_integer(r->windows[i]));
+  return windows;
+}
+
 static void set_layers(json_t *json, const char *key,
                        const moh__layer_load *layers, int32_t n) {
   json_t *array = json_array();
@@ -34,6 +41,7 @@ json_t *moh__step_report_json(const moh__step_report *r) {
     json_object_set_new(json, "main_loss", json_real(r->main_loss));
   if (!isnan(r->mix_loss))
     json_object_set_new(json, "mix_loss", json_real(r->mix_loss));
+  if (r->n_windows > 0) json_object_set_new(json, "windows", windows_json(r));
   if (r->n_routed_layers > 0) {
     json_object_set_new(json, "z_loss", json_real(r->z_loss));
     set_layers(json, "heads", r->layers, r->n_routed_layers);

@@ -111,6 +111,7 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   if (t->spans == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
   MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
   MOH_TRY(alloc_loads(t, err));
+  MOH_TRY(moh__windows_init(&t->windows, t->model, err));
   MOH_TRY(moh__model_alloc_grads(t->model, err));
   MOH_TRY(moh__freeze(t->model, o->freeze, err));
   MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
@@ -167,6 +168,7 @@ void moh__trainer_free(moh__trainer *t) {
   free(t->spans);
   moh__loads_free(&t->heads);
   moh__loads_free(&t->experts);
+  moh__windows_free(&t->windows);
   free(t);
 }
 
@@ -238,9 +240,11 @@ static moh_status run_micro_batch(moh__trainer *t, int32_t number,
       moh__micro_batch_fill(&t->micro, spans, t->options.batch, weight, err));
   moh__tape_reset(&t->tape, true);
   t->tape.aux_scale = (real)(1.0 / t->options.accumulate);
+  t->tape.evenness = number == 0 ? t->windows.evenness : NULL;
   moh__arch_loss(t->model, &t->tape, &t->micro.batch, t->micro.targets,
                  t->micro.weights, t->micro.loss);
   moh__tape_backward(&t->tape);
+  t->tape.evenness = NULL;
   add_losses(t, spans, sums);
   double share = 1.0 / t->options.accumulate;
   moh__loads_add(&t->heads, t->tape.use, share);
@@ -270,6 +274,8 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->layers = t->heads.layers;
   r->n_expert_layers = t->experts.n_layers;
   r->expert_layers = t->experts.layers;
+  r->n_windows = t->windows.n_layers;
+  r->windows = t->windows.sizes;
 }
 
 /* Row by row first, then as a whole; the latter is left to the update. */
@@ -299,7 +305,9 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
                               .eps = o->eps,
                               .weight_decay = o->weight_decay,
                               .l2 = o->l2};
-  return moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err);
+  MOH_TRY(moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err));
+  moh__windows_update(&t->windows, r->task_loss);
+  return MOH_OK;
 }
 
 /* Whether the gradients may become an update, or are an outlier's. */
@@ -345,6 +353,7 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
   real weight = (real)(1.0 / (double)draw_spans(t));
   moh__loads_begin(&t->heads);
   moh__loads_begin(&t->experts);
+  moh__windows_begin(&t->windows);
   moh__model_zero_grads(t->model, t->pool);
   for (int32_t i = 0; i < t->options.accumulate; i++) {
     if (i > 0) MOH_TRY(check_stop(t, "a step", err));

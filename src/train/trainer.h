@@ -76,6 +76,8 @@ typedef struct moh__step_report {
   double expert_balance_loss, expert_z_loss; /* the same of experts */
   int32_t n_expert_layers;
   const moh__layer_load *expert_layers;
+  int32_t n_windows;      /* layers, where windows adapt; otherwise 0 */
+  const int64_t *windows; /* their sizes in this step; hold as long */
 } moh__step_report;
 
 typedef struct moh__eval_result {

@@ -11,6 +11,7 @@
 #include "train/optimizer.h"
 #include "train/outliers.h"
 #include "train/trainer.h"
+#include "train/windows.h"
 
 struct moh__trainer {
   moh__model *model;
@@ -29,6 +30,7 @@ struct moh__trainer {
   int64_t step; /* done, or skipped; the optimizer counts its updates */
   moh__outliers outliers;
   moh__loads heads, experts;
+  moh__windows windows;
   json_t *data_hashes;     /* made when first needed: checkpoint.c */
 };
 

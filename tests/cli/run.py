@@ -294,6 +294,7 @@ class Inspect(Case):
                 ("hypermixer", start + "moh:2+4 --architecture hypermixer"),
                 ("mistral", start + "all --kv-heads 4 --window 32"),
                 ("adaptive", start + "moh:2+4 --window length:16-64"),
+                ("entropy", start + "moh:2+4 --window entropy:16-64"),
                 ("plain", start + "all --position none --ffn relu "
                  "--final-norm off --output-projection off"),
                 ("dense", start + "all --kv-heads 4 --position learned "
@@ -392,7 +393,8 @@ class Inspect(Case):
 
     def test_bad_windows(self):
         for window in ["0", "-1", "x", "3x", "length:", "length:3",
-                       "length:5-4", "length:0-4", "", "entropy:1-2"]:
+                       "length:5-4", "length:0-4", "", "entropy:", "entropy:5-4",
+                       "sliding:1-2", "perplexity:0-4", "lengthy:1-2"]:
             code, out, err = self.run_in("inspect", "--preset", "seed",
                                          f"--window={window}")
             self.assertEqual((code, out), (2, ""), window)

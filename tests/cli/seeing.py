@@ -249,6 +249,26 @@ class Seeing(Case):
                      + 0.01 * step["expert_balance_loss"])
             self.assertAlmostEqual(step["total_loss"], total, 6)
 
+    def test_report_of_windows(self):
+        code, _, err = self.run_in("train", "--data", "facts.json", "--out",
+                                   "windows", *TINY, "--layers", 2, "--window",
+                                   "perplexity:2-60")
+        self.assertEqual(code, 0, err)
+        log = (self.folder / "windows/log.jsonl").read_text().splitlines()
+        steps = [line for line in map(json.loads, log) if "loss" in line]
+        self.assertEqual(len(steps[0]["windows"]), 2)
+        sizes = [step["windows"][0] for step in steps]
+        self.assertEqual(sizes[0], 60)
+        self.assertLess(sizes[-1], 60)
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        page = self.report("windows")
+        self.assertIn("Window, tokens that a query sees", page.text)
+        self.assertIn("narrowest layer", page.text)
+        got = json.loads(self.run_in("inspect", "--model", "windows",
+                                     "--json")[1])
+        self.assertEqual(len(got["windows"]), 2)
+        self.assertLessEqual(got["windows"][0], sizes[-1])
+
     def test_samples_are_the_data(self):
         page = self.report("run", "--show", 2)
         self.assertEqual(page.counts["svg"], 9)

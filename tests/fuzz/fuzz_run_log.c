@@ -23,6 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   /* Whatever was taken in is whole, also before a bad line. */
   sum += sum_loads(&log.heads, log.n_steps);
   sum += sum_loads(&log.experts, log.n_steps);
+  for (int64_t i = 0; i < log.n_steps * log.n_windows; i++)
+    sum += (double)log.windows[i];
   if (sum > 1e300) abort(); /* numbers of a float: cannot be */
   if (status != MOH_OK && err.message[0] == '\0') abort();
   moh__run_log_free(&log);

@@ -51,7 +51,7 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(hrm_supervision);
   }
   if (a->window.kind == MOH__WINDOW_SLIDING) ASSERT_SAME(window.size);
-  if (a->window.kind == MOH__WINDOW_LENGTH) {
+  if (a->window.kind > MOH__WINDOW_SLIDING) {
     ASSERT_SAME(window.min);
     ASSERT_SAME(window.max);
   }
@@ -153,6 +153,8 @@ static void every_field_round_trips(void **state) {
   config.window.max = 9;
   ROUND_TRIP(window.kind, MOH__WINDOW_SLIDING);
   ROUND_TRIP(window.kind, MOH__WINDOW_LENGTH);
+  ROUND_TRIP(window.kind, MOH__WINDOW_ENTROPY);
+  ROUND_TRIP(window.kind, MOH__WINDOW_PERPLEXITY);
   config.n_layers = 6;
   moh__config_set_architecture(&config, MOH__HRM);
   ROUND_TRIP(hrm_cycles, 7);

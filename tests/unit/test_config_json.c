@@ -88,6 +88,11 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "window",
                     "{\"kind\":\"length\",\"min\":5,\"max\":4}",
                     "not be above its max");
+  assert_unreadable("moh", "window",
+                    "{\"kind\":\"entropy\",\"min\":0,\"max\":4}",
+                    "min is 0");
+  assert_unreadable("moh", "window", "{\"kind\":\"perplexity\",\"size\":4}",
+                    "size");
   assert_unreadable("moh", "experts", "8", "experts");
   assert_unreadable("moh", "experts", "{}", "n_shared");
   assert_unreadable("moh", "experts", "{\"capacity\":1}", "capacity");

@@ -137,6 +137,7 @@ static void every_option_has_the_same_logits(void **state) {
     c.tied = i % 5 == 0;
     c.output_projection = i % 7 != 0;
     c.d_model = c.output_projection ? 4 : 8;
+    c.window = (moh__window){(moh__window_kind)(i % 5), 3, 1, 5};
     assert_same_logits(state, &c);
   }
 }

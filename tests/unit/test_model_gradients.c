@@ -148,12 +148,12 @@ static void test_all_combinations(void **state) {
 /* Windows that end within the sequences, with all positions and heads. */
 static void test_windows(void **state) {
   (void)state;
-  static const moh__window windows[] = {
-      {MOH__WINDOW_SLIDING, 1, 0, 0},
-      {MOH__WINDOW_SLIDING, 3, 0, 0},
-      {MOH__WINDOW_LENGTH, 0, 2, 4}};
+  static const moh__window windows[] = {{MOH__WINDOW_SLIDING, 1, 0, 0},
+                                        {MOH__WINDOW_SLIDING, 3, 0, 0},
+                                        {MOH__WINDOW_LENGTH, 0, 2, 4},
+                                        {MOH__WINDOW_ENTROPY, 0, 2, 4}};
   char name[80];
-  for (int w = 0; w < 3; w++)
+  for (int w = 0; w < 4; w++)
     for (int p = 0; p < 4; p++)
       for (int s = 0; s < 3; s++) {
         moh__config c = combine(1, p, s, 0, name, sizeof(name));

@@ -183,6 +183,63 @@ static void cope_ignores_the_order_of_closed_gates(void **state) {
   close_work(&w);
 }
 
+/* ---- evenness ---- */
+
+/* Values that are rows of the identity make the output of a query its weights:
+ * their entropy is what is measured. */
+static void weights_are_measured(moh__window window, moh__param *table) {
+  work w;
+  open_work(&w);
+  int32_t positions[N], seq_start[2] = {0, N};
+  for (int32_t i = 0; i < N; i++) positions[i] = i;
+  moh__batch batch = {
+      .n = N, .positions = positions, .n_seq = 1, .seq_start = seq_start};
+  moh__evenness cell = {0};
+  moh__plan plan;
+  moh__plan_first(&plan, &w.arena, N, 1, 1);
+  moh__attention_args args = {.plan = &plan,
+                              .batch = &batch,
+                              .n_heads = 1,
+                              .n_kv_heads = 1,
+                              .d_head = D,
+                              .window = window,
+                              .evenness = &cell};
+  moh__tensor *q = noise(&w, N, D, 5), *k = noise(&w, N, D, 6);
+  moh__tensor *v = moh__tape_tensor(&w.tape, N, D);
+  for (int i = 0; i < N * D; i++) v->v[i] = i / D == i % D;
+  const moh__tensor *o =
+      table == NULL ? moh__op_attention(&w.tape, q, k, v, &args)
+                    : moh__op_attention_cope(&w.tape, q, k, v, table, &args);
+  double sum = 0;
+  for (int i = 1; i < N; i++) {
+    double entropy = 0;
+    for (int j = 0; j < N; j++) {
+      double p = o->v[i * D + j];
+      if (p > 0) entropy -= p * log(p);
+    }
+    sum += entropy / log((double)moh__window_size(&window, i));
+  }
+  assert_int_equal(cell.n, N - 1);
+  assert_true(sum > 1 && sum < N - 1);
+  assert_close(cell.sum, sum);
+  close_work(&w);
+}
+
+static void evenness_is_that_of_the_weights(void **state) {
+  (void)state;
+  static const moh__window windows[] = {{MOH__WINDOW_NONE, 0, 0, 0},
+                                        {MOH__WINDOW_SLIDING, 3, 0, 0}};
+  real rows[POSITIONS * D];
+  for (int i = 0; i < POSITIONS * D; i++)
+    rows[i] = 2 * tiny_noise(9, (uint64_t)i);
+  moh__param table = {.n_dims = 3, .shape = {1, POSITIONS, D},
+                      .n = POSITIONS * D, .data = rows};
+  for (int i = 0; i < 2; i++) {
+    weights_are_measured(windows[i], NULL);
+    weights_are_measured(windows[i], &table);
+  }
+}
+
 /* ---- norms ---- */
 
 static const real *normed(work *w, moh__norm_kind kind, double scale,
@@ -248,6 +305,7 @@ int main(void) {
       cmocka_unit_test(rope_sees_differences_only),
       cmocka_unit_test(cope_counts_gates),
       cmocka_unit_test(cope_ignores_the_order_of_closed_gates),
+      cmocka_unit_test(evenness_is_that_of_the_weights),
       cmocka_unit_test(norms_ignore_scale),
       cmocka_unit_test(norms_have_no_gradient_along_themselves),
   };

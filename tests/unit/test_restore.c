@@ -56,13 +56,13 @@ static void same_step(bench *a, bench *b) {
   assert_int_equal(x.skipped, y.skipped);
 }
 
-static void check_break(void **state, const moh__train_options *o,
-                        int n_before, bool examples, int threads) {
-  moh__config c = routed_config();
+static void check_model_break(void **state, const moh__config *c,
+                              const moh__train_options *o, int n_before,
+                              bool examples, int threads) {
   bench whole, resumed;
   moh_error err = {0};
   const char *dir = temp_path(state, "checkpoint");
-  open_bench(&whole, &c, o, 1);
+  open_bench(&whole, c, o, 1);
   if (!examples) use_stream(&whole, o);
   for (int i = 0; i < n_before; i++) step(&whole);
   must(moh__trainer_checkpoint(whole.trainer, NULL, dir, NULL, &err), &err);
@@ -73,6 +73,12 @@ static void check_break(void **state, const moh__train_options *o,
   assert_true(furthest_weight(&whole, &resumed) == 0);
   close_reopened(&resumed);
   close_bench(&whole);
+}
+
+static void check_break(void **state, const moh__train_options *o,
+                        int n_before, bool examples, int threads) {
+  moh__config c = routed_config();
+  check_model_break(state, &c, o, n_before, examples, threads);
 }
 
 static void check_option(void **state, const moh__train_options *o) {
@@ -110,6 +116,16 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK(o.freeze = "router,*.k_proj.weight");
   CHECK(o.precision = MOH__PRECISION_BF16);
   CHECK(o.recompute = true);
+}
+
+/* Windows are part of the model. */
+static void windows_go_on(void **state) {
+  moh__train_options o = usual();
+  moh__config c = routed_config();
+  c.window = (moh__window){MOH__WINDOW_ENTROPY, 0, 2, 8};
+  check_model_break(state, &c, &o, BEFORE, true, 2);
+  c.window.kind = MOH__WINDOW_PERPLEXITY;
+  check_model_break(state, &c, &o, BEFORE, false, 1);
 }
 
 /* The windows are full and steps are being skipped when it stops. */
@@ -419,6 +435,7 @@ int main(void) {
   cmocka_unit_test_setup_teardown(test, temp_dir_setup, temp_dir_teardown)
   const struct CMUnitTest tests[] = {
       WITH_DIR(going_on_is_never_having_stopped),
+      WITH_DIR(windows_go_on),
       WITH_DIR(outliers_are_known_after_the_break),
       WITH_DIR(mixing_goes_on),
       cmocka_unit_test(steps_without_main_data_are_logged),

@@ -36,6 +36,21 @@ static void the_window_belongs_to_the_query(void **state) {
   assert_int_equal(moh__window_most(&none, 7), 7);
 }
 
+static void the_size_follows_the_share(void **state) {
+  (void)state;
+  const moh__window w = {MOH__WINDOW_ENTROPY, 0, 10, 21};
+  static const struct {
+    double share;
+    int64_t size;
+  } sizes[] = {{0, 10}, {0.09, 10}, {0.1, 11}, {0.5, 15}, {0.999999, 20},
+               {1, 21}, {2, 21},    {-1, 10},  {NAN, 10}, {INFINITY, 21}};
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+    assert_int_equal(moh__window_adapted(&w, sizes[i].share), sizes[i].size);
+  /* What a session must keep is the most that any layer may see. */
+  assert_int_equal(moh__window_size(&w, 30), 21);
+  assert_int_equal(moh__window_most(&w, 100), 21);
+}
+
 /* ---- cached decoding ---- */
 
 static real *full_logits(tiny *t, const int32_t *tokens) {
@@ -65,11 +80,19 @@ typedef struct subject {
   real *full; /* [LONG][TINY_VOCAB] */
 } subject;
 
+/* Narrow in the first layer, wide in the others. */
+static void set_shares(moh__model *model) {
+  for (int64_t i = 0; i < model->config.n_layers; i++)
+    if (moh__model_window_share(model, i) != NULL)
+      moh__model_window_share(model, i)->data[0] = i == 0 ? 0.1F : 0.95F;
+}
+
 static void open_subject(subject *s, const moh__config *c, int n_threads) {
   moh_error err;
   moh__config longer = *c;
   longer.max_seq_len = LONG;
   tiny_open(&s->t, &longer, n_threads, 0.3);
+  set_shares(s->t.model);
   assert_int_equal(moh__model_pack(s->t.model, s->t.pool, &err), MOH_OK);
   for (int32_t i = 0; i < LONG; i++) s->tokens[i] = (i * i + 5) % TINY_VOCAB;
   s->full = full_logits(&s->t, s->tokens);
@@ -106,11 +129,11 @@ static void feed(const subject *s, moh__session *session, int32_t from,
   }
 }
 
-static const moh__window windows[] = {{MOH__WINDOW_SLIDING, 1, 0, 0},
-                                      {MOH__WINDOW_SLIDING, 64, 0, 0},
-                                      {MOH__WINDOW_SLIDING, 65, 0, 0},
-                                      {MOH__WINDOW_SLIDING, 130, 0, 0},
-                                      {MOH__WINDOW_LENGTH, 0, 7, 150}};
+static const moh__window windows[] = {
+    {MOH__WINDOW_SLIDING, 1, 0, 0},    {MOH__WINDOW_SLIDING, 64, 0, 0},
+    {MOH__WINDOW_SLIDING, 65, 0, 0},   {MOH__WINDOW_SLIDING, 130, 0, 0},
+    {MOH__WINDOW_LENGTH, 0, 7, 150},   {MOH__WINDOW_ENTROPY, 0, 7, 150},
+    {MOH__WINDOW_PERPLEXITY, 0, 1, 90}};
 enum { N_WINDOWS = sizeof(windows) / sizeof(windows[0]) };
 
 static void check_cached(const moh__config *c, const char *what) {
@@ -262,6 +285,7 @@ static void a_window_of_one_sees_itself(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_window_belongs_to_the_query),
+      cmocka_unit_test(the_size_follows_the_share),
       cmocka_unit_test(cached_decoding_is_the_full_pass),
       cmocka_unit_test(a_session_can_be_cut_back),
       cmocka_unit_test(pages_do_not_grow_with_the_sequence),
