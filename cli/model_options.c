@@ -8,7 +8,7 @@
 
 enum { COPE_POSITIONS = 64 }; /* when CoPE replaces other positions */
 
-static const char *const norms[] = {"rms", "layer", NULL};
+static const char *const norms[] = {"rms", "layer", "dyt", NULL};
 static const char *const placements[] = {"pre", "post", NULL};
 static const char *const switches[] = {"off", "on", NULL};
 static const char *const ffns[] = {"swiglu", "relu", NULL};
@@ -74,8 +74,9 @@ const moh__option moh__model_options[] = {
      "d-model / n-heads", FIELD(d_head), SIZE(1 << 16)},
     {"max-seq-len", 0, MOH__OPTION_INT, "N", "longest sequence, in tokens",
      NULL, FIELD(max_seq_len), SIZE(1 << 24)},
-    {"norm", 0, MOH__OPTION_CHOICE, NULL, "RMSNorm or LayerNorm", NULL,
-     FIELD(norm), .choices = norms},
+    {"norm", 0, MOH__OPTION_CHOICE, NULL,
+     "RMSNorm, LayerNorm, or dynamic tanh in their place", NULL, FIELD(norm),
+     .choices = norms},
     {"norm-placement", 0, MOH__OPTION_CHOICE, NULL,
      "norms before the sub-layers, or after the residual sums", NULL,
      FIELD(norm_placement), .choices = placements},
@@ -146,7 +147,8 @@ static void set_heads(const moh__model_values *v, moh__config *c) {
 }
 
 static void set_norms(const moh__model_values *v, moh__config *c) {
-  static const moh__norm_kind kinds[] = {MOH__NORM_RMS, MOH__NORM_LAYER};
+  static const moh__norm_kind kinds[] = {MOH__NORM_RMS, MOH__NORM_LAYER,
+                                         MOH__NORM_DYT};
   if (moh__is_set_choice(v->norm)) c->norm = kinds[v->norm];
   if (moh__is_set_choice(v->norm_placement)) {
     c->pre_norm = v->norm_placement == 0;

@@ -122,7 +122,10 @@ void moh__summary_make(const moh__model *model, moh__summary *s) {
   s->tied = s->counts[MOH__PART_OUTPUT] == 0;
   s->projection = s->counts[MOH__PART_PROJECTION] > 0;
   s->final_norm = moh__model_param(model, "model.norm.weight") != NULL;
+  s->dynamic_tanh =
+      moh__model_layer_param(model, 0, "input_layernorm.alpha") != NULL;
   s->layer_norm =
+      !s->dynamic_tanh &&
       moh__model_layer_param(model, 0, "input_layernorm.bias") != NULL;
   read_feed_forward(model, s);
   read_heads(model, s);

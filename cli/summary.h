@@ -47,7 +47,7 @@ typedef struct moh__summary {
   int64_t unused; /* parameters of the experts that a token does not use */
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
   bool rope, cope, mixer;
-  bool layer_norm, swiglu, tied, final_norm, projection, routed;
+  bool layer_norm, dynamic_tanh, swiglu, tied, final_norm, projection, routed;
   bool drawn; /* heads by chance, which no tensor tells */
 } moh__summary;
 

@@ -19,6 +19,7 @@ static const char *const part_keys[] = {
 /* ---- words for what there is ---- */
 
 static const char *norm_name(const moh__summary *s) {
+  if (s->dynamic_tanh) return "DyT";
   return s->layer_norm ? "LayerNorm" : "RMSNorm";
 }
 
@@ -54,6 +55,7 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   if (model->config.window.kind > MOH__WINDOW_SLIDING)
     return "custom, with an adaptive window";
   if (s->cope) return "custom, with contextual positions";
+  if (s->dynamic_tanh) return "custom, with dynamic tanh";
   if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
     if (sliding) return mha ? "LLaMA, with a sliding window" : "Mistral";
     if (mha) return "LLaMA, LLaMA 2 7B";

@@ -51,7 +51,7 @@ class Config:
     n_kv_heads: int = 4
     d_head: int = 4
     max_seq_len: int = 16
-    norm: str = "rms"  # rms, layer
+    norm: str = "rms"  # rms, layer, dyt
     pre_norm: bool = True
     final_norm: bool = True
     ffn: str = "swiglu"  # swiglu, relu
@@ -124,6 +124,8 @@ CONFIGS = [
     Config("experts-one", 11, (8, 7), norm="layer", ffn="relu",
            pre_norm=False, position="learned", tied=True, n_experts=4,
            k_experts=1, expert_width=10, expert_balance=0.3, expert_z=0.1),
+    # Dynamic tanh in place of norms.
+    Config("tanh", 12, (8, 4), n_kv_heads=2, norm="dyt"),
 ]
 
 
@@ -144,8 +146,10 @@ def router_shapes(c):
 
 def norm_shapes(c, name):
     shapes = {f"{name}.weight": (c.d_model,)}
-    if c.norm == "layer":
+    if c.norm != "rms":
         shapes[f"{name}.bias"] = (c.d_model,)
+    if c.norm == "dyt":
+        shapes[f"{name}.alpha"] = (1,)
     return shapes
 
 
@@ -199,6 +203,8 @@ def initial_value(rng, name, shape):
     """Large enough for every part to matter, exact in float32."""
     if "norm.weight" in name:
         value = 1.0 + 0.3 * rng.standard_normal(shape)
+    elif name.endswith(".alpha"):
+        value = 0.5 + 0.2 * rng.standard_normal(shape)
     elif name.endswith(".bias"):
         value = 0.3 * rng.standard_normal(shape)
     elif "cope" in name or "embed" in name:
@@ -221,8 +227,11 @@ def make_params(c):
 
 
 def normalise(c, p, name, x):
-    """RMSNorm (1910.07467, eq. 4) or LayerNorm (1607.06450)."""
+    """RMSNorm (1910.07467, eq. 4), LayerNorm (1607.06450) or dynamic tanh
+    (2503.10622)."""
     gain = p[f"{name}.weight"]
+    if c.norm == "dyt":
+        return gain * torch.tanh(p[f"{name}.alpha"] * x) + p[f"{name}.bias"]
     if c.norm == "rms":
         mean_square = (x * x).mean(dim=-1, keepdim=True)
         return gain * x / torch.sqrt(mean_square + c.norm_eps)

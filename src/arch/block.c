@@ -48,8 +48,8 @@ moh__block_params moh__block_find(const moh__model *model,
                                   const char *prefix) {
   moh__block_params p = {.layer = 0};
 #define FIND(field, name) p.field = moh__find_param(model, prefix, name)
-  FIND(norm1, "input_layernorm.weight");
-  FIND(norm1_bias, "input_layernorm.bias");
+  p.norm1 = moh__find_norm(model, prefix, "input_layernorm");
+  p.norm2 = moh__find_norm(model, prefix, "post_attention_layernorm");
   FIND(q, "self_attn.q_proj.weight");
   FIND(k, "self_attn.k_proj.weight");
   FIND(v, "self_attn.v_proj.weight");
@@ -59,8 +59,6 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(router_shared, "self_attn.wg_1.weight");
   FIND(router_routed, "self_attn.wg.weight");
   FIND(router_mix, "self_attn.wg_0.weight");
-  FIND(norm2, "post_attention_layernorm.weight");
-  FIND(norm2_bias, "post_attention_layernorm.bias");
 #undef FIND
   p.ffn = moh__feed_forward_find(model, prefix);
   return p;
@@ -69,9 +67,13 @@ moh__block_params moh__block_find(const moh__model *model,
 /* ---- forward ---- */
 
 moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
-                            moh__param *gain, moh__param *bias) {
+                            const moh__norm_params *norm) {
   const moh__config *c = &p->model->config;
-  return moh__op_norm(p->tape, x, c->norm, (real)c->norm_eps, gain, bias);
+  if (c->norm == MOH__NORM_DYT)
+    return moh__op_dynamic_tanh(p->tape, x, norm->alpha, norm->gain,
+                                norm->bias);
+  return moh__op_norm(p->tape, x, c->norm, (real)c->norm_eps, norm->gain,
+                      norm->bias);
 }
 
 static void make_fixed_plan(moh__pass *p) {
@@ -164,11 +166,11 @@ moh__tensor *moh__block_attention(const moh__pass *p,
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
                             int32_t slot, moh__tensor *x) {
   bool pre = p->model->config.pre_norm;
-  moh__tensor *h = pre ? moh__pass_norm(p, x, w->norm1, w->norm1_bias) : x;
+  moh__tensor *h = pre ? moh__pass_norm(p, x, &w->norm1) : x;
   x = moh__op_add(p->tape, x, moh__block_attention(p, w, slot, h));
-  if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
-  h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
+  if (!pre) x = moh__pass_norm(p, x, &w->norm1);
+  h = pre ? moh__pass_norm(p, x, &w->norm2) : x;
   x = moh__op_add(p->tape, x,
                   moh__feed_forward_run(p->model, p->tape, &w->ffn, h));
-  return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
+  return pre ? x : moh__pass_norm(p, x, &w->norm2);
 }

@@ -12,12 +12,11 @@
 /* Parameters of a block; NULL where the configuration has none. */
 typedef struct moh__block_params {
   int64_t layer; /* its number; not known to moh__block_find */
-  moh__param *norm1, *norm1_bias;
+  moh__norm_params norm1, norm2;
   moh__param *q, *k, *v, *o;
   moh__param *cope;
   moh__param *window_share; /* of a window that adapts: a buffer */
   moh__param *router_shared, *router_routed, *router_mix;
-  moh__param *norm2, *norm2_bias;
   moh__feed_forward ffn;
 } moh__block_params;
 
@@ -40,7 +39,7 @@ void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
 
 /* The model's norm. */
 moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
-                            moh__param *gain, moh__param *bias);
+                            const moh__norm_params *norm);
 
 /* x (n, d_model) -> (n, d_model), keys and values in the given state slot. */
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,

@@ -57,9 +57,25 @@ moh_status moh__declare_norm(const moh__declaration *d, const char *name) {
   snprintf(full, sizeof(full), "%s.weight", name);
   int64_t shape[1] = {d->model->config.d_model};
   MOH_TRY(moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1));
-  if (d->model->config.norm != MOH__NORM_LAYER) return MOH_OK;
+  if (d->model->config.norm == MOH__NORM_RMS) return MOH_OK;
   snprintf(full, sizeof(full), "%s.bias", name);
+  MOH_TRY(moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1));
+  if (d->model->config.norm != MOH__NORM_DYT) return MOH_OK;
+  shape[0] = 1;
+  snprintf(full, sizeof(full), "%s.alpha", name);
   return moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1);
+}
+
+moh__norm_params moh__find_norm(const moh__model *model, const char *prefix,
+                                const char *name) {
+  static const char *const parts[] = {"weight", "bias", "alpha"};
+  moh__param *found[3];
+  for (int i = 0; i < 3; i++) {
+    char full[MOH__NAME_MAX];
+    snprintf(full, sizeof(full), "%s.%s", name, parts[i]);
+    found[i] = moh__find_param(model, prefix, full);
+  }
+  return (moh__norm_params){found[0], found[1], found[2]};
 }
 
 moh__param *moh__find_param(const moh__model *model, const char *prefix,
@@ -97,6 +113,7 @@ static void init_param(const moh__config *c, moh__param *w, int index,
                        uint64_t seed) {
   if (w->n_dims == 1) {
     real value = ends_with(w->name, ".bias") ? 0 : 1;
+    if (ends_with(w->name, ".alpha")) value = (real)0.5;
     for (int64_t i = 0; i < w->n; i++) w->data[i] = value;
     return;
   }

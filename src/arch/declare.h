@@ -30,8 +30,16 @@ moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
  * code's names. */
 moh_status moh__declare_router(const moh__declaration *d, const char *name,
                                const moh__router_shape *shape);
-/* <name>.weight of the model's width, and .bias for LayerNorm. */
+/* <name>.weight of the model's width, .bias for LayerNorm and dynamic tanh, and
+ * for the latter .alpha, one number. */
 moh_status moh__declare_norm(const moh__declaration *d, const char *name);
+
+/* A norm's parameters; NULL where its kind has none. */
+typedef struct moh__norm_params {
+  moh__param *gain, *bias, *alpha;
+} moh__norm_params;
+moh__norm_params moh__find_norm(const moh__model *model, const char *prefix,
+                                const char *name);
 
 /* The parameter <prefix><name>, NULL when there is none. */
 moh__param *moh__find_param(const moh__model *model, const char *prefix,

@@ -38,6 +38,6 @@ moh__tensor *moh__pass_output(const moh__pass *p, moh__tensor *x) {
   const moh__batch *batch = p->batch;
   x = moh__op_select_rows(p->tape, x, batch->out_rows, batch->n_out);
   if (!p->model->config.final_norm) return x;
-  return moh__pass_norm(p, x, moh__model_param(p->model, "model.norm.weight"),
-                        moh__model_param(p->model, "model.norm.bias"));
+  moh__norm_params norm = moh__find_norm(p->model, "", "model.norm");
+  return moh__pass_norm(p, x, &norm);
 }

@@ -15,7 +15,7 @@ typedef struct hyper_net {
 typedef struct hyper_layer {
   moh__block_params block; /* norms, router, feed-forward */
   hyper_net write, read;   /* w1, w2 */
-  moh__param *mix_norm, *mix_norm_bias;
+  moh__norm_params mix_norm;
 } hyper_layer;
 
 /* ---- declaring ---- */
@@ -70,9 +70,8 @@ static hyper_layer find_layer(const moh__model *model, const char *prefix) {
   FIND(read.hidden_bias, "mixer.read.hidden.bias");
   FIND(read.out, "mixer.read.out.weight");
   FIND(read.out_bias, "mixer.read.out.bias");
-  FIND(mix_norm, "mixer.norm.weight");
-  FIND(mix_norm_bias, "mixer.norm.bias");
 #undef FIND
+  l.mix_norm = moh__find_norm(model, prefix, "mixer.norm");
   return l;
 }
 
@@ -134,20 +133,20 @@ static moh__tensor *mix(const moh__pass *p, const hyper_layer *l,
   if (gates != NULL) y = moh__op_gate(p->tape, y, gates);
   y = moh__op_head_probe(p->tape, y, plan, l->block.layer);
   y = moh__op_scatter_heads(p->tape, y, plan);
-  return moh__pass_norm(p, y, l->mix_norm, l->mix_norm_bias);
+  return moh__pass_norm(p, y, &l->mix_norm);
 }
 
 static moh__tensor *run_layer(const moh__pass *p, const hyper_layer *l,
                               int32_t slot, moh__tensor *x) {
   const moh__block_params *w = &l->block;
   bool pre = p->model->config.pre_norm;
-  moh__tensor *h = pre ? moh__pass_norm(p, x, w->norm1, w->norm1_bias) : x;
+  moh__tensor *h = pre ? moh__pass_norm(p, x, &w->norm1) : x;
   x = moh__op_add(p->tape, x, mix(p, l, slot, h));
-  if (!pre) x = moh__pass_norm(p, x, w->norm1, w->norm1_bias);
-  h = pre ? moh__pass_norm(p, x, w->norm2, w->norm2_bias) : x;
+  if (!pre) x = moh__pass_norm(p, x, &w->norm1);
+  h = pre ? moh__pass_norm(p, x, &w->norm2) : x;
   x = moh__op_add(p->tape, x,
                   moh__feed_forward_run(p->model, p->tape, &w->ffn, h));
-  return pre ? x : moh__pass_norm(p, x, w->norm2, w->norm2_bias);
+  return pre ? x : moh__pass_norm(p, x, &w->norm2);
 }
 
 typedef struct layer_segment {

@@ -15,6 +15,7 @@ typedef double real;
 #define moh__log log
 #define moh__fabs fabs
 #define moh__floor floor
+#define moh__tanh tanh
 #else
 typedef float real;
 #define moh__sqrt sqrtf
@@ -22,6 +23,7 @@ typedef float real;
 #define moh__log logf
 #define moh__fabs fabsf
 #define moh__floor floorf
+#define moh__tanh tanhf
 #endif
 
 #endif

@@ -221,6 +221,7 @@ typedef struct moh__kernels {
   /* y = gelu(by x), gelu(z) = z Phi(z) (arXiv 1606.08415) with the error
    * function, to 1e-7; slope = gelu'(by x), NULL: not wanted */
   void (*gelu)(real *y, real *slope, const real *x, real by, int64_t n);
+  void (*tanh)(real *y, const real *x, real by, int64_t n); /* of by x */
   double (*sum_squares)(const real *x, int64_t n); /* added up in double */
   /* v_max may be NULL */
   void (*adamw)(const moh__adamw *a, real *w, const real *g, real *m, real *v,

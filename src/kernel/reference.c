@@ -145,6 +145,10 @@ static void reference_gelu(real *y, real *slope, const real *x, real by,
   }
 }
 
+static void reference_tanh(real *y, const real *x, real by, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = moh__tanh(by * x[i]);
+}
+
 static double reference_sum_squares(const real *x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
@@ -183,6 +187,7 @@ const moh__kernels moh__kernels_reference = {
     .swiglu = reference_swiglu,
     .swiglu_grad = reference_swiglu_grad,
     .gelu = reference_gelu,
+    .tanh = reference_tanh,
     .sum_squares = reference_sum_squares,
     .adamw = reference_adamw,
 };

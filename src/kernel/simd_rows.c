@@ -153,6 +153,28 @@ static void rows_gelu(float *y, float *slope, const float *x, float by,
   }
 }
 
+/* tanh with a relative error under 4e-7: near 0 z plus a polynomial in z^2
+ * (the coefficients of Cephes' tanhf), elsewhere 1 - 2 / (exp(2 |z|) + 1) with
+ * the sign of z. NaN stays NaN. */
+INLINE vf tanh_of(vf z) {
+  vf size = choose((vi)(z < 0.0f), -z, z);
+  vf square = z * z;
+  vf p = splat(-5.70498872745e-3f);
+  p = p * square + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  vf near = z + z * square * p;
+  vf far = 1.0f - 2.0f / (vexp(2.0f * size) + 1.0f);
+  far = choose((vi)(z < 0.0f), -far, far);
+  return choose((vi)(size < 0.625f), near, far);
+}
+
+static void rows_tanh(float *y, const float *x, float by, int64_t n) {
+  for (int64_t i = 0; i < n; i += VL)
+    store_up_to(y + i, tanh_of(load_up_to(x + i, n - i, 0) * by), n - i);
+}
+
 /* `second`: where the second moment of the step is taken from, and kept. */
 static inline void adamw_element(const moh__adamw *a, float *w, float g,
                                  float *m, float *v, float *second) {
@@ -214,6 +236,7 @@ const moh__kernels SIMD(kernels) = {
     .swiglu = rows_swiglu,
     .swiglu_grad = rows_swiglu_grad,
     .gelu = rows_gelu,
+    .tanh = rows_tanh,
     .sum_squares = rows_sum_squares,
     .adamw = rows_adamw,
 };

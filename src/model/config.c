@@ -100,7 +100,7 @@ static moh_status check_choice(const char *name, unsigned value,
 static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(
       check_choice("architecture", c->architecture, MOH__HYPERMIXER, err));
-  MOH_TRY(check_choice("norm", c->norm, MOH__NORM_LAYER, err));
+  MOH_TRY(check_choice("norm", c->norm, MOH__NORM_DYT, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
   MOH_TRY(

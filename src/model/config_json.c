@@ -8,7 +8,7 @@
  *     "hypermixer": {"width": 32, "mix": 64},     with hypermixer only
  *     "hrm": {"cycles": 2, "steps": 2, "gradient": "one-step" | "exact",
  *             "supervision": 1},                  with hrm only
- *     "norm": "rms" | "layer",
+ *     "norm": "rms" | "layer" | "dyt",
  *     "pre_norm": true, "final_norm": true, "ffn": "swiglu" | "relu",
  *     "position": "rope" | "learned" | "cope" | "none",
  *     "cope_positions": 64,                       with cope only
@@ -28,7 +28,7 @@
  *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
  *               "route_by": "group"}}
  *
- * rms_norm_eps serves either norm; rope_theta is there with RoPE only.
+ * rms_norm_eps serves both norms proper; rope_theta is there with RoPE only.
  */
 #include <string.h>
 
@@ -36,7 +36,7 @@
 #include "model/config_fields.h"
 
 static const char *const gradient_names[] = {"one-step", "exact", NULL};
-static const char *const norm_names[] = {"rms", "layer", NULL};
+static const char *const norm_names[] = {"rms", "layer", "dyt", NULL};
 static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",

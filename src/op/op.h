@@ -54,7 +54,11 @@ moh__tensor *moh__op_head_probe(moh__tape *tape, moh__tensor *x,
 
 /* ---- norm.c ---- */
 
-typedef enum moh__norm_kind { MOH__NORM_RMS, MOH__NORM_LAYER } moh__norm_kind;
+typedef enum moh__norm_kind {
+  MOH__NORM_RMS,
+  MOH__NORM_LAYER,
+  MOH__NORM_DYT /* dynamic tanh, an operation of its own */
+} moh__norm_kind;
 
 /* RMSNorm: y = gain x / sqrt(mean(x^2) + eps) (arXiv 1910.07467, eq. 4).
  * LayerNorm: y = gain (x - mean) / sqrt(var + eps) + bias (1607.06450).
@@ -62,6 +66,14 @@ typedef enum moh__norm_kind { MOH__NORM_RMS, MOH__NORM_LAYER } moh__norm_kind;
 moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
                           moh__norm_kind kind, real eps, moh__param *gain,
                           moh__param *bias);
+
+/* ---- dynamic_tanh.c ---- */
+
+/* In place of a norm: y = gain tanh(alpha x) + bias (arXiv 2503.10622). alpha
+ * (1); gain, bias (d). */
+moh__tensor *moh__op_dynamic_tanh(moh__tape *tape, moh__tensor *x,
+                                  moh__param *alpha, moh__param *gain,
+                                  moh__param *bias);
 
 /* ---- feed_forward.c ---- */
 

@@ -83,7 +83,7 @@ class Usage(Case):
              "'65537'"),
             ("--steps 99999999999999999999", "--steps must lie between 1 "
              "and 1e+12, not '99999999999999999999'"),
-            ("--norm=batch", "--norm must be one of rms, layer, not "
+            ("--norm=batch", "--norm must be one of rms, layer, dyt, not "
              "'batch'"),
             ("--extra-vocab a,,b", "--extra-vocab has an empty item in its "
              "list"),
@@ -287,6 +287,7 @@ class Inspect(Case):
                  "--ffn relu"),
                 ("original", start + "all --position learned --norm layer "
                  "--ffn relu --norm-placement post"),
+                ("tanh", start + "all --norm dyt"),
                 ("cope", start + "all --position cope --tied"),
                 ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
                 ("experts", start + "all --experts 0+2/8 --expert-hidden 96"),

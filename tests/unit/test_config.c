@@ -127,6 +127,7 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(d_head, 256);
   ROUND_TRIP(max_seq_len, 1);
   ROUND_TRIP(norm, MOH__NORM_LAYER);
+  ROUND_TRIP(norm, MOH__NORM_DYT);
   ROUND_TRIP(norm_eps, 1.0 / 3e5);
   ROUND_TRIP(pre_norm, true);
   ROUND_TRIP(final_norm, true);
@@ -493,7 +494,7 @@ static void choices_must_exist(void **state) {
   (void)state;
   moh__config c = preset("moh-s");
   ASSERT_INVALID(c, architecture, (moh__architecture)3, "architecture");
-  ASSERT_INVALID(c, norm, (moh__norm_kind)2, "norm");
+  ASSERT_INVALID(c, norm, (moh__norm_kind)3, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
   ASSERT_INVALID(c, heads, (moh__head_strategy)4, "strategy");

@@ -134,6 +134,7 @@ static void choices_of_the_block(void **state) {
   (void)state;
   moh__config c = tiny_config();
   CHANGE(norm, MOH__NORM_LAYER, ALL_NEW); /* has biases */
+  CHANGE(norm, MOH__NORM_DYT, ALL_NEW);   /* and alpha */
   CHANGE(norm_eps, 1e-3, LOSS);
   CHANGE(pre_norm, false, LOSS);
   CHANGE(final_norm, false, ALL_NEW);

@@ -86,7 +86,7 @@ static void cached_decoding_is_the_full_pass(void **state) {
           c.n_static = 3;
           c.pre_norm = post == 0;
           c.final_norm = post == 0;
-          c.norm = post ? MOH__NORM_LAYER : MOH__NORM_RMS;
+          c.norm = post ? MOH__NORM_DYT : MOH__NORM_RMS;
           snprintf(what, sizeof(what), "kv %d position %d heads %d post %d",
                    kv[g], p, s, post);
           check_cached(&c, what);

@@ -29,7 +29,7 @@ static const double TRAINED_TOLERANCE = 1e-7;
 static char *const names[] = {"llama",     "original",   "seed",
                               "moh-paper", "moh-one",    "moh-routed",
                               "static",    "cope",       "moh-shared",
-                              "experts",   "experts-one"};
+                              "experts",   "experts-one", "tanh"};
 enum { N_NAMES = sizeof names / sizeof names[0], MAX_ROWS = 64 };
 
 typedef struct golden {

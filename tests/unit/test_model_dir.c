@@ -129,7 +129,7 @@ static void every_option_has_the_same_logits(void **state) {
   for (int i = 0; i < 12; i++) {
     c.position = (moh__position_kind)(i / 3);
     small_must(moh__config_set_heads(&c, heads[i % 3], &err), &err);
-    c.norm = i % 2 == 0 ? MOH__NORM_RMS : MOH__NORM_LAYER;
+    c.norm = (moh__norm_kind)((i + i / 3) % 3);
     c.ffn = i % 4 < 2 ? MOH__FFN_SWIGLU : MOH__FFN_RELU;
     c.pre_norm = c.final_norm = i % 8 < 4;
     c.gate_scale = (moh__gate_scale)(i / 4);

@@ -107,7 +107,8 @@ static const choice strategies[] = {{"all", MOH__HEADS_ALL},
                                     {"static", MOH__HEADS_STATIC},
                                     {"random", MOH__HEADS_RANDOM}};
 static const choice norms[] = {{"rms", MOH__NORM_RMS},
-                               {"layer", MOH__NORM_LAYER}};
+                               {"layer", MOH__NORM_LAYER},
+                               {"dyt", MOH__NORM_DYT}};
 
 static moh__config combine(int kv, int position, int strategy, int norm,
                            char *name, size_t size) {
@@ -143,6 +144,18 @@ static void test_all_combinations(void **state) {
             check_model(&c, 1, name);
         }
   print_message("largest relative error %.2g\n", worst);
+}
+
+/* Dynamic tanh before the sub-layers and after the sums. */
+static void test_dynamic_tanh(void **state) {
+  (void)state;
+  char name[80];
+  for (int s = 0; s < 3; s++)
+    for (int pre = 0; pre < 2; pre++) {
+      moh__config c = combine(1, 0, s, 2, name, sizeof(name));
+      c.pre_norm = pre == 1;
+      check_scales(&c, name);
+    }
 }
 
 /* Windows that end within the sequences, with all positions and heads. */
@@ -290,6 +303,7 @@ static void test_groups(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_all_combinations),
+      cmocka_unit_test(test_dynamic_tanh),
       cmocka_unit_test(test_windows),
       cmocka_unit_test(test_hrm),
       cmocka_unit_test(test_hypermixer),

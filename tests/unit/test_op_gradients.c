@@ -26,7 +26,7 @@ struct subject {
   real *x[3]; /* inputs, kept between runs */
   int64_t rows[3], cols[3];
   moh__tensor *in[3];
-  moh__param w, bias;
+  moh__param w, bias, alpha;
   real *packed;
 };
 
@@ -257,6 +257,10 @@ static moh__tensor *apply_layer_norm(subject *s) {
                       &s->bias);
 }
 
+static moh__tensor *apply_dynamic_tanh(subject *s) {
+  return moh__op_dynamic_tanh(&s->tape, s->in[0], &s->alpha, &s->w, &s->bias);
+}
+
 static void norms(void **state) {
   (void)state;
   for (int at = 0; at < 3; at++) {
@@ -270,6 +274,12 @@ static void norms(void **state) {
     add_input(&s, 0, N, 9, scale);
     add_param(&s.w, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
     add_param(&s.bias, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
+    check_subject(&s);
+    open_subject(&s, apply_dynamic_tanh);
+    add_input(&s, 0, N, 9, scale);
+    add_param(&s.w, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
+    add_param(&s.bias, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
+    add_param(&s.alpha, 1, (int64_t[]){1}, MOH__PACK_NONE, 1);
     check_subject(&s);
   }
 }

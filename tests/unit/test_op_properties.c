@@ -275,6 +275,28 @@ static void norms_ignore_scale(void **state) {
   close_work(&w);
 }
 
+/* gain tanh(alpha x) + bias, each element for itself. */
+static void dynamic_tanh_by_hand(void **state) {
+  (void)state;
+  real alpha_data[] = {0.5}, gain_data[] = {2, -1, 3},
+       bias_data[] = {0, 1, 5};
+  static const real x_data[] = {0, 1, -2, 1e9, 1, -1e9};
+  const real expected[] = {
+      0, 1 - 0.46211715726000976, 5 - 3 * 0.76159415595576489,
+      2, 1 - 0.46211715726000976, 2};
+  moh__param alpha = {.n = 1, .data = alpha_data};
+  moh__param gain = {.n = 3, .data = gain_data};
+  moh__param bias = {.n = 3, .data = bias_data};
+  work w;
+  open_work(&w);
+  moh__tensor *x = moh__tape_tensor(&w.tape, 2, 3);
+  memcpy(x->v, x_data, sizeof(x_data));
+  const moh__tensor *y =
+      moh__op_dynamic_tanh(&w.tape, x, &alpha, &gain, &bias);
+  for (int i = 0; i < 6; i++) assert_close(y->v[i], expected[i]);
+  close_work(&w);
+}
+
 /* A gradient along the normalised input changes only the scale of the output,
  * which a norm takes away: dx is 0 (gain of ones). */
 static void norms_have_no_gradient_along_themselves(void **state) {
@@ -307,6 +329,7 @@ int main(void) {
       cmocka_unit_test(cope_ignores_the_order_of_closed_gates),
       cmocka_unit_test(evenness_is_that_of_the_weights),
       cmocka_unit_test(norms_ignore_scale),
+      cmocka_unit_test(dynamic_tanh_by_hand),
       cmocka_unit_test(norms_have_no_gradient_along_themselves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

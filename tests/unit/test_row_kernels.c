@@ -125,6 +125,13 @@ static void call_gelu(const moh__kernels *k, const rows *r, real *out,
   k->gelu(out, NULL, out, -1.5f, r->n); /* in place, without slopes */
 }
 
+static void call_tanh(const moh__kernels *k, const rows *r, real *out,
+                      real *out2) {
+  k->tanh(out, r->x, 0.5f, r->n);
+  k->tanh(out2, r->y, -1.5f, r->n);
+  k->tanh(out2, out2, 1, r->n); /* in place */
+}
+
 static void call_swiglu_grad(const moh__kernels *k, const rows *r,
                              real *out, real *out2) {
   k->swiglu_grad(out, out2, r->z, r->x, r->y, r->n);
@@ -139,6 +146,7 @@ static void check_all_rows(const moh__kernels *table) {
   for (double std = 0.1; std < 200; std *= 10) {
     check_rows(table, call_swiglu, "swiglu", std);
     check_rows(table, call_gelu, "gelu", std);
+    check_rows(table, call_tanh, "tanh", std);
     check_rows(table, call_swiglu_grad, "swiglu_grad", std);
   }
 }
@@ -170,6 +178,28 @@ static void check_exp(const moh__kernels *table) {
 static void exp_is_exact_to_rounding(void **state) {
   (void)state;
   for_each_table(check_exp);
+}
+
+/* Also near 0, where 1 - 2 / (exp(2 z) + 1) would lose everything. */
+static void check_tanh(const moh__kernels *table) {
+  for (double x = 1e-30; x < 100; x *= 1.0171)
+    for (int sign = -1; sign < 2; sign += 2) {
+      real value = (real)(sign * x);
+      double exact = tanh((double)value);
+      table->tanh(&value, &value, 1, 1);
+      if (!(fabs((double)value - exact) <= 4e-7 * fabs(exact)))
+        fail_msg("tanh(%g) of %s is %.9g", sign * x, table->name,
+                 (double)value);
+    }
+  real special[] = {-INFINITY, INFINITY, 0, NAN};
+  table->tanh(special, special, 1, 4);
+  assert_true(special[0] == -1 && special[1] == 1 && special[2] == 0);
+  assert_true(isnan(special[3]));
+}
+
+static void tanh_is_exact_to_rounding(void **state) {
+  (void)state;
+  for_each_table(check_tanh);
 }
 
 static void check_max(const moh__kernels *table) {
@@ -255,6 +285,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rows_are_the_references),
       cmocka_unit_test(exp_is_exact_to_rounding),
+      cmocka_unit_test(tanh_is_exact_to_rounding),
       cmocka_unit_test(a_nan_is_the_largest),
       cmocka_unit_test(adam_is_the_references),
   };
