@@ -101,10 +101,11 @@ static moh_status find_costs(const values *v, const moh__model *model,
   MOH_TRY(moh__branches_measure(model, (int32_t)c->context, (int32_t)c->beam,
                                 &c->session, err));
   MOH_TRY(moh__arch_arena_bytes_training(model, (int32_t)c->batch,
-                                         (int32_t)c->context, true,
+                                         (int32_t)c->context, true, false,
                                          &c->recomputed, err));
-  return moh__arch_arena_bytes_training(
-      model, (int32_t)c->batch, (int32_t)c->context, false, &c->arena, err);
+  return moh__arch_arena_bytes_training(model, (int32_t)c->batch,
+                                        (int32_t)c->context, false, false,
+                                        &c->arena, err);
 }
 
 /* Activations, and the gates that a session keeps. */

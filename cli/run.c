@@ -194,6 +194,18 @@ static moh_status after_step(moh__run *run, int64_t step, int64_t n_steps,
   return moh__run_save_is_due(run) ? moh__run_save(run, err) : MOH_OK;
 }
 
+/* With the last step in which all heads work. */
+static void tell_warmup(moh__run *run, const moh__step_report *report) {
+  char heads[64];
+  if (report->step != run->options.heads_warmup) return;
+  moh__config_heads_label(&run->model->config, heads, sizeof heads);
+  moh__progress_note(&run->progress,
+                     "step %" PRId64
+                     ": the last with all heads; from now on "
+                     "heads %s",
+                     report->step, heads);
+}
+
 /* Of a run that goes on, the first loss is shown beside the last before. */
 static void tell_step(moh__run *run, const moh__step_report *report) {
   if (run->from != NULL && report->step == run->from->step + 1)
@@ -201,6 +213,7 @@ static void tell_step(moh__run *run, const moh__step_report *report) {
                        "step %" PRId64 ": loss %.4f, before it %.4f",
                        report->step, report->task_loss, run->last_loss);
   run->last_loss = report->task_loss;
+  tell_warmup(run, report);
   moh__progress_step(&run->progress, report);
 }
 

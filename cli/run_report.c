@@ -73,7 +73,7 @@ static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
   if (run->options.amsgrad) bytes->moments += bytes->moments / 2;
   return moh__arch_arena_bytes_training(
       run->model, run->options.batch, run->options.context,
-      run->options.recompute, arena, err);
+      run->options.recompute, run->options.heads_warmup > 0, arena, err);
 }
 
 /* Packed for both directions. */

@@ -111,6 +111,10 @@ const moh__option moh__training_options[] = {
     {"router-lr", 0, MOH__OPTION_REAL, "FACTOR",
      "the routers' learning rate, times --lr", "1", FIELD(router_lr),
      .min = 0, .max = 1000},
+    {"heads-warmup", 0, MOH__OPTION_INT, "STEPS",
+     "steps from the first in which tokens use all heads, so that every head "
+     "learns before any is left out",
+     "0", FIELD(heads_warmup), .min = 0, .max = 1e12},
     {"freeze", 0, MOH__OPTION_STRING, "NAME,...",
      "leave these alone: embeddings, output, router, attention, "
      "feed-forward, norms, or tensors by name, * standing for anything",
@@ -198,6 +202,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->beta1 = moh__real_or(v->beta1, options->beta1);
   options->beta2 = moh__real_or(v->beta2, d->beta2);
   options->router_lr = moh__real_or(v->router_lr, d->router_lr);
+  options->heads_warmup = moh__int_or(v->heads_warmup, 0);
   options->agc = moh__real_or(v->agc, 0);
   options->centralize = v->centralize;
   options->anomaly = moh__real_or(v->anomaly, options->anomaly);

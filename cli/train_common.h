@@ -14,6 +14,7 @@
 typedef struct moh__training_values {
   const char *data, *out, *freeze;
   int64_t epochs, steps, batch, accumulate, context, seed, threads;
+  int64_t heads_warmup;
   double lr, lr_final, warmup, weight_decay, clip, beta1, beta2, router_lr;
   double expert_balance, expert_z;
   double balance_weight, z_weight, skip_outliers, anomaly, agc;

@@ -683,6 +683,9 @@ typedef struct moh_train_options {
                  output matrices are exempt; 0: off; 0 */
   bool centralize; /* the mean of each row of a gradient is subtracted from it
                       (arXiv 2004.01461), before agc is applied; false */
+  int64_t heads_warmup; /* steps from the first in which tokens use all heads,
+                           their gates those of a router that may choose as
+                           many; evaluations see the model's own choice; 0 */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);
@@ -722,6 +725,7 @@ typedef struct moh_step_report {
   bool skipped;     /* an outlier: nothing was changed */
   double clipped_norm; /* after clipping, of what the update was made with; 0
                           when skipped */
+  bool every_head;     /* in the warm-up of the heads */
 } moh_step_report;
 
 /* One step. A loss or gradient that is not finite, and a gradient beyond

@@ -43,7 +43,8 @@ static moh_train_options train_defaults(void) {
                              .recompute = o.recompute,
                              .anomaly = o.anomaly,
                              .agc = o.agc,
-                             .centralize = o.centralize};
+                             .centralize = o.centralize,
+                             .heads_warmup = o.heads_warmup};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -74,6 +75,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.anomaly = o->anomaly;
   inner.agc = o->agc;
   inner.centralize = o->centralize;
+  inner.heads_warmup = o->heads_warmup;
   return inner;
 }
 
@@ -193,7 +195,8 @@ static moh_step_report public_report(const moh__step_report *r) {
                            .n_tokens = r->n_tokens,
                            .seconds = r->seconds,
                            .skipped = r->skipped,
-                           .clipped_norm = r->clipped_norm};
+                           .clipped_norm = r->clipped_norm,
+                           .every_head = r->every_head};
 }
 
 static moh_status step(moh_trainer *trainer, moh_step_report *report,

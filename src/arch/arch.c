@@ -159,6 +159,7 @@ static moh_status dry_run(const moh__model *model, const moh__batch *batch,
   tape.probe = like->probe;
   tape.masked = like->masked;
   tape.recompute = like->recompute;
+  tape.every_head = like->every_head;
   if (kind == DRY_CACHED)
     moh__arch_logits(model, &tape, batch);
   else
@@ -196,9 +197,9 @@ moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
 
 moh_status moh__arch_arena_bytes_training(const moh__model *model,
                                           int32_t n_seq, int32_t seq_len,
-                                          bool recompute, size_t *bytes,
-                                          moh_error *err) {
-  moh__tape like = {.recompute = recompute};
+                                          bool recompute, bool every_head,
+                                          size_t *bytes, moh_error *err) {
+  moh__tape like = {.recompute = recompute, .every_head = every_head};
   return arena_bytes(model, n_seq, seq_len, DRY_TRAINING, &like, bytes, err);
 }
 

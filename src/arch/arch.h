@@ -66,11 +66,11 @@ void moh__arch_loss(const moh__model *model, moh__tape *tape,
 moh_status moh__arch_arena_bytes(const moh__model *model, int32_t n_seq,
                                  int32_t seq_len, bool training,
                                  size_t *bytes, moh_error *err);
-/* Training with or without moh__tape.recompute. */
+/* Training with or without moh__tape.recompute and .every_head. */
 moh_status moh__arch_arena_bytes_training(const moh__model *model,
                                           int32_t n_seq, int32_t seq_len,
-                                          bool recompute, size_t *bytes,
-                                          moh_error *err);
+                                          bool recompute, bool every_head,
+                                          size_t *bytes, moh_error *err);
 /* The same with every head computed (moh__tape.masked). */
 moh_status moh__arch_arena_bytes_masked(const moh__model *model,
                                         int32_t n_seq, int32_t seq_len,

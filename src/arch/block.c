@@ -115,6 +115,7 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
       .w_mix = w->router_mix,
       .balance_weight = (real)(c->balance_weight / n_passes),
       .z_weight = (real)(c->z_weight / n_passes)};
+  if (p->tape->every_head) args.shape.k = args.shape.n_routed;
   return moh__op_head_router(p->tape, x, &args, plan);
 }
 

@@ -69,6 +69,8 @@ struct moh__tape {
   /* Segments keep their input and output only, and are computed again in
    * backward: activation checkpointing (Chen et al., arXiv 1604.06174). */
   bool recompute;
+  /* Routers of heads choose all of them: k is the number of routed heads. */
+  bool every_head;
   /* Factor on auxiliary losses: this micro-batch's share of the step. */
   real aux_scale;
   /* Factor on the task loss in backward: 1, or 0 to see auxiliary losses

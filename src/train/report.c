@@ -36,6 +36,7 @@ json_t *moh__step_report_json(const moh__step_report *r) {
       "tokens", (json_int_t)r->n_tokens, "tokens_per_second",
       r->seconds > 0 ? (double)r->n_tokens / r->seconds : 0.0);
   if (json == NULL) return NULL;
+  if (r->every_head) json_object_set_new(json, "every_head", json_true());
   if (r->skipped) json_object_set_new(json, "skipped", json_true());
   if (!isnan(r->main_loss)) /* a small step may be all mixed in */
     json_object_set_new(json, "main_loss", json_real(r->main_loss));

@@ -68,6 +68,7 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"anomaly", o->anomaly, 0, 1e30},
       {"router_lr", o->router_lr, 0, 1e6},
       {"skip_outliers", o->skip_outliers, 0, 1e9},
+      {"heads_warmup", (double)o->heads_warmup, 0, 1e12},
       {"epochs", (double)o->epochs, 0, 1e9},
       {"steps", (double)o->steps, 0, 1e12},
       {"batch", o->batch, 1, 1 << 20},
@@ -93,6 +94,10 @@ static moh_status check_options(const moh__model *model,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a step of %d x %d sequences is too large", o->batch,
                      o->accumulate);
+  if (o->heads_warmup > 0 && !moh__config_routes(&model->config))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "heads_warmup is for models whose tokens choose heads, "
+                     "and in this one they do not");
   if (o->context > model->config.max_seq_len)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a context of %d is longer than the model's %lld",
@@ -119,7 +124,8 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   size_t bytes = 0;
   MOH_TRY(moh__arch_arena_bytes_training(t->model, o->batch, o->context,
-                                         o->recompute, &bytes, err));
+                                         o->recompute, o->heads_warmup > 0,
+                                         &bytes, err));
   MOH_TRY(moh__arena_init(&t->arena, bytes, err));
   MOH_TRY(moh__tape_init(&t->tape, &t->arena, t->pool, err));
   t->tape.recompute = o->recompute;
@@ -347,6 +353,16 @@ static moh_status check_stop(const moh__trainer *t, const char *what,
   return moh__fail(err, MOH_ERR_INTERRUPTED, "stopped within %s", what);
 }
 
+static moh_status run_micro_batches(moh__trainer *t, real weight,
+                                    step_sums *sums, moh_error *err) {
+  for (int32_t i = 0; i < t->options.accumulate; i++) {
+    if (i > 0) MOH_TRY(check_stop(t, "a step", err));
+    MOH_TRY(run_micro_batch(t, i, weight, sums, err));
+  }
+  return MOH_OK;
+}
+
+/* Only here do all heads work: evaluations see the model as it will be. */
 static moh_status run_step(moh__trainer *t, moh__step_report *r,
                            moh_error *err) {
   step_sums sums = {0};
@@ -355,10 +371,11 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
   moh__loads_begin(&t->experts);
   moh__windows_begin(&t->windows);
   moh__model_zero_grads(t->model, t->pool);
-  for (int32_t i = 0; i < t->options.accumulate; i++) {
-    if (i > 0) MOH_TRY(check_stop(t, "a step", err));
-    MOH_TRY(run_micro_batch(t, i, weight, &sums, err));
-  }
+  r->every_head = r->step <= t->options.heads_warmup;
+  t->tape.every_head = r->every_head;
+  moh_status status = run_micro_batches(t, weight, &sums, err);
+  t->tape.every_head = false;
+  MOH_TRY(status);
   moh__loads_end(&t->heads);
   moh__loads_end(&t->experts);
   fill_report(t, &sums, r);

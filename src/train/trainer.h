@@ -29,6 +29,7 @@ typedef struct moh__train_options {
   bool centralize;      /* the rows of gradients */
   double anomaly;       /* largest gradient of a weight; 0: any */
   double router_lr;     /* factor on lr for routers */
+  int64_t heads_warmup; /* steps in which tokens use all heads; 0: none */
   int64_t epochs;       /* over the examples; 0: by steps */
   int64_t steps;        /* optimizer steps; with epochs 0 */
   int32_t batch;        /* sequences of a micro-batch */
@@ -71,6 +72,7 @@ typedef struct moh__step_report {
   int64_t n_tokens; /* predicted in this step */
   double seconds;   /* of this step */
   bool skipped;     /* an outlier: no weight and no moment has changed */
+  bool every_head;  /* in the warm-up of the heads */
   int32_t n_routed_layers;
   const moh__layer_load *layers; /* holds until the next step */
   double expert_balance_loss, expert_z_loss; /* the same of experts */

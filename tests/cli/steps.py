@@ -79,6 +79,27 @@ class GradientNorms(Runs):
         self.assertIn("--agc", err)
 
 
+class HeadsWarmup(Runs):
+    """All heads first, and a word when that ends."""
+
+    def test_warmup(self):
+        _, err, log = self.train("facts.json", "warm", "--steps", 6,
+                                 "--heads-warmup", 4)
+        self.assertIn("step 4: the last with all heads; from now on heads "
+                      "moh:", err)
+        steps = [line for line in log if "loss" in line]
+        self.assertEqual([line.get("every_head", False) for line in steps],
+                         [True] * 4 + [False] * 2)
+        for line in steps[:4]:
+            self.assertEqual({load for layer in line["heads"]
+                              for load in layer["load"]}, {1})
+        self.assert_fails(
+            "train --data facts.json --out never --preset nano --heads all "
+            "--heads-warmup 3", 2,
+            "moh train: heads_warmup is for models whose tokens choose "
+            "heads, and in this one they do not (see 'moh train --help')")
+
+
 class Groups(Runs):
     """Routing by KV group, from training to text."""
 

@@ -96,12 +96,12 @@ static void memory_is_a_fraction(void **state) {
   c.d_ff = 48;
   moh__model *model;
   assert_int_equal(moh__arch_model(&model, &c, &err), MOH_OK);
-  assert_int_equal(moh__arch_arena_bytes_training(model, 4, 64, false, &kept,
-                                                  &err),
-                   MOH_OK);
-  assert_int_equal(moh__arch_arena_bytes_training(model, 4, 64, true, &again,
-                                                  &err),
-                   MOH_OK);
+  assert_int_equal(
+      moh__arch_arena_bytes_training(model, 4, 64, false, false, &kept, &err),
+      MOH_OK);
+  assert_int_equal(
+      moh__arch_arena_bytes_training(model, 4, 64, true, false, &again, &err),
+      MOH_OK);
   assert_true(again < kept / 3);
   moh__model_free(model);
 }

@@ -105,6 +105,8 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK(o.clip = 0.01);
   CHECK(o.anomaly = 0);
   CHECK((o.agc = 0.01, o.centralize = true));
+  CHECK(o.heads_warmup = 5);
+  CHECK(o.heads_warmup = 9);
   CHECK(o.l2 = true);
   CHECK(o.amsgrad = true);
   CHECK((o.amsgrad = true, o.l2 = true));
@@ -349,10 +351,14 @@ static void later_options_may_be_missing(void **state) {
     refused_options(json, reals[i], json_real(-1));
     json_object_del(json, reals[i]);
   }
+  refused_options(json, "heads_warmup", json_real(1));
+  refused_options(json, "heads_warmup", json_integer(-1));
+  json_object_del(json, "heads_warmup");
   refused_options(json, "centralize", json_real(1));
   json_object_del(json, "centralize");
   assert_int_equal(moh__train_options_from_json(&old, json, NULL), MOH_OK);
-  assert_true(old.anomaly == 0 && old.agc == 0 && !old.centralize);
+  assert_true(old.anomaly == 0 && old.agc == 0 && !old.centralize &&
+              old.heads_warmup == 0);
   json_decref(json);
 }
 

@@ -261,6 +261,100 @@ static void skipped_steps_are_no_anomalies(void **state) {
   close_bench(&b);
 }
 
+/* ---- the warm-up of the heads ---- */
+
+/* In the first steps every head is used; then the router's choice counts.
+ * The router learns all along. */
+static void all_heads_work_at_first(void **state) {
+  (void)state;
+  moh__train_options o = short_run();
+  o.heads_warmup = 3;
+  bench b;
+  open_routed(&b, &o);
+  const moh__param *wg =
+      moh__model_param(b.model, "model.layers.0.self_attn.wg.weight");
+  for (int i = 1; i <= 6; i++) {
+    real *before = copied_reals(wg->data, wg->n);
+    moh__step_report r = step(&b);
+    assert_int_equal(r.every_head, i <= 3);
+    real all = 0;
+    for (int h = 0; h < 3; h++) all += r.layers[1].load[h];
+    assert_true(fabs((double)all - (i <= 3 ? 3 : 2)) < 1e-5);
+    assert_true(largest_difference(before, wg->data, wg->n) > 0);
+    free(before);
+  }
+  close_bench(&b);
+}
+
+/* Until it ends, training is that of a model that chooses all heads; for
+ * evaluations the model chooses as it always will. */
+static void the_warmup_is_a_larger_choice(void **state) {
+  (void)state;
+  moh__config c = routed_config();
+  moh__train_options o = short_run();
+  bench wide, warm;
+  moh__eval_result e, own;
+  moh_error err;
+  o.recompute = true;
+  o.heads_warmup = 5;
+  open_bench(&warm, &c, &o, 2);
+  c.k = 3;
+  o.heads_warmup = 0;
+  open_bench(&wide, &c, &o, 1);
+  for (int i = 0; i < 5; i++) {
+    step(&wide);
+    step(&warm);
+  }
+  assert_true(furthest_weight(&wide, &warm) == 0);
+  assert_int_equal(moh__trainer_evaluate(wide.trainer, wide.data, &e, &err),
+                   MOH_OK);
+  assert_int_equal(moh__trainer_evaluate(warm.trainer, warm.data, &own, &err),
+                   MOH_OK);
+  assert_true(e.loss != own.loss);
+  wide.model->config.k = 2;
+  assert_int_equal(moh__trainer_evaluate(wide.trainer, wide.data, &e, &err),
+                   MOH_OK);
+  assert_true(e.loss == own.loss);
+  step(&wide); /* from now on both choose two */
+  step(&warm);
+  assert_true(furthest_weight(&wide, &warm) == 0);
+  close_bench(&wide);
+  close_bench(&warm);
+}
+
+/* Whatever chooses heads; what does not is refused. */
+static void warmups_are_for_choices(void **state) {
+  (void)state;
+  static const char *const heads[] = {"moh:1+1", "moh:0+1", "random:1+1",
+                                      "moh:1+3"};
+  for (int i = 0; i < 12; i++) {
+    moh__config c = routed_config();
+    moh__train_options o = short_run();
+    bench b;
+    o.heads_warmup = 2;
+    assert_int_equal(moh__config_set_heads(&c, heads[i % 4], NULL), MOH_OK);
+    if (i / 4 == 1) c.gate_scale = MOH__GATE_ONE;
+    if (i / 4 == 2) c.gate_scale = MOH__GATE_PAPER;
+    open_bench(&b, &c, &o, 1);
+    for (int s = 0; s < 4; s++) step(&b);
+    close_bench(&b);
+  }
+  moh__config c = tiny_config();
+  moh__train_options o = short_run();
+  moh__model *model;
+  moh__trainer *trainer;
+  moh__dataset *data = training_data();
+  moh_error err;
+  o.heads_warmup = 2;
+  assert_int_equal(moh__arch_model_init(&model, &c, 5, &err), MOH_OK);
+  assert_int_equal(
+      moh__trainer_new(&trainer, model, NULL, &o, data, NULL, &err),
+      MOH_ERR_ARGUMENT);
+  assert_non_null(strstr(err.message, "heads_warmup"));
+  moh__model_free(model);
+  moh__dataset_free(data);
+}
+
 /* ---- freezing ---- */
 
 /* What is frozen keeps every bit of weights and moments; all else moves. */
@@ -475,6 +569,9 @@ int main(void) {
       cmocka_unit_test(anomalies_stop_before_any_weight),
       cmocka_unit_test(without_anomalies_nothing_changes),
       cmocka_unit_test(skipped_steps_are_no_anomalies),
+      cmocka_unit_test(all_heads_work_at_first),
+      cmocka_unit_test(the_warmup_is_a_larger_choice),
+      cmocka_unit_test(warmups_are_for_choices),
       cmocka_unit_test(frozen_tensors_keep_their_bits),
       cmocka_unit_test(frozen_gradients_do_not_count),
       cmocka_unit_test(freezing_ends_with_the_trainer),
