@@ -116,7 +116,7 @@ class Configs(Hostile):
             self.change("cope_positions", value, "moh")
             self.refused("inspect --model bad", "bad/config.json",
                          f"cope_positions {value}")
-        self.change("cope_positions", 1 << 16, "moh")
+        self.change("cope_positions", 1 << 13, "moh")
         self.model_refused("bad/model.safetensors: the tensor")
 
     def test_reals(self):
