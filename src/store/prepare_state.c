@@ -268,7 +268,16 @@ static moh_status load_progress(moh__prepare_dir *dir,
   return status;
 }
 
-/* A finished directory: done, when it was made of the same. */
+static moh_status remove_progress(const char *out, moh_error *err) {
+  char *path = moh__path_join(out, progress_name);
+  if (path == NULL) return no_memory(err);
+  moh_status status = moh__remove_file(path, err);
+  free(path);
+  return status;
+}
+
+/* A finished directory: done, when it was made of the same. Its progress is
+ * still there when the end was broken off behind the manifest. */
 static moh_status look_at_manifest(moh__prepare_dir *dir,
                                    moh__prepare_state *state,
                                    moh_error *err) {
@@ -285,6 +294,7 @@ static moh_status look_at_manifest(moh__prepare_dir *dir,
     return refuse_other(out, "shards of other data or arguments", err);
   state->file = dir->options->n_paths;
   MOH_TRY(moh__data_load(out, NULL, NULL, &state->numbers, err));
+  if (has_file(out, progress_name)) MOH_TRY(remove_progress(out, err));
   return remove_leftovers(out, INT64_MAX, err);
 }
 
@@ -391,10 +401,7 @@ moh_status moh__prepare_dir_finish(moh__prepare_dir *dir,
   MOH_TRY(remove_leftovers(out, state->numbers.n_shards, err));
   MOH_TRY(
       moh__data_manifest_write(out, &state->numbers, dir->arguments, err));
-  char *path = moh__path_join(out, progress_name);
-  if (path == NULL) return no_memory(err);
-  moh_status status = moh__remove_file(path, err);
-  free(path);
+  moh_status status = remove_progress(out, err);
   dir->complete = status == MOH_OK;
   return status;
 }

@@ -318,6 +318,16 @@ class Restart(Case):
         self.assertGreater(kills, 0)
         self.assertEqual(files_of(self.folder / "parts"), whole)
 
+    def test_killed_behind_the_manifest(self):
+        """The progress that is left then goes at the next start."""
+        code, _, err = self.run_in("data", "--out", "ended", *self.words)
+        self.assertEqual(code, 0, err)
+        whole = files_of(self.folder / "ended")
+        (self.folder / "ended/progress.json").write_text("{}")
+        code, _, err = self.run_in("data", "--out", "ended", *self.words)
+        self.assertEqual(code, 0, err)
+        self.assertEqual(files_of(self.folder / "ended"), whole)
+
     def test_interrupt(self):
         run = subprocess.Popen([MOH, "data", "--out", "stopped",
                                 *self.words, "--shard-tokens", "500"],
