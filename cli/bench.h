@@ -19,16 +19,17 @@ typedef enum moh__bench_work {
   MOH__BENCH_PREFILL,   /* a session reads all tokens, from an empty one */
   MOH__BENCH_DECODING,  /* one token behind a cache of context - 1 */
   MOH__BENCH_ATTENTION, /* one layer's attention, forward and backward */
-  MOH__BENCH_ROUTER     /* its router alone: scores, top-k, plan, gates */
+  MOH__BENCH_ROUTER,    /* its router alone: scores, top-k, plan, gates */
+  MOH__BENCH_FEED_FORWARD /* one layer's, forward and backward */
 } moh__bench_work;
 
-enum { MOH__BENCH_WORKS = 5 };
+enum { MOH__BENCH_WORKS = 6 };
 extern const char *const moh__bench_work_names[MOH__BENCH_WORKS + 1];
 
 enum {
   MOH__BENCH_POOLS_MAX = 4,
   MOH__BENCH_CONTEXTS_MAX = 16,
-  MOH__BENCH_CONTENDERS_MAX = 26
+  MOH__BENCH_CONTENDERS_MAX = 30
 };
 
 /* One turn. The processor's seconds are those of the calling thread. */
@@ -51,7 +52,7 @@ struct moh__contender {
   char label[40];
   moh__config config;
   moh__precision precision;
-  bool masked; /* every head computed, unused ones times zero */
+  bool masked; /* all heads and experts computed, unused ones times zero */
   moh__bench_work work;
   int32_t context, n_seq;
   int base; /* number of the contender that its ratios are to */
@@ -118,7 +119,7 @@ typedef struct moh__contest {
   moh__bench_work work;
   int32_t context, n_seq;
   moh__precision precision;
-  const moh__config *config; /* with all heads */
+  const moh__config *config; /* with all heads, and experts if any */
   int n_rounds;
   int n_pools;
   int n_threads[MOH__BENCH_POOLS_MAX];

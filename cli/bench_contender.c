@@ -13,7 +13,8 @@ static moh_status fail_memory(moh_error *err) {
 }
 
 static bool is_part(const moh__contender *c) {
-  return c->work == MOH__BENCH_ATTENTION || c->work == MOH__BENCH_ROUTER;
+  return c->work == MOH__BENCH_ATTENTION || c->work == MOH__BENCH_ROUTER ||
+         c->work == MOH__BENCH_FEED_FORWARD;
 }
 
 static bool has_session(const moh__contender *c) {

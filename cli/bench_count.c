@@ -1,5 +1,7 @@
 /* What the work of a contender costs, counted: multiply-adds, and the bytes
  * that a token of decoding reads. */
+#include <string.h>
+
 #include "bench.h"
 
 /* Multiply-adds of the whole forward pass at a place without context, those
@@ -29,6 +31,11 @@ static cost attention_cost(const moh__contender *c) {
                  moh__arch_attention_macs(&c->config, 1));
 }
 
+static cost feed_forward_cost(const moh__contender *c) {
+  moh__macs macs = moh__arch_feed_forward_macs(&c->config);
+  return cost_of(c, macs, macs);
+}
+
 /* Of all sequences, forward and backward, which computes scores and what
  * positions add to them anew. */
 static double gradient_count(const moh__contender *c, cost one) {
@@ -56,6 +63,8 @@ double moh__contender_count(const moh__contender *c) {
       return token.fixed + c->context * token.per_key;
     case MOH__BENCH_ATTENTION:
       return gradient_count(c, attention_cost(c));
+    case MOH__BENCH_FEED_FORWARD:
+      return gradient_count(c, feed_forward_cost(c));
     default:
       token.fixed = (double)moh__arch_attention_macs(&c->config, 0).router;
       token.per_key = token.positions = 0;
@@ -63,17 +72,24 @@ double moh__contender_count(const moh__contender *c) {
   }
 }
 
+/* Share of a parameter's groups, heads or experts, that are in use. */
+static double active_share(const moh__contender *c, const moh__param *w) {
+  const moh__experts *x = &c->config.experts;
+  if (c->masked) return 1;
+  if (strstr(w->name, ".experts.") != NULL)
+    return (double)(x->n_shared + x->k) / (double)(x->n_shared + x->n_routed);
+  return (double)moh__config_active_heads(&c->config) /
+         (double)c->config.n_heads;
+}
+
 /* Bytes of one parameter that one token reads: a row of a table, the groups
- * of the heads in use, or all. */
+ * in use, or all. */
 static double param_bytes(const moh__contender *c, const moh__param *w) {
   double n = (double)w->n;
-  double active = c->masked ? 1
-                            : (double)moh__config_active_heads(&c->config) /
-                                  (double)c->config.n_heads;
   bool packed = w->grouping != MOH__PACK_NONE;
   if ((w->flags & MOH__PARAM_EMBEDDING) != 0 && !packed)
     return (double)w->shape[1] * sizeof(real);
-  if (w->n_groups > 1 || w->n_dims == 3) n *= active;
+  if (w->n_groups > 1 || w->n_dims == 3) n *= active_share(c, w);
   bool half = packed && w->precision == MOH__PRECISION_BF16;
   return n * (half ? 2 : sizeof(real));
 }

@@ -59,6 +59,10 @@ static json_t *row_json(const moh__contender *c, const moh__result *r) {
                           (double)moh__config_active_heads(&c->config) /
                               (double)c->config.n_heads,
                           "work", moh__bench_work_names[c->work]);
+  if (c->config.experts.n_routed > 0) {
+    moh__config_experts_text(&c->config, heads, sizeof heads);
+    json_object_set_new(row, "experts", json_string(heads));
+  }
   json_t *times = times_json(r);
   json_object_update(row, times);
   json_decref(times);

@@ -16,7 +16,7 @@ typedef enum moh__bench_kind {
 enum { MOH__BENCH_OWN_MAX = 8, MOH__BENCH_PRECISIONS = 2 };
 
 typedef struct moh__bench_plan {
-  moh__config config; /* with all heads */
+  moh__config config; /* with all heads, and experts if any */
   moh__config own[MOH__BENCH_OWN_MAX];
   int n_own;
   bool kinds[MOH__BENCH_KINDS + 1]; /* the last stands for none */
@@ -29,9 +29,9 @@ typedef struct moh__bench_plan {
   int n_rounds, n_seq;
 } moh__bench_plan;
 
-/* Twice the user's own strategies, the usual ones and all heads: each with
- * its router. */
-_Static_assert(2 * (1 + MOH__BENCH_KINDS + MOH__BENCH_OWN_MAX) <=
+/* Twice the user's own strategies, the usual ones and all heads (or three of
+ * experts): each with its router. */
+_Static_assert(2 * (3 + MOH__BENCH_KINDS + MOH__BENCH_OWN_MAX) <=
                    MOH__BENCH_CONTENDERS_MAX,
                "room for all contenders");
 

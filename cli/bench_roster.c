@@ -1,5 +1,5 @@
 /* Who takes part in a contest: all heads, the usual contenders and the
- * user's own; for the router, those that have one. */
+ * user's own; for the router, those that have one; or experts. */
 #include <stdio.h>
 
 #include "bench_plan.h"
@@ -55,6 +55,32 @@ static void add_own(moh__bench_roster *r, const moh__bench_plan *p,
   }
 }
 
+/* A dense feed-forward as large as all experts together, all of these, and what
+ * skipping makes of them. */
+static void add_experts(moh__bench_roster *r, const moh__bench_plan *p,
+                        const moh__contest *t) {
+  const moh__experts *x = &p->config.experts;
+  char text[24], label[40];
+  moh__config dense = p->config;
+  dense.d_ff = (x->n_shared + x->n_routed) * x->width;
+  dense.experts.n_routed = 0;
+  add(r, t, &dense, "dense, as large");
+  moh__contender *all = add(r, t, &p->config, "all experts");
+  all->masked = true;
+  moh__config_experts_text(&p->config, text, sizeof text);
+  snprintf(label, sizeof label, "%s, skipped", text);
+  add(r, t, &p->config, label)->twin = all;
+}
+
+/* Experts have no part in attention. */
+static bool has_contest(const moh__bench_plan *p, const moh__contest *t) {
+  bool experts = p->config.experts.n_routed > 0;
+  if (t->work == MOH__BENCH_FEED_FORWARD) return experts;
+  bool attention =
+      t->work == MOH__BENCH_ATTENTION || t->work == MOH__BENCH_ROUTER;
+  return !(experts && attention);
+}
+
 /* Behind each attention that has a router, the router alone: all else goes.
  */
 static void add_routers(moh__bench_roster *r) {
@@ -79,7 +105,11 @@ static void add_routers(moh__bench_roster *r) {
 void moh__bench_roster_make(moh__bench_roster *r, const moh__bench_plan *p,
                             const moh__contest *t) {
   r->n = 0;
-  add(r, t, &p->config, "all heads");
+  if (!has_contest(p, t)) return;
+  if (p->config.experts.n_routed > 0)
+    add_experts(r, p, t);
+  else
+    add(r, t, &p->config, "all heads");
   add_kinds(r, p, t);
   add_own(r, p, t);
   if (t->work == MOH__BENCH_ROUTER) add_routers(r);

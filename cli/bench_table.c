@@ -128,6 +128,11 @@ static int width_of(const moh__contest *t, column c) {
   return longest > -columns[c].width ? -longest : columns[c].width;
 }
 
+static const char *title_of(const moh__contest *t, int c) {
+  bool experts = c == LABEL && t->config->experts.n_routed > 0;
+  return experts ? "experts" : columns[c].title;
+}
+
 /* Without blanks at its end. */
 static void print_row(const moh__contest *t, const moh__result *r,
                       const moh__contender *c) {
@@ -138,7 +143,7 @@ static void print_row(const moh__contest *t, const moh__result *r,
     char text[CELL];
     if (!is_shown(t, r, i)) continue;
     if (c == NULL)
-      snprintf(text, sizeof text, "%s", columns[i].title);
+      snprintf(text, sizeof text, "%s", title_of(t, i));
     else
       cell_text(c, r, i, text);
     n += snprintf(line + n, sizeof line - (size_t)n, "%*s",

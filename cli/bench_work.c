@@ -6,7 +6,8 @@
 enum { DECODED = 8 };
 
 const char *const moh__bench_work_names[MOH__BENCH_WORKS + 1] = {
-    "training", "prefill", "decoding", "attention", "router", NULL};
+    "training", "prefill", "decoding", "attention", "router",
+    "feed-forward", NULL};
 
 /* The layer's input is there already; its gradient starts at 0 like that of
  * any tensor. */
@@ -27,6 +28,10 @@ static moh__tensor *forward(moh__contender *c, moh__tape *tape) {
                              layer_input(c, tape));
     case MOH__BENCH_ROUTER:
       return arch->route(c->model, tape, &c->batch, 0, layer_input(c, tape));
+    case MOH__BENCH_FEED_FORWARD:
+      return moh__feed_forward_run(c->model, tape,
+                                   arch->feed_forward(c->model, 0),
+                                   layer_input(c, tape));
     default:
       moh__arch_loss(c->model, tape, &c->batch, c->targets, c->weights,
                      c->loss);

@@ -1,7 +1,8 @@
 /*
  * moh bench: what skipping heads saves, against the same model with all
- * heads and against computing them and multiplying by zero. This file reads
- * what is asked for and makes the contests; cli/bench.h has the rest.
+ * heads and against computing them and multiplying by zero; and what skipping
+ * experts saves. This file reads what is asked for and makes the contests;
+ * cli/bench.h has the rest.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,14 @@ static const moh__option bench_options[] = {
      .offset = offsetof(values, contexts)},
     {"work", 0, MOH__OPTION_LIST, "KIND,...",
      "training (a whole step), prefill, decoding, attention (of one layer, "
-     "forward and backward), router (its part of that)",
+     "forward and backward), router (its part of that), feed-forward (of "
+     "one layer, with --experts)",
      "all of them", .offset = offsetof(values, work)},
     {"contenders", 0, MOH__OPTION_LIST, "KIND,...",
      "masked, 75, 50, pruned, or none, beside all heads and those of "
      "--heads",
-     "the four, where a quarter of the heads is a whole number",
+     "the four, where a quarter of the heads is a whole number; with "
+     "--experts none",
      .offset = offsetof(values, contenders)},
     {"threads", 't', MOH__OPTION_LIST, "N,...",
      "threads that compute, at most four numbers; with 1 the processor time "
@@ -153,21 +156,37 @@ static moh_status fill_own(moh__bench_plan *p, const char *text,
 static moh_status fill_kinds(moh__bench_plan *p, const moh__list *list,
                              moh_error *err) {
   bool quarters = moh__config_candidates(&p->config) % 4 == 0;
+  bool experts = p->config.experts.n_routed > 0;
   MOH_TRY(read_names("contenders", list, kind_names, p->kinds, err));
   bool asked = p->kinds[MOH__BENCH_MASKED] || p->kinds[MOH__BENCH_75] ||
                p->kinds[MOH__BENCH_50] || p->kinds[MOH__BENCH_PRUNED];
-  if (!quarters && (asked || (list->n == 0 && p->n_own == 0)))
+  if (!quarters && (asked || (list->n == 0 && p->n_own == 0 && !experts)))
     return moh__fail(
         err, MOH_ERR_ARGUMENT,
         "the number of %s must be a multiple of 4, to have "
         "75 %% and 50 %% of them; else choose with --heads",
         p->config.route_by == MOH__ROUTE_BY_GROUP ? "KV heads" : "heads");
   for (int i = 0; i < MOH__BENCH_KINDS && list->n == 0; i++)
-    p->kinds[i] = quarters;
+    p->kinds[i] = quarters && !experts;
   return MOH_OK;
 }
 
 /* What --work names must have something to measure. */
+static moh_status check_parts(const moh__bench_plan *p, const moh__list *work,
+                              moh_error *err) {
+  bool experts = p->config.experts.n_routed > 0;
+  if (work->n == 0) return MOH_OK;
+  if (p->work[MOH__BENCH_FEED_FORWARD] && !experts)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--work feed-forward needs --experts");
+  if (experts &&
+      (p->work[MOH__BENCH_ATTENTION] || p->work[MOH__BENCH_ROUTER]))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--work attention and --work router measure heads; "
+                     "with --experts there is --work feed-forward");
+  return MOH_OK;
+}
+
 static moh_status check_router(const moh__bench_plan *p,
                                const moh__list *work, moh_error *err) {
   bool some = p->kinds[MOH__BENCH_75] || p->kinds[MOH__BENCH_50];
@@ -209,6 +228,7 @@ static moh_status make_plan(const values *v, moh__bench_plan *p,
   MOH_TRY(moh__model_options_check(&p->config, err));
   MOH_TRY(fill_own(p, v->model.heads, err));
   MOH_TRY(fill_kinds(p, &v->contenders, err));
+  MOH_TRY(check_parts(p, &v->work, err));
   return check_router(p, &v->work, err);
 }
 
@@ -303,14 +323,16 @@ static moh_status run_bench(const moh__call *call, moh_error *err) {
 
 const moh__command moh__command_bench = {
     .name = "bench",
-    .summary = "what skipping heads saves: measured beside counted",
+    .summary = "what skipping saves: measured beside counted",
     .usage = "[OPTION]...",
     .description =
         "Times a model with random weights: all heads, a quarter and half "
         "of them skipped by the router, a quarter computed and multiplied "
         "by zero, and a quarter pruned; with --heads your own choices, too "
-        "(a list with commas). Contenders take turns; times and ratios to "
-        "all heads are medians over rounds, 'spread' is half the distance "
+        "(a list with commas). With --experts: a dense feed-forward as large "
+        "as all of them, all of them computed, and those by the router "
+        "alone. Contenders take turns; times and ratios to the first one "
+        "are medians over rounds, 'spread' is half the distance "
         "of a time's quartiles, 'quartiles' are the ratio's. The counted "
         "ratio is that of the multiply-adds, 'bytes' that of the weights, "
         "keys and values that a token reads, and 'kept' the share of the "
@@ -321,7 +343,8 @@ const moh__command moh__command_bench = {
         "  moh bench --preset moh-s --work decoding --contexts "
         "256,2048\n"
         "  moh bench --preset moh-xs --work attention,router --threads 1,2 "
-        "\\\n    --contexts 512,2048 --precision f32,bf16\n",
+        "\\\n    --contexts 512,2048 --precision f32,bf16\n"
+        "  moh bench --preset moh-xs --experts 0+2/8 --work feed-forward\n",
     .groups = groups,
     .values_size = sizeof(values),
     .run = run_bench,

@@ -5,6 +5,7 @@
 #ifndef MOH_ARCH_ARCH_H
 #define MOH_ARCH_ARCH_H
 
+#include "arch/feed_forward.h"
 #include "model/model.h"
 #include "op/op.h"
 
@@ -34,6 +35,9 @@ typedef struct moh__arch {
   moh__tensor *(*route)(const moh__model *model, moh__tape *tape,
                         const moh__batch *batch, int64_t layer,
                         moh__tensor *x);
+  /* The layer's feed-forward parameters, for the same. */
+  const moh__feed_forward *(*feed_forward)(const moh__model *model,
+                                           int64_t layer);
 } moh__arch;
 
 const moh__arch *moh__arch_of(const moh__config *config);
@@ -92,6 +96,8 @@ typedef struct moh__macs {
   int64_t positions; /* of active: contextual positions, q . e_n */
 } moh__macs;
 moh__macs moh__arch_macs(const moh__config *config, int64_t context);
+/* The same of one layer's feed-forward, with its router. */
+moh__macs moh__arch_feed_forward_macs(const moh__config *config);
 /* The same of one layer's attention: router, Q, K, V, scores, values, W_O. */
 moh__macs moh__arch_attention_macs(const moh__config *config,
                                    int64_t context);

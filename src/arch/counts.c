@@ -30,7 +30,7 @@ static int64_t key_value_macs(const moh__config *c) {
   return 2 * c->n_kv_heads * c->d_head * c->d_model;
 }
 
-static moh__macs feed_forward_macs(const moh__config *c) {
+moh__macs moh__arch_feed_forward_macs(const moh__config *c) {
   const moh__experts *x = &c->experts;
   int64_t unit = (c->ffn == MOH__FFN_SWIGLU ? 3 : 2) * c->d_model;
   if (x->n_routed == 0)
@@ -74,7 +74,7 @@ moh__macs moh__arch_attention_macs(const moh__config *config,
 moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
   int64_t n = moh__config_passes(config);
   int64_t output = config->vocab_size * config->d_model;
-  moh__macs ffn = feed_forward_macs(config);
+  moh__macs ffn = moh__arch_feed_forward_macs(config);
   moh__macs one = moh__arch_attention_macs(config, context);
   moh__macs macs = {.dense = n * (one.dense + ffn.dense) + output,
                     .active = n * (one.active + ffn.active) + output,

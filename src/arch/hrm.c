@@ -187,4 +187,5 @@ const moh__arch moh__hrm = {.name = "hrm",
                             .forward = hrm_forward,
                             .supervise = hrm_supervise,
                             .attention = moh__layer_attention,
-                            .route = moh__layer_route};
+                            .route = moh__layer_route,
+                            .feed_forward = moh__layer_feed_forward};

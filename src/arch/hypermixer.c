@@ -197,9 +197,15 @@ static moh__tensor *hypermixer_route(const moh__model *model, moh__tape *tape,
                           x, &plan);
 }
 
+static const moh__feed_forward *hypermixer_feed_forward(
+    const moh__model *model, int64_t layer) {
+  return &layer_of(model, layer)->block.ffn;
+}
+
 const moh__arch moh__hypermixer = {.name = "hypermixer",
                                    .declare = hypermixer_declare,
                                    .init = moh__init_params,
                                    .forward = hypermixer_forward,
                                    .attention = hypermixer_mix,
-                                   .route = hypermixer_route};
+                                   .route = hypermixer_route,
+                                   .feed_forward = hypermixer_feed_forward};

@@ -76,3 +76,8 @@ moh__tensor *moh__layer_route(const moh__model *model, moh__tape *tape,
   return moh__block_route(&p, moh__layer(model, layer), (int32_t)layer, x,
                           &plan);
 }
+
+const moh__feed_forward *moh__layer_feed_forward(const moh__model *model,
+                                                 int64_t layer) {
+  return &moh__layer(model, layer)->ffn;
+}

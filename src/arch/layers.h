@@ -20,7 +20,9 @@ static inline const moh__block_params *moh__layer(const moh__model *model,
 moh__tensor *moh__layer_run(const moh__pass *p, int64_t layer, int32_t slot,
                             moh__tensor *x);
 
-/* moh__arch.attention and .route. */
+/* moh__arch.attention, .route and .feed_forward. */
+const moh__feed_forward *moh__layer_feed_forward(const moh__model *model,
+                                                 int64_t layer);
 moh__tensor *moh__layer_attention(const moh__model *model, moh__tape *tape,
                                   const moh__batch *batch, int64_t layer,
                                   moh__tensor *x);

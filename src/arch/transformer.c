@@ -28,4 +28,5 @@ const moh__arch moh__transformer = {.name = "transformer",
                                     .init = moh__init_params,
                                     .forward = transformer_forward,
                                     .attention = moh__layer_attention,
-                                    .route = moh__layer_route};
+                                    .route = moh__layer_route,
+                                    .feed_forward = moh__layer_feed_forward};
