@@ -15,11 +15,11 @@
 #include "train/optimizer.h"
 
 typedef enum moh__bench_work {
-  MOH__BENCH_TRAINING,  /* a whole step: gradients, clipping norm, AdamW */
-  MOH__BENCH_PREFILL,   /* a session reads all tokens, from an empty one */
-  MOH__BENCH_DECODING,  /* one token behind a cache of context - 1 */
-  MOH__BENCH_ATTENTION, /* one layer's attention, forward and backward */
-  MOH__BENCH_ROUTER,    /* its router alone: scores, top-k, plan, gates */
+  MOH__BENCH_TRAINING,    /* a whole step: gradients, clipping norm, AdamW */
+  MOH__BENCH_PREFILL,     /* a session reads all tokens, from an empty one */
+  MOH__BENCH_DECODING,    /* one token behind a cache of context - 1 */
+  MOH__BENCH_ATTENTION,   /* one layer's attention, forward and backward */
+  MOH__BENCH_ROUTER,      /* its router alone: scores, top-k, plan, gates */
   MOH__BENCH_FEED_FORWARD /* one layer's, forward and backward */
 } moh__bench_work;
 

@@ -6,8 +6,8 @@
 enum { DECODED = 8 };
 
 const char *const moh__bench_work_names[MOH__BENCH_WORKS + 1] = {
-    "training", "prefill", "decoding", "attention", "router",
-    "feed-forward", NULL};
+    "training", "prefill",      "decoding", "attention",
+    "router",   "feed-forward", NULL};
 
 /* The layer's input is there already; its gradient starts at 0 like that of
  * any tensor. */

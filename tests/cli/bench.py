@@ -126,6 +126,46 @@ class Bench(Case):
                     + times[table["work"]] * heads * 10 * HEAD,
                     (name, table["work"]))
 
+    def test_experts(self):
+        width, router, tokens, batch = 7, 5 * D, 9, 3
+        parts = {"dense, as large": 3 * D * 6 * width,
+                 "all experts": 3 * D * 6 * width + router,
+                 "1+2/5, skipped": 3 * D * 3 * width + router}
+        times = {"training": 3 * batch * tokens, "prefill": tokens,
+                 "decoding": 1, "feed-forward": 3 * batch * tokens}
+        tables = self.tables("--experts", "1+2/5", "--expert-hidden", width,
+                             "--contexts", tokens, "--batch", batch)
+        self.assertEqual([t["work"] for t in tables], list(times))
+        for table in tables:
+            rows = table["contenders"]
+            self.assertEqual([r["heads"] for r in rows], list(parts))
+            self.assertEqual([r["masked"] for r in rows],
+                             [False, True, False])
+            self.assertEqual([r.get("experts") for r in rows],
+                             [None, "1+2/5", "1+2/5"])
+            work = table["work"]
+            for row in rows:
+                part = parts[row["heads"]]
+                expected = times[work] * part
+                if work != "feed-forward":
+                    expected = COUNTS[work](tokens, HEADS, 0) + (
+                        times[work] * LAYERS * (part - 3 * D * FF))
+                self.assertEqual(row["counted"], expected, work)
+            self.assertEqual([r["kept_saving"] is None for r in rows],
+                             [True, True, False])
+            if work == "decoding":  # the matrices of half of the experts
+                saved = rows[1]["bytes_read"] - rows[2]["bytes_read"]
+                self.assertEqual(saved, LAYERS * 3 * D * 3 * width * 4)
+
+    def test_experts_and_heads(self):
+        (table,) = self.tables("--experts", "0+1/2", "--contexts", 5,
+                               "--work", "prefill", "--heads", "moh:1+2")
+        self.assertEqual([r["heads"] for r in table["contenders"]],
+                         ["dense, as large", "all experts", "0+1/2, skipped",
+                          "moh:1+2"])
+        self.assertIn("\n  experts  ", self.bench(
+            "--experts", "0+1/2", "--contexts", 5, "--work", "prefill"))
+
     def test_router_is_apart(self):
         (table,) = self.tables("--contexts", 9, "--work", "router")
         rows = table["contenders"]
@@ -292,7 +332,12 @@ class Bench(Case):
         number = "a number in --%s must be 1 to"
         for words, message in [
                 ("--work sleeping", "--work knows training, prefill, "
-                 "decoding, attention, router, not 'sleeping'"),
+                 "decoding, attention, router, feed-forward, not 'sleeping'"),
+                ("--work feed-forward",
+                 "--work feed-forward needs --experts"),
+                ("--work router --experts 0+1/2",
+                 "with --experts there is --work feed-forward"),
+                ("--experts 2/8", "is no choice of experts"),
                 ("--contenders 60", "--contenders knows masked, 75, 50, "
                  "pruned, none, not '60'"),
                 ("--precision f64", "--precision knows f32, bf16, not 'f64'"),

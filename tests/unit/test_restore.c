@@ -130,6 +130,17 @@ static void windows_go_on(void **state) {
   check_model_break(state, &c, &o, BEFORE, false, 1);
 }
 
+static void experts_go_on(void **state) {
+  moh__config c = routed_config();
+  moh__train_options o = usual();
+  tiny_experts(&c, 1, 2, 4);
+  check_model_break(state, &c, &o, BEFORE, true, 2);
+  c.heads = MOH__HEADS_ALL;
+  o.precision = MOH__PRECISION_BF16;
+  o.recompute = true;
+  check_model_break(state, &c, &o, BEFORE, false, 2);
+}
+
 /* The windows are full and steps are being skipped when it stops. */
 static void outliers_are_known_after_the_break(void **state) {
   moh__train_options o = usual();
@@ -442,6 +453,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_DIR(going_on_is_never_having_stopped),
       WITH_DIR(windows_go_on),
+      WITH_DIR(experts_go_on),
       WITH_DIR(outliers_are_known_after_the_break),
       WITH_DIR(mixing_goes_on),
       cmocka_unit_test(steps_without_main_data_are_logged),

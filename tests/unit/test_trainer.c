@@ -194,13 +194,16 @@ static void a_bad_gradient_is_named(void **state) {
 
 /* ---- collapse and recovery, on fixed inputs, without the task ---- */
 
-/* All tokens share a direction, and one routed head points along it. */
-static void collapse(tiny *t) {
+/* All tokens share a direction, and one routed head (or expert) points along
+ * it. Attention adds nothing, so that experts see the tokens themselves. */
+static void collapse(tiny *t, const char *router) {
   moh__param *embed =
       moh__model_param(t->model, "model.embed_tokens.weight");
-  moh__param *wg =
-      moh__model_layer_param(t->model, 0, "self_attn.wg.weight");
+  moh__param *wg = moh__model_layer_param(t->model, 0, router);
+  moh__param *o =
+      moh__model_layer_param(t->model, 0, "self_attn.o_proj.weight");
   int64_t d = embed->shape[1];
+  memset(o->data, 0, (size_t)o->n * sizeof(real));
   for (int64_t i = 0; i < embed->n; i++)
     embed->data[i] = (real)(1 + 0.8 * tiny_noise(3, (uint64_t)i)) / (real)d;
   for (int64_t i = 0; i < wg->n; i++)
@@ -210,17 +213,31 @@ static void collapse(tiny *t) {
       t->model->params[i].flags |= MOH__PARAM_FROZEN;
 }
 
-/* 400 steps on the balance loss alone: entropy of layer 0's mean load over
- * the second half (tokens of a common direction change heads together). */
-static double entropy_after(double beta) {
+/* Three routed heads, or experts, of which a token uses one. */
+static moh__config one_of_three(bool experts, double beta) {
   moh__config c = routed_config();
   c.n_layers = 1;
   c.k = 1;
   c.position = MOH__POSITION_NONE;
   c.balance_weight = beta;
+  if (!experts) return c;
+  tiny_experts(&c, 0, 1, 3);
+  c.experts.balance_weight = beta;
+  c.experts.z_weight = 0;
+  return c;
+}
+
+static const real *load_of(const tiny *t, bool experts) {
+  return experts ? t->tape.expert_use->load : t->tape.use->load;
+}
+
+/* 400 steps on the balance loss alone: entropy of layer 0's mean load over
+ * the second half (tokens of a common direction change heads together). */
+static double entropy_after(bool experts, double beta) {
+  moh__config c = one_of_three(experts, beta);
   tiny t;
   tiny_open(&t, &c, 1, 0.3);
-  collapse(&t);
+  collapse(&t, experts ? "mlp.wg.weight" : "self_attn.wg.weight");
   t.tape.task_scale = 0;
   moh_error err;
   moh__optimizer *optimizer = NULL;
@@ -229,13 +246,13 @@ static double entropy_after(double beta) {
   moh__adamw_options o = {
       .lr = 1e-3, .router_lr = 1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
   tiny_backward(&t);
-  assert_true(t.tape.use->load[1] == 1); /* collapsed */
+  assert_true(load_of(&t, experts)[1] == 1); /* collapsed */
   double mean_load[3] = {0};
   for (int i = 0; i < 400; i++) {
     tiny_backward(&t);
     moh__optimizer_step(optimizer, t.pool, &o, 1, &err);
     for (int h = 0; i >= 200 && h < 3; h++)
-      mean_load[h] += (double)t.tape.use->load[h] / 200;
+      mean_load[h] += (double)load_of(&t, experts)[h] / 200;
   }
   double entropy = 0;
   for (int h = 0; h < 3; h++)
@@ -247,8 +264,10 @@ static double entropy_after(double beta) {
 
 static void balance_loss_mends_a_collapse(void **state) {
   (void)state;
-  assert_true(entropy_after(0) < 1e-9);
-  assert_true(entropy_after(0.01) > 0.95 * log(3));
+  for (int experts = 0; experts < 2; experts++) {
+    assert_true(entropy_after(experts, 0) < 1e-9);
+    assert_true(entropy_after(experts, 0.01) > 0.95 * log(3));
+  }
 }
 
 int main(void) {
