@@ -98,8 +98,7 @@ static void read_feed_forward(const moh__model *model, moh__summary *s) {
   s->n_shared_experts = up->n_groups - s->n_routed_experts;
   s->swiglu = moh__model_layer_param(model, 0,
                                      "mlp.experts.gate_proj.weight") != NULL;
-  s->unused = (s->n_routed_experts - model->config.experts.k) *
-              s->counts[MOH__PART_FEED_FORWARD] / up->n_groups;
+  s->unused = s->total - moh__model_count_active(model);
 }
 
 static void read_positions(const moh__model *model, moh__summary *s) {

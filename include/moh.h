@@ -142,6 +142,10 @@ typedef struct moh_model_options {
   const char *route_by; /* what S and K count: "head", or "group", KV heads
                            with all query heads that use them, so that the
                            cache of the others is not read; NULL: "head" */
+  const char *experts; /* "S+K/E": in place of one feed-forward S experts for
+                          every token and K of E by a router; "none"; NULL: the
+                          preset's or the config's */
+  int64_t expert_hidden; /* hidden units of an expert; 0: the feed-forward's */
 } moh_model_options;
 MOH_API void moh_model_options_default(moh_model_options *options,
                                        size_t size);
@@ -178,6 +182,12 @@ typedef struct moh_model_info {
   char heads[32];       /* "all", "moh:2+4", "static:6", "random:2+4" */
   int64_t n_heads_each; /* query heads that its routers choose together: 1,
                            or all of a KV head; moh:S+K counts these */
+  int64_t n_shared_experts;    /* of a layer's feed-forward, for every token */
+  int64_t n_routed_experts;    /* by a router; 0: it has no experts */
+  int64_t n_active_experts;    /* of both, that a token uses */
+  int64_t expert_hidden;       /* hidden units of an expert */
+  int64_t n_active_parameters; /* without the experts that a token does not
+                                  use */
 } moh_model_info;
 MOH_API moh_status moh_model_describe(const moh_model *model,
                                       moh_model_info *info, size_t size,
@@ -186,8 +196,8 @@ MOH_API moh_status moh_model_describe(const moh_model *model,
 /* Multiply-adds of a token's forward pass behind `context` tokens (1 or
  * more, itself included), counted from the configuration. */
 typedef struct moh_macs {
-  int64_t dense;  /* were every head computed */
-  int64_t active; /* with the heads in use, routers included */
+  int64_t dense;  /* were every head and expert computed */
+  int64_t active; /* with those in use, routers included */
   int64_t router; /* of these, the routers */
 } moh_macs;
 MOH_API moh_status moh_model_macs(const moh_model *model, int64_t context,
@@ -641,8 +651,9 @@ MOH_API moh_status moh_dataset_describe(const moh_dataset *dataset,
 
 /*
  * The loss of a step is task + balance_weight L_b + z_weight z-loss, the last
- * two means over layers with the weights of the model's configuration; task
- * is the mean cross entropy of the predicted tokens, in nats.
+ * two means over layers with the weights of the model's configuration, and the
+ * same of experts with theirs; task is the mean cross entropy of the predicted
+ * tokens, in nats.
  */
 typedef struct moh_train_options {
   size_t size;
@@ -726,6 +737,8 @@ typedef struct moh_step_report {
   double clipped_norm; /* after clipping, of what the update was made with; 0
                           when skipped */
   bool every_head;     /* in the warm-up of the heads */
+  double expert_balance; /* mean over layers of the experts' L_b; 0 without */
+  double expert_z_loss;  /* and of the z-loss of their routers */
 } moh_step_report;
 
 /* One step. A loss or gradient that is not finite, and a gradient beyond
@@ -762,6 +775,12 @@ MOH_API moh_status moh_trainer_layer_load(const moh_trainer *trainer,
                                           int32_t layer,
                                           moh_layer_load *load, size_t size,
                                           moh_error *err);
+
+/* The same of the experts of a layer. */
+MOH_API moh_status moh_trainer_expert_load(const moh_trainer *trainer,
+                                           int32_t layer,
+                                           moh_layer_load *load, size_t size,
+                                           moh_error *err);
 
 typedef struct moh_eval_result {
   int64_t n_tokens;     /* predicted */

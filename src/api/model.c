@@ -118,6 +118,13 @@ static moh_status make_config(moh__config *c, const moh_tokenizer *tokenizer,
   if (o->heads != NULL) MOH_TRY(moh__config_set_heads(c, o->heads, err));
   if (o->route_by != NULL)
     MOH_TRY(moh__config_set_route_by(c, o->route_by, err));
+  if (o->experts != NULL) MOH_TRY(moh__config_set_experts(c, o->experts, err));
+  if (o->expert_hidden != 0) {
+    if (c->experts.n_routed == 0)
+      return moh__fail(err, MOH_ERR_ARGUMENT,
+                       "expert_hidden is set, and there are no experts");
+    c->experts.width = o->expert_hidden;
+  }
   if (o->max_length != 0) c->max_seq_len = o->max_length;
   return moh__config_check(c, err);
 }
@@ -183,6 +190,13 @@ static void describe(const moh_model *model, moh_model_info *info) {
       .trainable = model->trainable,
       .n_heads_each = moh__config_routes(c) ? moh__config_heads_each(c) : 1};
   moh__config_heads_text(c, info->heads, sizeof(info->heads));
+  info->n_active_parameters = moh__model_count_active(model->inner);
+  const moh__experts *x = &c->experts;
+  if (x->n_routed == 0) return;
+  info->n_shared_experts = x->n_shared;
+  info->n_routed_experts = x->n_routed;
+  info->n_active_experts = x->n_shared + x->k;
+  info->expert_hidden = x->width;
 }
 
 moh_status moh_model_describe(const moh_model *model, moh_model_info *info,

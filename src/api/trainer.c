@@ -196,7 +196,9 @@ static moh_step_report public_report(const moh__step_report *r) {
                            .seconds = r->seconds,
                            .skipped = r->skipped,
                            .clipped_norm = r->clipped_norm,
-                           .every_head = r->every_head};
+                           .every_head = r->every_head,
+                           .expert_balance = r->expert_balance_loss,
+                           .expert_z_loss = r->expert_z_loss};
 }
 
 static moh_status step(moh_trainer *trainer, moh_step_report *report,
@@ -236,18 +238,17 @@ moh_status moh_trainer_run(moh_trainer *trainer, moh_step_fn *on_step,
   return MOH_OK;
 }
 
-moh_status moh_trainer_layer_load(const moh_trainer *trainer, int32_t layer,
-                                  moh_layer_load *load, size_t size,
-                                  moh_error *err) {
-  MOH__NEED(trainer, err);
-  MOH__NEED(load, err);
-  const moh__step_report *r = &trainer->report;
-  if (layer < 0 || layer >= r->n_routed_layers)
+/* Of the n routed layers of a kind. */
+static moh_status layer_load(const moh__layer_load *layers, int32_t n,
+                             const char *kind, int32_t layer,
+                             moh_layer_load *load, size_t size,
+                             moh_error *err) {
+  if (layer < 0 || layer >= n)
     return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the last step had %d layers with routers; there is no "
+                     "the last step had %d layers with %s; there is no "
                      "layer %d among them",
-                     r->n_routed_layers, layer);
-  const moh__layer_load *l = &r->layers[layer];
+                     n, kind, layer);
+  const moh__layer_load *l = &layers[layer];
   moh_layer_load known = {.n_shared = l->n_shared,
                           .n_routed = l->n_routed,
                           .load = l->load,
@@ -256,6 +257,26 @@ moh_status moh_trainer_layer_load(const moh_trainer *trainer, int32_t layer,
                           .n_dead = l->n_dead};
   moh__result_write(load, size, &known, sizeof(known));
   return MOH_OK;
+}
+
+moh_status moh_trainer_layer_load(const moh_trainer *trainer, int32_t layer,
+                                  moh_layer_load *load, size_t size,
+                                  moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(load, err);
+  const moh__step_report *r = &trainer->report;
+  return layer_load(r->layers, r->n_routed_layers, "routers", layer, load,
+                    size, err);
+}
+
+moh_status moh_trainer_expert_load(const moh_trainer *trainer, int32_t layer,
+                                   moh_layer_load *load, size_t size,
+                                   moh_error *err) {
+  MOH__NEED(trainer, err);
+  MOH__NEED(load, err);
+  const moh__step_report *r = &trainer->report;
+  return layer_load(r->expert_layers, r->n_expert_layers, "experts", layer,
+                    load, size, err);
 }
 
 /* ---- measuring and keeping ---- */

@@ -299,6 +299,17 @@ int64_t moh__model_count_routers(const moh__model *model) {
   return n;
 }
 
+int64_t moh__model_count_active(const moh__model *model) {
+  const moh__experts *x = &model->config.experts;
+  int64_t n = moh__model_count(model);
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    if (strstr(w->name, ".mlp.experts.") != NULL)
+      n -= w->n / w->n_groups * (x->n_routed - x->k);
+  }
+  return n;
+}
+
 moh__model_bytes moh__model_measure(const moh__model *model) {
   int64_t size = sizeof(real);
   int64_t grads = block_size(model, trained_size) * size;

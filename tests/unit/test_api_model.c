@@ -52,6 +52,45 @@ static void a_model_is_what_was_asked_for(void **state) {
   moh_model_free(model);
 }
 
+/* One shared and two of five others in each of 2 layers. */
+static void a_model_may_have_experts(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model *model;
+  moh_model_info info;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.preset = "nano";
+  o.config = "{\"vocab_size\": 23, \"num_hidden_layers\": 2}";
+  o.experts = "1+2/5";
+  o.expert_hidden = 7;
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+  assert_true(info.n_shared_experts == 1 && info.n_routed_experts == 5);
+  assert_true(info.n_active_experts == 3 && info.expert_hidden == 7);
+  assert_int_equal(info.n_parameters - info.n_active_parameters,
+                   2 * 3 * 3 * 7 * 128); /* layers, experts, matrices */
+  moh_model_free(model);
+  o.expert_hidden = 0;
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+  assert_int_equal(info.expert_hidden, info.d_ff);
+  moh_model_free(model);
+  o.experts = "2/5";
+  refused(moh_model_new(&model, NULL, &o, &err), &err, "'2/5'");
+  o.experts = "0+6/5";
+  assert_int_equal(moh_model_new(&model, NULL, &o, &err), MOH_ERR_CONFIG);
+  o.experts = "none";
+  o.expert_hidden = 7;
+  refused(moh_model_new(&model, NULL, &o, &err), &err, "no experts");
+  o.expert_hidden = 0;
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+  assert_true(info.n_routed_experts == 0 && info.n_active_experts == 0);
+  assert_int_equal(info.n_parameters, info.n_active_parameters);
+  moh_model_free(model);
+}
+
 /* 1 shared KV head and 1 of 2 others, each with its 2 query heads. */
 static moh_model *grouped_model(void) {
   moh_error err;
@@ -392,6 +431,7 @@ static void statuses_have_names(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_model_is_what_was_asked_for),
+      cmocka_unit_test(a_model_may_have_experts),
       WITH_DIR(groups_are_kept_in_files_and_plans),
       cmocka_unit_test(wrong_models_are_refused),
       WITH_DIR(bad_directories_are_named),

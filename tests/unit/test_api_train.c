@@ -258,6 +258,52 @@ static void a_checkpoint_goes_on(void **state) {
   course_close(&c);
 }
 
+/* Takes the place of the course's model: one shared expert, two of four. */
+static void use_experts(course *c) {
+  moh_error err;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.preset = "nano";
+  o.heads = "all";
+  o.experts = "1+2/4";
+  o.expert_hidden = 9;
+  moh_model_free(c->model);
+  must(moh_model_new(&c->model, c->tokenizer, &o, &err), &err);
+}
+
+static void a_step_tells_of_the_experts(void **state) {
+  (void)state;
+  moh_error err;
+  course c;
+  course_open(&c);
+  use_experts(&c);
+  moh_trainer *trainer = open_trainer(&c);
+  moh_layer_load load;
+  moh_step_report report;
+  refused(moh_trainer_expert_load(trainer, 0, &load, sizeof(load), &err),
+          &err, "0 layers");
+  must(moh_trainer_step(trainer, &report, sizeof(report), &err), &err);
+  double balance = 0;
+  for (int32_t layer = 0; layer < 4; layer++) {
+    must(moh_trainer_expert_load(trainer, layer, &load, sizeof(load), &err),
+         &err);
+    assert_true(load.n_shared == 1 && load.n_routed == 4);
+    double sum = 0;
+    for (int e = 0; e < 4; e++) sum += (double)load.load[e];
+    assert_true(fabs(sum - 2) < 1e-5);
+    balance += load.balance / 4;
+  }
+  assert_true(fabs(report.expert_balance - balance) < 1e-6);
+  assert_true(report.expert_z_loss > 0 && report.balance == 0);
+  assert_true(fabs(report.total_loss - report.loss - 0.01 * balance) < 1e-9);
+  refused(moh_trainer_expert_load(trainer, 4, &load, sizeof(load), &err),
+          &err, "layer 4");
+  refused(moh_trainer_layer_load(trainer, 0, &load, sizeof(load), &err), &err,
+          "routers");
+  moh_trainer_free(trainer);
+  course_close(&c);
+}
+
 static void a_step_tells_of_the_heads(void **state) {
   moh_error err;
   course c;
@@ -506,6 +552,7 @@ int main(void) {
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
       WITH_DIR(a_checkpoint_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
+      cmocka_unit_test(a_step_tells_of_the_experts),
       WITH_DIR(a_trained_model_runs),
       cmocka_unit_test(outliers_are_skipped),
       WITH_DIR(frozen_tensors_stay),
