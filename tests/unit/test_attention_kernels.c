@@ -262,11 +262,59 @@ static void check_cope(const moh__kernels *table) {
                          windows[(i + j + k) % 7], positions[i]);
   check_positioned(table, 420, 0, 64, 0, 9);
   check_positioned(table, 20, 1, MOH__MAX_HEAD, 0, MOH__COPE_MAX);
+  check_positioned(table, 2, 70000, 2, 0, 12);
 }
 
 static void positions_are_the_references(void **state) {
   (void)state;
   for_each_table(check_cope);
+}
+
+/* Every other query has no gradient; or is not there. */
+static void without_odd_queries(subject *s, bool left_out) {
+  for (int64_t i = 1; i < s->n; i += 2)
+    memset(s->d_o + i * s->d, 0, (size_t)s->d * sizeof(real));
+  if (!left_out) return;
+  for (int64_t i = 2; i < s->n; i += 2) {
+    size_t row = (size_t)s->d * sizeof(real);
+    memcpy(s->q + i / 2 * s->d, s->q + i * s->d, row);
+    memcpy(s->d_o + i / 2 * s->d, s->d_o + i * s->d, row);
+    s->pos[i / 2] = s->pos[i];
+    s->first[i / 2] = s->first[i];
+  }
+  s->n = (s->n + 1) / 2;
+}
+
+/* Skipped queries give the bits of masked ones, wherever blocks begin. */
+static void check_skipping_of(const moh__kernels *table, int64_t window,
+                              int64_t n_positions) {
+  subject masked = make_positioned(900, 0, 20, window, n_positions);
+  subject skipped = make_positioned(900, 0, 20, window, n_positions);
+  int64_t n = masked.n_keys * (masked.d + 3);
+  without_odd_queries(&masked, false);
+  without_odd_queries(&skipped, true);
+  run(table, &masked, 0);
+  run(table, &skipped, 0);
+  assert_same_reals(masked.dk[0], skipped.dk[0], n, "dk");
+  assert_same_reals(masked.dv[0], skipped.dv[0], n, "dv");
+  if (n_positions > 0)
+    assert_same_reals(masked.d_table[0], skipped.d_table[0],
+                      n_positions * masked.d, "d_table");
+  free_subject(&masked);
+  free_subject(&skipped);
+}
+
+static void check_skipping(const moh__kernels *table) {
+  moh__kernel_use(table);
+  check_skipping_of(table, 0, 0);
+  check_skipping_of(table, 0, 20);
+  check_skipping_of(table, 300, 40);
+  check_skipping_of(table, 0, 2000);
+}
+
+static void skipping_is_masking(void **state) {
+  (void)state;
+  for_each_table(check_skipping);
 }
 
 /* A NaN in a key is in the results of those who see it, and breaks nothing. */
@@ -442,6 +490,7 @@ int main(void) {
       cmocka_unit_test(attention_is_the_references),
       cmocka_unit_test(windows_are_the_references),
       cmocka_unit_test(positions_are_the_references),
+      cmocka_unit_test(skipping_is_masking),
       cmocka_unit_test(a_nan_is_passed_on),
       cmocka_unit_test(neighbours_change_no_bit),
       cmocka_unit_test(lists_change_no_bit),

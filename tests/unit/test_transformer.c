@@ -284,9 +284,12 @@ static void rows_computed_are_the_plans(void **state) {
   check_rows_computed(MOH__HEADS_RANDOM);
 }
 
-static void check_threads_of(moh__head_strategy heads) {
+static void check_threads_of(moh__head_strategy heads,
+                             moh__position_kind position) {
   moh__config c = tiny_moh_config(1, 2);
   c.heads = heads;
+  c.position = position;
+  c.cope_positions = 5;
   tiny one;
   tiny two;
   tiny_open(&one, &c, 1, 0.3);
@@ -299,8 +302,9 @@ static void check_threads_of(moh__head_strategy heads) {
 
 static void check_threads(const moh__kernels *table) {
   moh__kernel_use(table);
-  check_threads_of(MOH__HEADS_MOH);
-  check_threads_of(MOH__HEADS_RANDOM);
+  check_threads_of(MOH__HEADS_MOH, MOH__POSITION_ROPE);
+  check_threads_of(MOH__HEADS_MOH, MOH__POSITION_COPE);
+  check_threads_of(MOH__HEADS_RANDOM, MOH__POSITION_ROPE);
 }
 
 static void threads_change_no_bit(void **state) {
