@@ -113,6 +113,14 @@ const moh__option moh__model_options[] = {
     {"gate-scale", 0, MOH__OPTION_CHOICE, NULL,
      "gates of mean 1, as in equation 5 of the paper, or 0/1", NULL,
      FIELD(gate_scale), .choices = gate_scales},
+    {"bias-balance", 0, MOH__OPTION_REAL, "U",
+     "balance the heads without a loss: a bias for each, used in the choice "
+     "alone, that moves by U against its load at each step, such as 0.001; "
+     "with --beta 0",
+     "0", FIELD(bias_balance), .min = 0, .max = 1},
+    {"expert-bias-balance", 0, MOH__OPTION_REAL, "U",
+     "the same of experts; with --expert-beta 0", "0",
+     FIELD(expert_bias_balance), .min = 0, .max = 1},
     {"route-seed", 0, MOH__OPTION_INT, "N", "seed of heads by chance", "1",
      FIELD(route_seed), .min = 0, .max = INT64_C(1) << 53},
     {.name = NULL},
@@ -174,6 +182,9 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_choice(v->route_by))
     c->route_by = (moh__route_by)v->route_by;
   set_int(&c->route_seed, v->route_seed);
+  c->bias_balance = moh__real_or(v->bias_balance, c->bias_balance);
+  c->experts.bias_balance =
+      moh__real_or(v->expert_bias_balance, c->experts.bias_balance);
   if (v->tied || v->untied) c->tied = v->tied;
 }
 

@@ -16,6 +16,7 @@ typedef struct moh__model_values {
   int norm, norm_placement, final_norm, ffn, position, output_projection;
   int gate_scale, route_by;
   int64_t route_seed;
+  double bias_balance, expert_bias_balance;
   int architecture, hrm_gradient;
   int64_t hrm_cycles, hrm_steps, hrm_supervision, hyper_width, hyper_mix;
   bool tied, untied;

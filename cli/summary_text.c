@@ -117,6 +117,12 @@ static void print_norms(const moh__box *box, const moh__model *model,
   moh__box_field(box, "feed-forward", "%s", ffn_name(s));
 }
 
+static void print_biases(const moh__box *box, double rate) {
+  if (rate > 0)
+    moh__box_field(box, "", "biases balance the choice, by %g at a step",
+                   rate);
+}
+
 static void print_experts(const moh__box *box, const moh__model *model,
                           const moh__summary *s) {
   const moh__experts *x = &model->config.experts;
@@ -129,6 +135,7 @@ static void print_experts(const moh__box *box, const moh__model *model,
                  100.0 * (double)(s->n_routed_experts - x->k) /
                      (double)(s->n_shared_experts + s->n_routed_experts),
                  x->balance_weight, x->z_weight);
+  print_biases(box, x->bias_balance);
 }
 
 static void print_positions(const moh__box *box, const moh__model *model,
@@ -240,6 +247,7 @@ static void print_heads(const moh__box *box, const moh__model *model,
     print_chosen(box, c, s);
     moh__box_field(box, "", "%.0f %% of the heads are not computed; %s",
                    skipped, router_text(c).text);
+    if (s->routed) print_biases(box, c->bias_balance);
   } else if (s->active < s->n_heads) {
     moh__box_field(box, "heads of a token",
                    "the first %" PRId64 " of %" PRId64

@@ -34,7 +34,8 @@ static moh_status declare_attention(const moh__declaration *d) {
   }
   if (!moh__config_has_router(c)) return MOH_OK;
   moh__router_shape router = moh__config_router_shape(c);
-  return moh__declare_router(d, "self_attn", &router);
+  MOH_TRY(moh__declare_router(d, "self_attn", &router));
+  return moh__declare_router_bias(d, "self_attn", &router, c->bias_balance);
 }
 
 moh_status moh__block_declare(const moh__declaration *d) {
@@ -59,6 +60,7 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(router_shared, "self_attn.wg_1.weight");
   FIND(router_routed, "self_attn.wg.weight");
   FIND(router_mix, "self_attn.wg_0.weight");
+  FIND(router_bias, "self_attn.wg.bias");
 #undef FIND
   p.ffn = moh__feed_forward_find(model, prefix);
   return p;
@@ -113,6 +115,7 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
       .w_shared = w->router_shared,
       .w_routed = w->router_routed,
       .w_mix = w->router_mix,
+      .bias = w->router_bias,
       .balance_weight = (real)(c->balance_weight / n_passes),
       .z_weight = (real)(c->z_weight / n_passes)};
   if (p->tape->every_head) args.shape.k = args.shape.n_routed;

@@ -52,6 +52,18 @@ moh_status moh__declare_router(const moh__declaration *d, const char *name,
   return MOH_OK;
 }
 
+moh_status moh__declare_router_bias(const moh__declaration *d,
+                                    const char *name,
+                                    const moh__router_shape *shape,
+                                    double rate) {
+  char full[MOH__NAME_MAX];
+  if (rate == 0 || !moh__router_has_routed(shape)) return MOH_OK;
+  snprintf(full, sizeof(full), "%s.wg.bias", name);
+  int64_t n[1] = {shape->n_routed};
+  return moh__declare(d, full, 1, n, MOH__PARAM_BUFFER | MOH__PARAM_ROUTER,
+                      MOH__PACK_NONE, 1);
+}
+
 moh_status moh__declare_norm(const moh__declaration *d, const char *name) {
   char full[MOH__NAME_MAX];
   snprintf(full, sizeof(full), "%s.weight", name);

@@ -30,6 +30,12 @@ moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
  * code's names. */
 moh_status moh__declare_router(const moh__declaration *d, const char *name,
                                const moh__router_shape *shape);
+/* <name>.wg.bias: what is added to the scores of routed candidates for their
+ * selection; nothing where the rate that it is moved by is 0. */
+moh_status moh__declare_router_bias(const moh__declaration *d,
+                                    const char *name,
+                                    const moh__router_shape *shape,
+                                    double rate);
 /* <name>.weight of the model's width, .bias for LayerNorm and dynamic tanh, and
  * for the latter .alpha, one number. */
 moh_status moh__declare_norm(const moh__declaration *d, const char *name);

@@ -27,7 +27,8 @@ static moh_status declare_experts(const moh__declaration *d) {
   MOH_TRY(moh__declare_matrix(d, "mlp.experts.down_proj.weight", c->d_model,
                               hidden, MOH__PACK_INPUTS, n));
   moh__router_shape router = moh__config_expert_shape(c);
-  return moh__declare_router(d, "mlp", &router);
+  MOH_TRY(moh__declare_router(d, "mlp", &router));
+  return moh__declare_router_bias(d, "mlp", &router, c->experts.bias_balance);
 }
 
 moh_status moh__feed_forward_declare(const moh__declaration *d) {
@@ -48,6 +49,7 @@ moh__feed_forward moh__feed_forward_find(const moh__model *model,
   FIND(up, "up_proj");
   FIND(down, "down_proj");
 #undef FIND
+  f.router_bias = moh__find_param(model, prefix, "mlp.wg.bias");
   return f;
 }
 
@@ -63,6 +65,7 @@ static moh__tensor *route(const moh__model *model, moh__tape *tape,
       .heads_each = 1,
       .experts = true,
       .w_routed = w->router,
+      .bias = w->router_bias,
       .balance_weight = (real)(c->experts.balance_weight / n_passes),
       .z_weight = (real)(c->experts.z_weight / n_passes)};
   return moh__op_head_router(tape, x, &args, plan);

@@ -27,6 +27,7 @@ typedef struct moh__feed_forward {
   moh__param *router; /* (routed experts, d_model); NULL: there are none, and
                        * otherwise hidden units go by expert, shared ones
                        * first */
+  moh__param *router_bias; /* (routed experts) of the selection; NULL: none */
 } moh__feed_forward;
 
 /* Declares the parameters under d->prefix, and finds them again. */

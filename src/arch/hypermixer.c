@@ -51,6 +51,7 @@ static moh_status declare_layer(const moh__declaration *d) {
   if (moh__config_has_router(c)) {
     moh__router_shape router = moh__config_router_shape(c);
     MOH_TRY(moh__declare_router(d, "mixer", &router));
+    MOH_TRY(moh__declare_router_bias(d, "mixer", &router, c->bias_balance));
   }
   MOH_TRY(moh__declare_norm(d, "post_attention_layernorm"));
   return moh__feed_forward_declare(d);
@@ -62,6 +63,7 @@ static hyper_layer find_layer(const moh__model *model, const char *prefix) {
   FIND(block.router_shared, "mixer.wg_1.weight");
   FIND(block.router_routed, "mixer.wg.weight");
   FIND(block.router_mix, "mixer.wg_0.weight");
+  FIND(block.router_bias, "mixer.wg.bias");
   FIND(write.hidden, "mixer.write.hidden.weight");
   FIND(write.hidden_bias, "mixer.write.hidden.bias");
   FIND(write.out, "mixer.write.out.weight");

@@ -118,6 +118,7 @@ static moh_status check_reals(const moh__config *c, moh_error *err) {
     MOH_TRY(check_real("rope_theta", c->rope_theta, 1, 1e12, err));
   if (!moh__config_has_router(c)) return MOH_OK;
   MOH_TRY(check_real("balance_weight", c->balance_weight, 0, 1e6, err));
+  MOH_TRY(check_real("bias_balance", c->bias_balance, 0, 1, err));
   MOH_TRY(check_real("z_weight", c->z_weight, 0, 1e6, err));
   return check_real("router_init_std", c->router_init_std, 0, 1e3, err);
 }
@@ -279,6 +280,7 @@ static moh_status check_experts(const moh__config *c, moh_error *err) {
   MOH_TRY(
       check_real("experts.balance_weight", x->balance_weight, 0, 1e6, err));
   MOH_TRY(check_real("experts.z_weight", x->z_weight, 0, 1e6, err));
+  MOH_TRY(check_real("experts.bias_balance", x->bias_balance, 0, 1, err));
   return check_real("experts.router_init_std", x->router_init_std, 0, 1e3,
                     err);
 }

@@ -52,6 +52,7 @@ typedef struct moh__experts {
   int64_t width;    /* hidden units of one */
   double balance_weight, z_weight; /* of the means over layers, as of heads */
   double router_init_std;
+  double bias_balance;
 } moh__experts;
 
 typedef struct moh__config {
@@ -84,6 +85,8 @@ typedef struct moh__config {
   moh__gate_scale gate_scale;
   double balance_weight; /* beta: weight of the mean over layers of L_b */
   double z_weight;
+  double bias_balance;    /* rate of the biases that balance the selection
+                        * (route/balance.h); 0: there are none */
   double init_std;        /* of matrices; see arch/declare.c */
   double router_init_std; /* of W_s, W_r, W_h */
   int64_t hrm_cycles; /* HRM (arch/hrm.h): steps of the higher module */

@@ -16,7 +16,8 @@
  *             | {"kind": "length" | "entropy" | "perplexity", "min": 64,
  *                "max": 512},                   where there is one
  *     "experts": {"n_shared": 1, "k": 2, "n_routed": 8, "width": 256,
- *       "balance_weight": 0.01, "z_weight": 0.0, "router_init_std": 0.02},
+ *       "balance_weight": 0.01, "z_weight": 0.0, "router_init_std": 0.02,
+ *       "bias_balance": 0.001},
  *                                        where the feed-forward has experts
  *     "output_projection": true,
  *     "heads": {"strategy": "all"}
@@ -24,6 +25,7 @@
  *            | {"strategy": "moh", "n_shared": 2, "k": 4, "gate_scale":
  *               "unit" | "paper" | "one", "balance_weight": 0.01,
  *               "z_weight": 0.0, "router_init_std": 0.02,
+ *               "bias_balance": 0.001,         where there are such biases
  *               "route_by": "group"}         where n_shared and k count these
  *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
  *               "route_by": "group"}}
@@ -85,7 +87,10 @@ static int put_counts(json_t *heads, const moh__config *c) {
 }
 
 static int put_router(json_t *heads, const moh__config *c) {
-  return put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
+  int failed = 0;
+  if (c->bias_balance > 0)
+    failed = put_real(heads, "bias_balance", c->bias_balance);
+  return failed | put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
          put_real(heads, "balance_weight", c->balance_weight) |
          put_real(heads, "z_weight", c->z_weight) |
          put_real(heads, "router_init_std", c->router_init_std);
@@ -131,11 +136,17 @@ static json_t *hypermixer_to_json(const moh__config *c) {
 }
 
 static json_t *experts_to_json(const moh__experts *x) {
-  return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "n_shared",
-                   (json_int_t)x->n_shared, "k", (json_int_t)x->k, "n_routed",
-                   (json_int_t)x->n_routed, "width", (json_int_t)x->width,
-                   "balance_weight", x->balance_weight, "z_weight",
-                   x->z_weight, "router_init_std", x->router_init_std);
+  json_t *experts =
+      json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "n_shared",
+                (json_int_t)x->n_shared, "k", (json_int_t)x->k, "n_routed",
+                (json_int_t)x->n_routed, "width", (json_int_t)x->width,
+                "balance_weight", x->balance_weight, "z_weight", x->z_weight,
+                "router_init_std", x->router_init_std);
+  if (experts == NULL || x->bias_balance == 0 ||
+      put_real(experts, "bias_balance", x->bias_balance) == 0)
+    return experts;
+  json_decref(experts);
+  return NULL;
 }
 
 static json_t *moh_to_json(const moh__config *c) {
@@ -268,11 +279,29 @@ static moh_status read_random(moh__config *c, json_t *heads, moh_error *err) {
   return get_int(heads, "seed", &c->route_seed, err);
 }
 
+/* 0 where it is not there, and where it is, more. */
+static moh_status get_bias_balance(const json_t *object, double *rate,
+                                   moh_error *err) {
+  *rate = 0;
+  if (json_object_get(object, "bias_balance") == NULL) return MOH_OK;
+  MOH_TRY(moh__json_get_real(object, "bias_balance", rate, err));
+  if (*rate > 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"bias_balance\" is %g, it must be more than 0",
+                   *rate);
+}
+
 static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
-  static const char *const known[] = {
-      "strategy",        "n_shared",       "k",
-      "gate_scale",      "balance_weight", "z_weight",
-      "router_init_std", "route_by",       NULL};
+  static const char *const known[] = {"strategy",
+                                      "n_shared",
+                                      "k",
+                                      "gate_scale",
+                                      "balance_weight",
+                                      "z_weight",
+                                      "router_init_std",
+                                      "route_by",
+                                      "bias_balance",
+                                      NULL};
   int scale;
   MOH_TRY(refuse_unknown(heads, "heads", known, err));
   MOH_TRY(read_counts(c, heads, err));
@@ -283,7 +312,7 @@ static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
   MOH_TRY(
       moh__json_get_real(heads, "router_init_std", &c->router_init_std, err));
   c->gate_scale = (moh__gate_scale)scale;
-  return MOH_OK;
+  return get_bias_balance(heads, &c->bias_balance, err);
 }
 
 static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
@@ -362,9 +391,15 @@ static moh_status read_hrm(moh__config *c, const json_t *moh,
  * model of another shape. */
 static moh_status read_experts(moh__config *c, const json_t *moh,
                                moh_error *err) {
-  static const char *const known[] = {
-      "n_shared",       "k",        "n_routed",        "width",
-      "balance_weight", "z_weight", "router_init_std", NULL};
+  static const char *const known[] = {"n_shared",
+                                      "k",
+                                      "n_routed",
+                                      "width",
+                                      "balance_weight",
+                                      "z_weight",
+                                      "router_init_std",
+                                      "bias_balance",
+                                      NULL};
   moh__experts *x = &c->experts;
   json_t *json;
   if (json_object_get(moh, "experts") == NULL) return MOH_OK;
@@ -378,8 +413,9 @@ static moh_status read_experts(moh__config *c, const json_t *moh,
   MOH_TRY(
       moh__json_get_real(json, "balance_weight", &x->balance_weight, err));
   MOH_TRY(moh__json_get_real(json, "z_weight", &x->z_weight, err));
-  return moh__json_get_real(json, "router_init_std", &x->router_init_std,
-                            err);
+  MOH_TRY(
+      moh__json_get_real(json, "router_init_std", &x->router_init_std, err));
+  return get_bias_balance(json, &x->bias_balance, err);
 }
 
 static moh_status read_choices(moh__config *c, const json_t *moh,

@@ -295,7 +295,7 @@ int64_t moh__model_count_routers(const moh__model *model) {
   int64_t n = 0;
   for (int i = 0; i < model->n_params; i++)
     if ((model->params[i].flags & MOH__PARAM_ROUTER) != 0)
-      n += model->params[i].n;
+      n += trained_size(&model->params[i]);
   return n;
 }
 

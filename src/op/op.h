@@ -158,6 +158,7 @@ typedef struct moh__router_args {
   moh__param *w_shared; /* (n_shared, d) or NULL */
   moh__param *w_routed; /* (n_routed, d) or NULL */
   moh__param *w_mix;    /* (2, d) or NULL */
+  moh__param *bias;     /* (n_routed) of the selection; or NULL */
   real balance_weight;  /* weight of this layer's L_b in the loss */
   real z_weight;
 } moh__router_args;

@@ -22,6 +22,7 @@ typedef struct router_node {
   moh__tensor *wide_gates;
   moh__plan all; /* masked: every head, every row */
   moh__tensor *all_gates;
+  real *biased; /* [n][n_routed] scores with the bias; NULL: without */
   real *load;
 } router_node;
 
@@ -108,6 +109,7 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->plan = head_plan(s);
   use->n_shared = shape->n_shared;
   use->n_routed = shape->n_routed;
+  use->bias = s->args.bias;
   real *mean_p = moh__tape_reals(tape, shape->n_routed);
   s->load = moh__tape_reals(tape, shape->n_routed);
   use->load = s->load;
@@ -132,7 +134,12 @@ static void select_candidates(moh__tape *tape, router_node *s) {
     moh__random_select(shape, s->args.draw, n, s->used);
   } else {
     moh__router_scores_forward(&s->scores, tape);
-    moh__router_select(shape, n, s->scores.logits.routed, s->used);
+    const real *scores = s->scores.logits.routed;
+    if (s->biased != NULL) {
+      moh__router_biased(shape, n, scores, s->args.bias->data, s->biased);
+      scores = s->biased;
+    }
+    moh__router_select(shape, n, scores, s->used);
   }
   moh__plan_fill(&s->plan, s->used);
   moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
@@ -149,6 +156,8 @@ static void alloc_node(moh__tape *tape, router_node *s) {
   int32_t heads = candidates * s->args.heads_each;
   int32_t active = n * (shape->n_shared + shape->k);
   s->used = moh__arena_alloc(tape->arena, (size_t)n * (size_t)candidates);
+  if (s->args.bias != NULL)
+    s->biased = moh__tape_reals(tape, (int64_t)n * shape->n_routed);
   moh__plan_new(&s->plan, tape->arena, n, candidates, active);
   s->gates = moh__tape_tensor(tape, active, 1);
   if (s->args.heads_each > 1) {

@@ -37,6 +37,7 @@ typedef struct moh__head_use {
   real balance;       /* L_b, see route/balance.h */
   real z;             /* z-loss */
   const real *load;   /* [n_routed] fraction of rows that used it */
+  struct moh__param *bias; /* of the selection; NULL: none */
   const real *mean_p; /* [n_routed] */
 } moh__head_use;
 

@@ -50,6 +50,9 @@ static double chunk_loss(const real *logits, const unsigned char *selected,
   return loss;
 }
 
+/* Loads that differ by rounding alone are even: share of the mean. */
+static const double even = 1e-6;
+
 real moh__balance_loss(const real *logits, const unsigned char *selected,
                        int64_t stride, int32_t n_rows, int32_t n_candidates,
                        real *mean_p, real *load) {
@@ -72,6 +75,19 @@ void moh__head_load(const unsigned char *selected, int64_t stride,
       count += selected[t * stride + i] != 0;
     load[i] = n_rows == 0 ? 0 : (real)((double)count / n_rows);
   }
+}
+
+void moh__balance_bias(real *bias, const real *load, int32_t n_candidates,
+                       real rate) {
+  double mean_load = 0, mean_bias = 0;
+  for (int32_t i = 0; i < n_candidates; i++)
+    mean_load += (double)load[i] / n_candidates;
+  for (int32_t i = 0; i < n_candidates; i++) {
+    double off = mean_load - (double)load[i];
+    if (fabs(off) > even * mean_load) bias[i] += off > 0 ? rate : -rate;
+    mean_bias += (double)bias[i] / n_candidates;
+  }
+  for (int32_t i = 0; i < n_candidates; i++) bias[i] -= (real)mean_bias;
 }
 
 /* dL_b/dp_i = n f_i / T in every row, through the softmax:

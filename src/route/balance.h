@@ -31,6 +31,13 @@ void moh__balance_loss_grad(const real *logits, const real *load,
                             int32_t n_rows, int32_t n_candidates,
                             real weight, real *d_logits);
 
+/* Balancing without a loss (arXiv 2408.15664, algorithm 1): biases that are
+ * added to scores for selection alone move against the load,
+ *   b_i += rate sign(mean load - load_i),
+ * and their mean is taken off, which changes no selection. */
+void moh__balance_bias(real *bias, const real *load, int32_t n_candidates,
+                       real rate);
+
 real moh__z_loss(const real *logits, int32_t n_rows, int32_t n_candidates);
 void moh__z_loss_grad(const real *logits, int32_t n_rows,
                       int32_t n_candidates, real weight, real *d_logits);

@@ -13,18 +13,29 @@
 #include <assert.h>
 #include <string.h>
 
+#include "route/softmax.h"
 #include "route/topk.h"
 
 void moh__router_select(const moh__router_shape *shape, int32_t n,
-                        const real *routed_logits, unsigned char *used) {
+                        const real *scores, unsigned char *used) {
   for (int32_t t = 0; t < n; t++) {
     memset(used, 1, (size_t)shape->n_shared);
     used += shape->n_shared;
     if (shape->n_routed == 0) continue;
-    moh__topk_mark(routed_logits + (int64_t)t * shape->n_routed,
-                   shape->n_routed, shape->k, used);
+    moh__topk_mark(scores + (int64_t)t * shape->n_routed, shape->n_routed,
+                   shape->k, used);
     used += shape->n_routed;
   }
+}
+
+void moh__router_biased(const moh__router_shape *shape, int32_t n,
+                        const real *routed_logits, const real *bias,
+                        real *scores) {
+  int32_t routed = shape->n_routed;
+  moh__softmax(routed_logits, n, routed, scores);
+  for (int32_t t = 0; t < n; t++)
+    for (int32_t i = 0; i < routed; i++)
+      scores[(int64_t)t * routed + i] += bias[i];
 }
 
 typedef struct group {

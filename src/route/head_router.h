@@ -59,9 +59,16 @@ static inline bool moh__router_has_routed(const moh__router_shape *s) {
   return s->n_routed > 0;
 }
 
-/* used[t * n_heads + h] = 1 for shared heads and the token's top k. */
+/* used[t * n_heads + h] = 1 for shared heads and the k with the largest of the
+ * token's scores, its routed logits or what takes their place. */
 void moh__router_select(const moh__router_shape *shape, int32_t n,
-                        const real *routed_logits, unsigned char *used);
+                        const real *scores, unsigned char *used);
+
+/* scores = p_r + bias: what is selected by where there are biases
+ * (route/balance.h). [n][n_routed]; bias [n_routed]. */
+void moh__router_biased(const moh__router_shape *shape, int32_t n,
+                        const real *routed_logits, const real *bias,
+                        real *scores);
 
 /* gates[e] for every entry e of the plan that the selection made. */
 void moh__router_gates(const moh__router_shape *shape,

@@ -184,7 +184,8 @@ static blocks blocks_of(const moh__config *c, const moh__param *w,
   if (strcmp(name, "self_attn.k_proj.weight") == 0 ||
       strcmp(name, "self_attn.v_proj.weight") == 0)
     b = (blocks){1, c->n_kv_heads, 0, c->n_heads / c->n_kv_heads, 0};
-  if (strcmp(name, "self_attn.wg.weight") == 0)
+  if (strcmp(name, "self_attn.wg.weight") == 0 ||
+      strcmp(name, "self_attn.wg.bias") == 0)
     b = (blocks){1, w->shape[0], 0, each, c->n_shared * each};
   b.size = w->n / (b.outer * b.n);
   return b;
@@ -213,7 +214,8 @@ static void copy_layer(moh__model *to, const moh__model *from,
   static const char *const names[] = {
       "self_attn.q_proj.weight", "self_attn.k_proj.weight",
       "self_attn.v_proj.weight", "self_attn.o_proj.weight",
-      "self_attn.cope.weight",   "self_attn.wg.weight"};
+      "self_attn.cope.weight",   "self_attn.wg.weight",
+      "self_attn.wg.bias"};
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     moh__param *w = moh__model_layer_param(to, layer, names[i]);
     if (w == NULL || is_whole(p, names[i])) continue;

@@ -5,6 +5,7 @@
 #ifndef MOH_TRAIN_LOADS_H
 #define MOH_TRAIN_LOADS_H
 
+#include "op/param.h"
 #include "op/tape.h"
 #include "train/trainer.h"
 
@@ -13,6 +14,8 @@ typedef struct moh__loads {
   moh__layer_load *layers; /* [n_layers] */
   real *values;            /* [n_layers][n_routed], those of the layers */
   double balance, z;       /* means over layers of L_b and of the z-loss */
+  moh__param **biases;     /* [n_layers] of the selection; NULL: none */
+  real *sum;               /* [n_routed] of those that share a bias */
 } moh__loads;
 
 /* n_layers of the given candidates. */
@@ -26,5 +29,10 @@ void moh__loads_begin(moh__loads *loads);
 void moh__loads_add(moh__loads *loads, const moh__head_use *use,
                     double share);
 void moh__loads_end(moh__loads *loads);
+
+/* Behind an update: moves the biases by a rate against the loads of the step
+ * (route/balance.h). Passes through one layer count together; what is frozen
+ * stays. */
+void moh__loads_balance(moh__loads *loads, double rate);
 
 #endif

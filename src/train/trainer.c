@@ -313,6 +313,8 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
                               .l2 = o->l2};
   MOH_TRY(moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err));
   moh__windows_update(&t->windows, r->task_loss);
+  moh__loads_balance(&t->heads, t->model->config.bias_balance);
+  moh__loads_balance(&t->experts, t->model->config.experts.bias_balance);
   return MOH_OK;
 }
 

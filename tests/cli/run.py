@@ -280,6 +280,7 @@ class Inspect(Case):
                 ("gqa", start + "all --kv-heads 4"),
                 ("mqa-routed", start + "moh:0+6 --kv-heads 1"),
                 ("groups", start + "moh:1+1 --kv-heads 3 --route-by group"),
+                ("biases", start + "moh:2+4 --bias-balance 0.001"),
                 ("shared", start + "moh:6+0 --gate-scale paper"),
                 ("pruned", start + "static:6"),
                 ("random", start + "random:2+4 --route-seed 7"),

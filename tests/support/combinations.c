@@ -95,6 +95,7 @@ static void moh_full(moh__config *c) {
 static void moh_plain(moh__config *c) {
   moh_heads(c);
   c->gate_scale = MOH__GATE_PAPER;
+  c->bias_balance = 0.1;
 }
 static void by_chance(moh__config *c) {
   moh_heads(c);
@@ -113,7 +114,7 @@ static const choice heads[] = {{"all heads", all_heads},
                                {"moh 0+2", moh_routed},
                                {"moh 1+0", moh_shared},
                                {"moh 1+3", moh_full},
-                               {"moh 1+2 paper's gates", moh_plain},
+                               {"moh 1+2 paper's gates, biases", moh_plain},
                                {"moh by group", groups},
                                {"random 1+2", by_chance}};
 

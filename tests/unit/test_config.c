@@ -62,6 +62,7 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(experts.width);
     ASSERT_SAME(experts.balance_weight);
     ASSERT_SAME(experts.z_weight);
+    ASSERT_SAME(experts.bias_balance);
     ASSERT_SAME(experts.router_init_std);
   }
   if (a->heads == MOH__HEADS_RANDOM) {
@@ -72,6 +73,7 @@ static void assert_same(const moh__config *a, const moh__config *b) {
   ASSERT_SAME(gate_scale);
   ASSERT_SAME(balance_weight);
   ASSERT_SAME(z_weight);
+  ASSERT_SAME(bias_balance);
   ASSERT_SAME(router_init_std);
   ASSERT_SAME(route_by);
 }
@@ -140,6 +142,7 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(gate_scale, MOH__GATE_ONE);
   ROUND_TRIP(balance_weight, 0);
   ROUND_TRIP(z_weight, 1e-3);
+  ROUND_TRIP(bias_balance, 1e-3);
   ROUND_TRIP(init_std, 0.1 / 3);
   ROUND_TRIP(router_init_std, 0);
   config.k = 1; /* 2 + 1 of 4 KV heads */
@@ -176,6 +179,7 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(experts.width, 5);
   ROUND_TRIP(experts.balance_weight, 0);
   ROUND_TRIP(experts.z_weight, 1e-3);
+  ROUND_TRIP(experts.bias_balance, 1e-3);
   ROUND_TRIP(experts.router_init_std, 0.1);
 #undef ROUND_TRIP
 }
@@ -381,6 +385,7 @@ static void real_limits_are_the_stated_ones(void **state) {
   LIMITS(rope_theta, 1, 1e12, "rope_theta");
   LIMITS(balance_weight, 0, 1e6, "balance_weight");
   LIMITS(z_weight, 0, 1e6, "z_weight");
+  LIMITS(bias_balance, 0, 1, "bias_balance");
   LIMITS(router_init_std, 0, 1e3, "router_init_std");
 #undef LIMITS
 }

@@ -100,6 +100,9 @@ static void wrong_fields_are_named(void **state) {
                     "{\"n_shared\":0,\"k\":1,\"n_routed\":0}", "n_routed");
   assert_unreadable("moh", "heads", "\"moh\"", "heads");
   assert_unreadable("heads", "k", "7", "k is 7");
+  assert_unreadable("heads", "bias_balance", "0", "bias_balance");
+  assert_unreadable("heads", "bias_balance", "2", "bias_balance");
+  assert_unreadable("heads", "bias_balance", "true", "bias_balance");
   assert_unreadable("heads", "n_static", "7", "n_static");
   assert_unreadable("heads", "route_by", "\"token\"", "route_by");
   assert_unreadable("heads", "route_by", "1", "route_by");

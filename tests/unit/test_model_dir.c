@@ -135,6 +135,7 @@ static void every_option_has_the_same_logits(void **state) {
     c.gate_scale = (moh__gate_scale)(i / 4);
     c.n_kv_heads = 1 << i % 3;
     c.tied = i % 5 == 0;
+    c.bias_balance = i % 2 == 0 ? 0.01 : 0;
     c.output_projection = i % 7 != 0;
     c.d_model = c.output_projection ? 4 : 8;
     c.window = (moh__window){(moh__window_kind)(i % 5), 3, 1, 5};

@@ -140,9 +140,13 @@ static void rule_out(tiny *t, const moh__pruning *p) {
         moh__model_layer_param(t->model, l, "self_attn.wg.weight");
     gain->data[0] = 0;
     bias->data[0] = 1;
-    for (int64_t i = 0; i < wg->shape[0]; i++)
-      if (!p->kept[l * HEADS + (c->n_shared + i) * each])
-        wg->data[i * d] = -80;
+    moh__param *choice =
+        moh__model_layer_param(t->model, l, "self_attn.wg.bias");
+    for (int64_t i = 0; i < wg->shape[0]; i++) {
+      if (p->kept[l * HEADS + (c->n_shared + i) * each]) continue;
+      wg->data[i * d] = -80;
+      if (choice != NULL) choice->data[i] = -3;
+    }
   }
 }
 
@@ -165,6 +169,9 @@ static void routers_choose_among_what_is_left(void **state) {
   c.n_kv_heads = 4;
   check_routed(c, 2, false, "MoH, 1 of 3");
   check_routed(c, 3, false, "MoH, 2 of 3");
+  c.bias_balance = 0.1;
+  check_routed(c, 3, false, "MoH, biases of the choice");
+  c.bias_balance = 0;
   c.n_kv_heads = 1;
   check_routed(c, 3, false, "MoH, one KV head");
   c.gate_scale = MOH__GATE_ONE;

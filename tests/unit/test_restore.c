@@ -120,6 +120,14 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK(o.recompute = true);
 }
 
+/* Biases of the selection are, too. */
+static void biases_go_on(void **state) {
+  moh__train_options o = usual();
+  moh__config c = routed_config();
+  c.bias_balance = 0.01;
+  check_model_break(state, &c, &o, BEFORE, true, 2);
+}
+
 /* Windows are part of the model. */
 static void windows_go_on(void **state) {
   moh__train_options o = usual();
@@ -454,6 +462,7 @@ int main(void) {
       WITH_DIR(going_on_is_never_having_stopped),
       WITH_DIR(windows_go_on),
       WITH_DIR(experts_go_on),
+      WITH_DIR(biases_go_on),
       WITH_DIR(outliers_are_known_after_the_break),
       WITH_DIR(mixing_goes_on),
       cmocka_unit_test(steps_without_main_data_are_logged),
