@@ -81,6 +81,7 @@ static void weights_are_those_of_the_inner_trainer(void **state) {
   must(moh_model_save(c.model, start, NULL, &err), &err);
   c.options.agc = 0.02;
   c.options.centralize = true;
+  c.options.heads_warmup = 2;
   moh_trainer *trainer = open_trainer(&c);
   must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
   assert_int_equal(moh_trainer_steps_done(trainer), STEPS);
@@ -106,6 +107,7 @@ static void weights_are_those_of_the_inner_trainer(void **state) {
   o.lr = 0.01;
   o.agc = 0.02;
   o.centralize = true;
+  o.heads_warmup = 2;
   moh__trainer *inner;
   must(moh__trainer_new(&inner, model, pool, &o, data, NULL, &err), &err);
   for (int i = 0; i < STEPS; i++) {
@@ -133,7 +135,7 @@ static void weights_are_those_of_the_inner_trainer(void **state) {
 /* What a callback saw. */
 typedef struct progress {
   moh_trainer *trainer;
-  int64_t stop_at, n_calls;
+  int64_t stop_at, n_calls, heads_warmup;
   double first_loss, last_loss;
 } progress;
 
@@ -144,6 +146,8 @@ static bool on_step(void *context, const moh_step_report *report) {
   assert_int_equal(report->n_steps, STEPS);
   assert_int_equal(report->n_tokens, 3 * 2 * 16);
   assert_true(report->lr > 0 && report->grad_norm > 0);
+  assert_int_equal(report->every_head,
+                   report->step <= p->heads_warmup);
   assert_true(report->clipped_norm > 0 && report->clipped_norm <= 1.000001);
   assert_true(isnan(report->mix_loss) && report->seconds > 0);
   if (report->step == 1) p->first_loss = report->loss;
@@ -484,6 +488,10 @@ static void options_have_ranges(void **state) {
   o.batch = o.accumulate = 1 << 20;
   refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
           "too large");
+  o = c.options;
+  o.heads_warmup = -1;
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
+          "heads_warmup");
   o = c.options;
   o.epochs = INT64_MAX;
   refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &o, &err), &err,
