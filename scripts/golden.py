@@ -189,6 +189,8 @@ def model_shapes(c):
     shapes = {"model.embed_tokens.weight": (VOCAB, c.d_model)}
     if c.position == "learned":
         shapes["model.embed_positions.weight"] = (c.max_seq_len, c.d_model)
+    if c.norm == "dyt":
+        shapes["model.embed_scale"] = (1,)
     for layer in range(c.n_layers):
         for name, shape in layer_shapes(c).items():
             shapes[f"model.layers.{layer}.{name}"] = shape
@@ -393,6 +395,8 @@ def sequence_logits(c, p, tokens, state):
     x = p["model.embed_tokens.weight"][tokens]
     if c.position == "learned":
         x = x + p["model.embed_positions.weight"][:len(tokens)]
+    if c.norm == "dyt":
+        x = p["model.embed_scale"] * x
     for layer in range(c.n_layers):
         prefix = f"model.layers.{layer}"
         for norm, part in ((f"{prefix}.input_layernorm", attention),

@@ -125,7 +125,7 @@ static void init_param(const moh__config *c, moh__param *w, int index,
                        uint64_t seed) {
   if (w->n_dims == 1) {
     real value = ends_with(w->name, ".bias") ? 0 : 1;
-    if (ends_with(w->name, ".alpha")) value = (real)0.5;
+    if (ends_with(w->name, ".embed_scale")) value = (real)(1 / c->init_std);
     for (int64_t i = 0; i < w->n; i++) w->data[i] = value;
     return;
   }

@@ -89,6 +89,12 @@ moh__tensor *moh__op_add(moh__tape *tape, moh__tensor *a, moh__tensor *b);
 /* y = by x. */
 moh__tensor *moh__op_scale(moh__tape *tape, moh__tensor *x, real by);
 
+/* ---- learned_scale.c ---- */
+
+/* y = s x; scale is of one element. */
+moh__tensor *moh__op_learned_scale(moh__tape *tape, moh__tensor *x,
+                                   moh__param *scale);
+
 /* ---- embed.c ---- */
 
 /* Row i is table[ids[i]]. table (n_ids, d) -> (n, d). */

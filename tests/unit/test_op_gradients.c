@@ -261,6 +261,10 @@ static moh__tensor *apply_dynamic_tanh(subject *s) {
   return moh__op_dynamic_tanh(&s->tape, s->in[0], &s->alpha, &s->w, &s->bias);
 }
 
+static moh__tensor *apply_learned_scale(subject *s) {
+  return moh__op_learned_scale(&s->tape, s->in[0], &s->alpha);
+}
+
 static void norms(void **state) {
   (void)state;
   for (int at = 0; at < 3; at++) {
@@ -279,6 +283,10 @@ static void norms(void **state) {
     add_input(&s, 0, N, 9, scale);
     add_param(&s.w, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
     add_param(&s.bias, 1, (int64_t[]){9}, MOH__PACK_NONE, 1);
+    add_param(&s.alpha, 1, (int64_t[]){1}, MOH__PACK_NONE, 1);
+    check_subject(&s);
+    open_subject(&s, apply_learned_scale);
+    add_input(&s, 0, N, 9, scale);
     add_param(&s.alpha, 1, (int64_t[]){1}, MOH__PACK_NONE, 1);
     check_subject(&s);
   }
