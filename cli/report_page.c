@@ -188,22 +188,23 @@ static void samples(FILE *out, const moh__report *r) {
 }
 
 static void top(FILE *out, const moh__report *r) {
-  char heads[64];
+  char heads[64], experts[64];
   moh__number count;
   const char *origin =
       json_string_value(json_object_get(r->record, "origin"));
   int64_t parameters =
       json_integer_value(json_object_get(r->record, "parameters"));
   moh__config_heads_label(&r->config, heads, sizeof heads);
+  moh__config_experts_label(&r->config, experts, sizeof experts);
   fputs("<h1>", out);
   write_text(out, r->dir);
   fputs("</h1>\n<p class=\"sub\">", out);
   write_text(out, origin == NULL ? "a model" : origin);
   fprintf(out,
-          ", %s parameters, heads %s of %" PRId64 ", %" PRId64
+          ", %s parameters, heads %s of %" PRId64 "%s, %" PRId64
           " layers%s</p>\n",
           moh__number_grouped(&count, parameters), heads, r->config.n_heads,
-          r->config.n_layers, r->result == NULL ? ", not finished" : "");
+          experts, r->config.n_layers, r->result == NULL ? ", not finished" : "");
 }
 
 static void begin(FILE *out, const moh__report *r) {

@@ -55,16 +55,17 @@ static void warn_of_ends(const moh__run *run) {
 
 static void forecast_model(const moh__run *run) {
   moh__number count, vocabulary;
-  char heads[64];
+  char heads[64], experts[64];
   const moh__config *config = &run->model->config;
   moh__config_heads_label(config, heads, sizeof heads);
+  moh__config_experts_label(config, experts, sizeof experts);
   fprintf(stderr,
           "%-9s %s: %s parameters, vocabulary %s, heads %s of %" PRId64
-          "\n",
+          "%s\n",
           "model", run->origin,
           moh__number_grouped(&count, moh__model_count(run->model)),
           moh__number_grouped(&vocabulary, config->vocab_size), heads,
-          config->n_heads);
+          config->n_heads, experts);
 }
 
 static moh_status measure(const moh__run *run, moh__model_bytes *bytes,

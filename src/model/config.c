@@ -554,6 +554,14 @@ void moh__config_experts_text(const moh__config *config, char *text,
              x->k, x->n_routed);
 }
 
+void moh__config_experts_label(const moh__config *config, char *text,
+                               size_t size) {
+  char experts[48];
+  moh__config_experts_text(config, experts, sizeof experts);
+  snprintf(text, size, config->experts.n_routed > 0 ? ", experts %s" : "",
+           experts);
+}
+
 void moh__config_heads_text(const moh__config *config, char *text,
                             size_t size) {
   if (config->heads == MOH__HEADS_MOH)

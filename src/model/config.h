@@ -142,6 +142,9 @@ moh_status moh__config_set_experts(moh__config *config, const char *text,
 /* The same spelling back. */
 void moh__config_experts_text(const moh__config *config, char *text,
                               size_t size);
+/* ", experts S+K/E", or nothing: for people, behind the heads. */
+void moh__config_experts_label(const moh__config *config, char *text,
+                               size_t size);
 
 /* Presets: "seed", "seed-train", "nano", "moh-xs", "moh-s", "moh-b". Sizes
  * and the MoH default of the preset; vocab_size is 0 where the data's own

@@ -277,6 +277,13 @@ static void assert_same_steps(tiny *a, tiny *b) {
   }
 }
 
+static int count_use(const tiny *t) {
+  int n = 0;
+  for (const moh__head_use *u = t->tape.expert_use; u != NULL; u = u->next)
+    n++;
+  return n;
+}
+
 typedef struct variant {
   int n_threads;
   bool masked, recompute;
@@ -292,10 +299,7 @@ static void check_variant(const moh__config *c, const variant *v,
   other.tape.masked = v->masked;
   other.tape.recompute = v->recompute;
   assert_same_steps(&plain, &other);
-  int n = 0;
-  for (const moh__head_use *u = other.tape.expert_use; u != NULL; u = u->next)
-    n++;
-  assert_int_equal(n, 2); /* once a layer */
+  assert_int_equal(count_use(&other), 2); /* once a layer */
   tiny_close(&plain);
   tiny_close(&other);
 }
@@ -317,6 +321,21 @@ static void check_variants(const moh__kernels *table) {
 static void masking_threads_and_recomputing_change_no_bit(void **state) {
   (void)state;
   for_each_table(check_variants);
+}
+
+/* Two cycles of two steps and one, with one block each: steps without a
+ * gradient are not listed while recording, as their losses do not count. */
+static void passes_are_listed_with_their_gradients(void **state) {
+  (void)state;
+  moh__config c = expert_config(1, 2, 4);
+  tiny t;
+  moh__config_set_architecture(&c, MOH__HRM);
+  tiny_open(&t, &c, 1, 0.3);
+  tiny_logits(&t);
+  assert_int_equal(count_use(&t), 6);
+  tiny_backward(&t);
+  assert_int_equal(count_use(&t), 2);
+  tiny_close(&t);
 }
 
 static void later_tokens_change_nothing_before(void **state) {
@@ -407,6 +426,7 @@ int main(void) {
       cmocka_unit_test(unused_experts_are_never_touched),
       cmocka_unit_test(rows_computed_are_the_plans),
       cmocka_unit_test(masking_threads_and_recomputing_change_no_bit),
+      cmocka_unit_test(passes_are_listed_with_their_gradients),
       cmocka_unit_test(later_tokens_change_nothing_before),
       cmocka_unit_test(cached_decoding_is_the_full_pass_to_the_bit),
       cmocka_unit_test(counts_are_those_of_the_formula),
