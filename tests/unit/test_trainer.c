@@ -84,7 +84,11 @@ static void reports_add_up_with_experts(void **state) {
   tiny_experts(&c, 1, 2, 5); /* 0.2 L_b + 0.03 z */
   o.accumulate = 2;
   open_bench(&b, &c, &o, 1);
-  step(&b);
+  moh__param *wg = moh__model_layer_param(b.model, 0, "mlp.wg.weight");
+  memset(wg->data, 0, (size_t)wg->n * sizeof(real));
+  assert_int_equal(moh__model_pack(b.model, b.pool, NULL), MOH_OK);
+  /* equal scores: the first two of five */
+  assert_int_equal(step(&b).expert_layers[0].n_dead, 3);
   moh__step_report r = step(&b);
   double total = r.task_loss + 0.01 * r.balance_loss +
                  0.2 * r.expert_balance_loss + 0.03 * r.expert_z_loss;
