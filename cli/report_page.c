@@ -204,7 +204,8 @@ static void top(FILE *out, const moh__report *r) {
           ", %s parameters, heads %s of %" PRId64 "%s, %" PRId64
           " layers%s</p>\n",
           moh__number_grouped(&count, parameters), heads, r->config.n_heads,
-          experts, r->config.n_layers, r->result == NULL ? ", not finished" : "");
+          experts, r->config.n_layers,
+          r->result == NULL ? ", not finished" : "");
 }
 
 static void begin(FILE *out, const moh__report *r) {
