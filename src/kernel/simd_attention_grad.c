@@ -309,7 +309,8 @@ static int64_t stretch_rows(const moh__attention *a, const page_work *w) {
   return at_most(floats_left(w, a->d) / each, STRETCH);
 }
 
-static positions make_positions(const moh__attention *a, page_work *w) {
+static positions make_positions(const moh__attention *a,
+                                const page_work *w) {
   positions s = {.stride = cope_stride(&a->cope)};
   s.page0 = moh__first_key(a, 0) / MOH__PANEL;
   s.n_pages = a->pos[a->n - 1] / MOH__PANEL + 1 - s.page0;
@@ -323,21 +324,24 @@ static positions make_positions(const moh__attention *a, page_work *w) {
   return s;
 }
 
-static void backward_stretch(const moh__attention_grad *b, page_work *w) {
+static void backward_stretch(const moh__attention_grad *b,
+                             const page_work *buffers) {
   const moh__attention *a = &b->forward;
-  positions s = make_positions(a, w);
+  positions s = make_positions(a, buffers);
+  page_work w = *buffers;
   int64_t last = a->pos[a->n - 1];
-  w->positions = &s;
+  w.positions = &s;
   for (int64_t i = 0; i < a->n; i += BQ_EDGE)
-    block_gates(a, i, at_most(a->n - i, BQ_EDGE), w);
+    block_gates(a, i, at_most(a->n - i, BQ_EDGE), &w);
   for (int64_t page = 0; page < s.n_pages; page++) {
-    read_page(w, a, (s.page0 + page) * MOH__PANEL, last);
-    backward_head(b, w);
+    read_page(&w, a, (s.page0 + page) * MOH__PANEL, last);
+    backward_head(b, &w);
   }
-  table_grads(b, w);
+  table_grads(b, &w);
 }
 
-static void backward_positions(const moh__attention_grad *b, page_work *w) {
+static void backward_positions(const moh__attention_grad *b,
+                               const page_work *w) {
   int64_t n = b->forward.n;
   if (n == 0) return;
   int64_t rows = stretch_rows(&b->forward, w);

@@ -102,7 +102,7 @@ INLINE void add_terms(const cope_row *s, float *x, const float *position,
   float last = cope_last(s);
   for (int64_t i = 0; i < from; i++) x[i] = x[i] * s->scale + last;
   for (int64_t i = from; i < s->end; i++) {
-    int32_t low = (int32_t)position[i];
+    int32_t low = (int32_t)position[i]; /* NOLINT: stored as vectors */
     float share = position[i] - (float)low;
     float z = s->z[low];
     x[i] = x[i] * s->scale + (z + share * (s->z[low + 1] - z));
@@ -195,8 +195,8 @@ void SIMD(cope_row_backward)(const cope_row_grad *s, float *x, float *ds) {
     clamped_backward(s, x, ds);
     return;
   }
-  float gate[MOH__PANEL];
-  float position[MOH__PANEL];
+  float gate[MOH__PANEL] = {0};
+  float position[MOH__PANEL] = {0};
   int64_t from = place_keys(row, x, gate, position, &gates);
   if (gates != gates) { /* a NaN, of which positions must not come */
     clamped_backward(s, x, ds);
