@@ -149,6 +149,11 @@ static moh_status fill_own(moh__bench_plan *p, const char *text,
     *own = p->config;
     MOH_TRY(moh__config_set_heads(own, item, err));
     MOH_TRY(moh__model_options_check(own, err));
+    if (own->heads == MOH__HEADS_ADAPTIVE)
+      return moh__fail(
+          err, MOH_ERR_ARGUMENT,
+          "with random weights the number of adaptive heads says "
+          "nothing: train a model, then time moh eval");
   }
   return MOH_OK;
 }
@@ -203,6 +208,7 @@ static moh_status make_config(const values *v, moh__bench_plan *p,
   moh__model_values model = v->model;
   model.heads = NULL; /* a list of them here */
   model.route_seed = MOH__UNSET_INT;
+  model.head_mass = NAN;
   MOH_TRY(moh__model_options_config(&model, "seed-train", &p->config, err));
   if (p->config.vocab_size == 0) p->config.vocab_size = 1024;
   p->config.vocab_size = moh__int_or(v->vocabulary, p->config.vocab_size);

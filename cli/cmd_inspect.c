@@ -133,7 +133,39 @@ static double saving(const moh__macs *macs) {
   return 100.0 - 100.0 * (double)macs->active / (double)macs->dense;
 }
 
+/* Where the number of heads differs between tokens: with the fewest, with the
+ * mean of the training (0: not known), with the most. */
+typedef struct spread {
+  moh__macs least, mean, most;
+} spread;
+
+static spread spread_of(const moh__model *model, const moh__summary *s,
+                        int64_t context) {
+  const moh__config *c = &model->config;
+  return (spread){moh__arch_macs_at(c, context, (double)s->least),
+                  moh__arch_macs_at(c, context, s->mean),
+                  moh__arch_macs(c, context)};
+}
+
 /* ---- text ---- */
+
+static void print_spread(const moh__box *box, const moh__model *model,
+                         const moh__summary *s, const costs *c) {
+  moh__box_section(box, "multiply-adds of a token, by its number of heads");
+  moh__box_line(box, "%10s  %13s  %13s  %13s  %13s", "context", "all heads",
+                "at least", s->mean > 0 ? "on average" : "", "at most");
+  for (int i = 0; i < c->n_contexts; i++) {
+    moh__number context, dense, least, mean, most;
+    spread m = spread_of(model, s, c->contexts[i]);
+    moh__box_line(
+        box, "%10s  %13s  %13s  %13s  %13s",
+        moh__number_grouped(&context, c->contexts[i]),
+        moh__number_grouped(&dense, m.most.dense),
+        moh__number_grouped(&least, m.least.active),
+        s->mean > 0 ? moh__number_grouped(&mean, m.mean.active) : "",
+        moh__number_grouped(&most, m.most.active));
+  }
+}
 
 static void print_macs(const moh__box *box, const moh__model *model,
                        const costs *c) {
@@ -190,24 +222,32 @@ static void print_text(const moh__model *model, const char *title,
                        const moh__summary *summary, const costs *c) {
   moh__box box = moh__box_open(stdout, title);
   moh__summary_print(&box, model, summary);
-  print_macs(&box, model, c);
+  if (summary->least < summary->active)
+    print_spread(&box, model, summary, c);
+  else
+    print_macs(&box, model, c);
   print_memory(&box, c);
   moh__box_close(&box);
 }
 
 /* ---- JSON ---- */
 
-static json_t *macs_json(const moh__model *model, const costs *c) {
+static json_t *macs_json(const moh__model *model, const moh__summary *s,
+                         const costs *c) {
   json_t *array = json_array();
   for (int i = 0; i < c->n_contexts; i++) {
     moh__macs m = moh__arch_macs(&model->config, c->contexts[i]);
-    json_array_append_new(
-        array,
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "context",
-                  (json_int_t)c->contexts[i], "dense", (json_int_t)m.dense,
-                  "active", (json_int_t)m.active, "router",
-                  (json_int_t)m.router, "positions", (json_int_t)m.positions,
-                  "saving_percent", saving(&m)));
+    json_t *row = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:f}", "context",
+        (json_int_t)c->contexts[i], "dense", (json_int_t)m.dense, "active",
+        (json_int_t)m.active, "router", (json_int_t)m.router, "positions",
+        (json_int_t)m.positions, "saving_percent", saving(&m));
+    json_array_append_new(array, row);
+    if (s->least == s->active) continue;
+    spread all = spread_of(model, s, c->contexts[i]);
+    json_object_set_new(row, "active_least", json_integer(all.least.active));
+    if (s->mean > 0)
+      json_object_set_new(row, "active_mean", json_integer(all.mean.active));
   }
   return array;
 }
@@ -232,7 +272,7 @@ static moh_status print_json(const moh__model *model,
                              moh_error *err) {
   json_t *object = moh__summary_json(model, summary);
   if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  json_object_set_new(object, "multiply_adds", macs_json(model, c));
+  json_object_set_new(object, "multiply_adds", macs_json(model, summary, c));
   json_object_set_new(object, "bytes", memory_json(c));
   json_dumpf(object, stdout, JSON_INDENT(2));
   fputc('\n', stdout);

@@ -146,7 +146,7 @@ static moh_status make_config(const values *v, const char *preset,
                               const moh__run *run, moh__config *config,
                               moh_error *err) {
   MOH_TRY(moh__model_options_config(&v->model, preset, config, err));
-  moh__training_set_weights(&v->training, config);
+  MOH_TRY(moh__training_set_weights(&v->training, config, err));
   config->vocab_size = moh__tokenizer_size(run->tokenizer);
   if (run->options.context > config->max_seq_len) {
     if (moh__is_set_int(v->model.max_seq_len))

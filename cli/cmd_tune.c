@@ -84,7 +84,7 @@ static moh_status prepare(moh__run *run, const values *v, const char *mix,
                           moh_error *err) {
   moh__load_options options = {.verify = true, .writable = true};
   MOH_TRY(moh__load(v->model, options, &run->model, &run->tokenizer, err));
-  moh__training_set_weights(&v->training, &run->model->config);
+  MOH_TRY(moh__training_set_weights(&v->training, &run->model->config, err));
   MOH_TRY(load_main(run, v, err));
   if (mix != NULL) MOH_TRY(moh__run_load_mix(run, mix, err));
   return moh__run_open_pool(run, err);

@@ -26,6 +26,7 @@ const moh__option moh__preset_options[] = {
      NULL, FIELD(preset)},
     {"heads", 0, MOH__OPTION_STRING, "STRATEGY",
      "heads of a token: all; moh:S+K, S shared ones and K by the router; "
+     "adaptive:S+MIN-MAX, by the router, each token its own number; "
      "random:S+K, the K by chance; static:N, the first N",
      "the preset's", FIELD(heads)},
     {"route-by", 0, MOH__OPTION_CHOICE, NULL,
@@ -121,6 +122,10 @@ const moh__option moh__model_options[] = {
     {"expert-bias-balance", 0, MOH__OPTION_REAL, "U",
      "the same of experts; with --expert-beta 0", "0",
      FIELD(expert_bias_balance), .min = 0, .max = 1},
+    {"head-mass", 0, MOH__OPTION_REAL, "X",
+     "adaptive heads of a token are taken until their probabilities reach "
+     "this",
+     "0.7", FIELD(head_mass), .min = 1e-6, .max = 1},
     {"route-seed", 0, MOH__OPTION_INT, "N", "seed of heads by chance", "1",
      FIELD(route_seed), .min = 0, .max = INT64_C(1) << 53},
     {.name = NULL},
@@ -185,6 +190,7 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   c->bias_balance = moh__real_or(v->bias_balance, c->bias_balance);
   c->experts.bias_balance =
       moh__real_or(v->expert_bias_balance, c->experts.bias_balance);
+  c->mass = moh__real_or(v->head_mass, c->mass);
   if (v->tied || v->untied) c->tied = v->tied;
 }
 
@@ -223,6 +229,17 @@ static moh_status set_experts(const moh__model_values *v, moh__config *c,
   return MOH_OK;
 }
 
+static moh_status check_of_heads(const moh__model_values *v,
+                                 const moh__config *c, moh_error *err) {
+  if (c->heads != MOH__HEADS_RANDOM && moh__is_set_int(v->route_seed))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--route-seed needs --heads random:S+K");
+  if (c->heads != MOH__HEADS_ADAPTIVE && moh__is_set_real(v->head_mass))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--head-mass needs --heads adaptive:S+MIN-MAX");
+  return MOH_OK;
+}
+
 moh_status moh__model_options_config(const moh__model_values *v,
                                      const char *default_preset,
                                      moh__config *config, moh_error *err) {
@@ -249,10 +266,7 @@ moh_status moh__model_options_config(const moh__model_values *v,
     MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
   if (v->heads != NULL)
     MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
-  if (config->heads == MOH__HEADS_RANDOM || !moh__is_set_int(v->route_seed))
-    return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "--route-seed needs --heads random:S+K");
+  return check_of_heads(v, config, err);
 }
 
 moh_status moh__model_options_check(const moh__config *config,

@@ -17,6 +17,7 @@ typedef struct moh__model_values {
   int gate_scale, route_by;
   int64_t route_seed;
   double bias_balance, expert_bias_balance;
+  double head_mass;
   int architecture, hrm_gradient;
   int64_t hrm_cycles, hrm_steps, hrm_supervision, hyper_width, hyper_mix;
   bool tied, untied;

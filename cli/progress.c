@@ -14,7 +14,8 @@ void moh__progress_start(moh__progress *progress, int64_t steps_done,
                               .first_step = steps_done,
                               .main_loss = NAN,
                               .mix_loss = NAN,
-                              .balance = NAN};
+                              .balance = NAN,
+                              .heads = NAN};
   moh__status_line_start(&progress->status, steps_done, n_steps);
 }
 
@@ -28,8 +29,9 @@ static void average(double *mean, double value) {
 static void take_in(moh__progress *p, const moh__step_report *report) {
   average(&p->main_loss, report->main_loss);
   average(&p->mix_loss, report->mix_loss);
-  if (report->n_routed_layers > 0)
-    average(&p->balance, report->balance_loss);
+  if (report->balance_loss > 0) average(&p->balance, report->balance_loss);
+  if (report->n_routed_layers > 0 && !isnan(report->layers[0].mass))
+    average(&p->heads, report->heads);
   p->tokens = keep * p->tokens + (double)report->n_tokens;
   p->seconds = keep * p->seconds + report->seconds;
 }
@@ -43,6 +45,7 @@ static void add_figures(moh__line *l, const moh__progress *p, int64_t step) {
   moh__line_add(l, "loss %.4f", p->main_loss);
   if (!isnan(p->mix_loss)) moh__line_add(l, "  mix %.4f", p->mix_loss);
   if (!isnan(p->balance)) moh__line_add(l, "  balance %.3f", p->balance);
+  if (!isnan(p->heads)) moh__line_add(l, "  heads %.2f", p->heads);
   moh__line_add(l, "  %s tokens/s  ",
                 moh__number_grouped(&speed, llround(rate)));
   moh__line_add_times(l, moh__now() - p->status.start, p->first_step, step,

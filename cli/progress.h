@@ -12,7 +12,7 @@ typedef struct moh__progress {
   moh__status_line status;
   int64_t n_steps;
   int64_t first_step; /* steps done before this run */
-  double main_loss, mix_loss, balance; /* averages; NaN: none yet */
+  double main_loss, mix_loss, balance, heads; /* averages; NaN: none yet */
   double tokens, seconds;              /* recent sums, for the speed */
 } moh__progress;
 

@@ -30,6 +30,7 @@ static double field_balance(const moh__log_step *s) {
 static double field_expert_balance(const moh__log_step *s) {
   return s->expert_balance_loss;
 }
+static double field_heads(const moh__log_step *s) { return s->mean_heads; }
 static double field_speed(const moh__log_step *s) {
   return s->tokens_per_second;
 }
@@ -389,7 +390,10 @@ moh_status moh__report_loads(FILE *out, const moh__report *report,
                  .entropy_title = "Entropy of the load, 1: all heads alike",
                  .balance_title = "Load-balance loss, mean over layers",
                  .balance = field_balance};
-  return draw_loads(out, report, &heads, err);
+  MOH_TRY(draw_loads(out, report, &heads, err));
+  if (report->config.heads != MOH__HEADS_ADAPTIVE) return MOH_OK;
+  return single(out, report, field_heads,
+                "Heads of a token, mean over layers", MOH__BLUE, false, err);
 }
 
 moh_status moh__report_expert_loads(FILE *out, const moh__report *report,

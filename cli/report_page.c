@@ -104,10 +104,20 @@ static void tiles(FILE *out, const moh__report *r) {
 
 /* ---- what a token costs ---- */
 
+/* Of a token: as the last step had them where tokens differ. */
+static double mean_heads(const moh__report *r) {
+  const moh__run_log *log = &r->log;
+  double most = (double)moh__config_active_heads(&r->config);
+  if (r->config.heads != MOH__HEADS_ADAPTIVE || log->n_steps == 0)
+    return most;
+  double mean = log->steps[log->n_steps - 1].mean_heads;
+  return isnan(mean) ? most : mean;
+}
+
 static void cost(FILE *out, const moh__report *r) {
   moh__number dense, active;
   int64_t context = r->config.max_seq_len;
-  moh__macs macs = moh__arch_macs(&r->config, context);
+  moh__macs macs = moh__arch_macs_at(&r->config, context, mean_heads(r));
   fprintf(out,
           "<p>A token behind %" PRId64
           " others takes %s multiply-adds in the "

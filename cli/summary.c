@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "arch/declare.h"
+
 static bool contains(const moh__param *w, const char *part) {
   return strstr(w->name, part) != NULL;
 }
@@ -52,6 +54,20 @@ static int64_t rows_of(const moh__param *w) {
   return w == NULL ? 0 : w->shape[0];
 }
 
+/* Where a token's heads end. A model without data has no masses yet. */
+static void read_masses(const moh__model *model, moh__summary *s) {
+  s->mass[0] = s->mass[1] = model->config.mass;
+  for (int64_t l = 0; l < model->config.n_layers; l++) {
+    const moh__param *w = moh__head_mass(model, l);
+    if (w == NULL || w->data == NULL) return;
+    double mass = (double)w->data[MOH__MASS_LIMIT];
+    if (l == 0 || mass < s->mass[0]) s->mass[0] = mass;
+    if (l == 0 || mass > s->mass[1]) s->mass[1] = mass;
+    s->mean +=
+        (double)w->data[MOH__MASS_MEAN] / (double)model->config.n_layers;
+  }
+}
+
 static void read_heads(const moh__model *model, moh__summary *s) {
   const moh__param *q =
       moh__model_layer_param(model, 0, "self_attn.q_proj.weight");
@@ -81,6 +97,8 @@ static void read_heads(const moh__model *model, moh__summary *s) {
       s->drawn ? candidates - model->config.n_shared : rows_of(routed);
   s->n_shared = s->routed || s->drawn ? candidates - s->n_routed : 0;
   s->active = moh__config_active_heads(&model->config);
+  s->least = moh__config_least_heads(&model->config);
+  read_masses(model, s);
 }
 
 /* d_ff is then the width of an expert. */

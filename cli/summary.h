@@ -42,7 +42,9 @@ typedef struct moh__summary {
   int64_t n_heads, n_kv_heads, d_head;
   int64_t n_shared, n_routed; /* candidates of the router, */
   int64_t heads_each;         /* heads of one of them */
-  int64_t active;             /* heads of a token */
+  int64_t active, least;      /* heads of a token, at most and at least */
+  double mean;    /* and on average, seen in training; 0: not known */
+  double mass[2]; /* adaptive: of the layers, lowest and highest */
   int64_t n_shared_experts, n_routed_experts; /* of a layer; 0: none */
   int64_t unused; /* parameters of the experts that a token does not use */
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */

@@ -211,8 +211,31 @@ static void print_attention(const moh__box *box, const moh__model *model,
   print_window(box, model);
 }
 
+/* "1 shared + 1 to 3 of 3 by the router = 2 to 4 of 4", and when it is. */
+static void print_adaptive(const moh__box *box, const moh__config *c,
+                           const moh__summary *s) {
+  int64_t each = s->heads_each;
+  moh__box_field(box, "heads of a token",
+                 "adaptive: %" PRId64 " shared + %" PRId64 " to %" PRId64
+                 " of %" PRId64 " by the router = %" PRId64 " to %" PRId64,
+                 s->n_shared * each, c->k_min * each, c->k * each,
+                 s->n_routed * each, s->least, s->active);
+  if (s->mass[0] < s->mass[1])
+    moh__box_field(box, "", "until their probabilities reach %.3f to %.3f",
+                   s->mass[0], s->mass[1]);
+  else
+    moh__box_field(box, "", "until their probabilities reach %.3g",
+                   s->mass[0]);
+  if (s->mean > 0)
+    moh__box_field(box, "", "%.2f on average when it was trained", s->mean);
+}
+
 static void print_chosen(const moh__box *box, const moh__config *c,
                          const moh__summary *s) {
+  if (c->heads == MOH__HEADS_ADAPTIVE) {
+    print_adaptive(box, c, s);
+    return;
+  }
   moh__box_field(box, "heads of a token",
                  "%s: %" PRId64 " shared + %" PRId64 " of %" PRId64
                  " by %s = %" PRId64 " of %" PRId64,
@@ -226,17 +249,33 @@ static void print_chosen(const moh__box *box, const moh__config *c,
 }
 
 typedef struct words {
-  char text[64];
+  char text[96];
 } words;
 
 static words router_text(const moh__config *c) {
   words w;
   if (c->heads == MOH__HEADS_RANDOM)
     snprintf(w.text, sizeof w.text, "seed %" PRId64, c->route_seed);
+  else if (c->heads == MOH__HEADS_ADAPTIVE)
+    snprintf(w.text, sizeof w.text, "beta %g, z %g, sparsity %g",
+             c->balance_weight, c->z_weight, c->sparsity_weight);
   else
     snprintf(w.text, sizeof w.text, "beta %g, z %g", c->balance_weight,
              c->z_weight);
   return w;
+}
+
+static void print_skipped(const moh__box *box, const moh__summary *s,
+                          double skipped, const char *weights) {
+  double most = 100.0 - 100.0 * (double)s->least / (double)s->n_heads;
+  if (s->least == s->active) {
+    moh__box_field(box, "", "%.0f %% of the heads are not computed; %s",
+                   skipped, weights);
+    return;
+  }
+  moh__box_field(box, "", "%.0f to %.0f %% of the heads are not computed",
+                 skipped, most);
+  moh__box_field(box, "", "%s", weights);
 }
 
 static void print_heads(const moh__box *box, const moh__model *model,
@@ -245,8 +284,7 @@ static void print_heads(const moh__box *box, const moh__model *model,
   double skipped = 100.0 - 100.0 * (double)s->active / (double)s->n_heads;
   if (s->routed || s->drawn) {
     print_chosen(box, c, s);
-    moh__box_field(box, "", "%.0f %% of the heads are not computed; %s",
-                   skipped, router_text(c).text);
+    print_skipped(box, s, skipped, router_text(c).text);
     if (s->routed) print_biases(box, c->bias_balance);
   } else if (s->active < s->n_heads) {
     moh__box_field(box, "heads of a token",
@@ -337,13 +375,15 @@ static json_t *windows_json(const moh__model *model) {
 
 json_t *moh__summary_json(const moh__model *model, const moh__summary *s) {
   return json_pack(
-      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}",
+      "{s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, "
+      "s:o, s:o*}",
       "config", moh__config_to_json(&model->config), "norm", norm_name(s),
       "feed_forward", ffn_name(s), "position", position_name(s), "attention",
       attention_name(s), "layers", (json_int_t)s->n_layers, "heads",
       (json_int_t)s->n_heads, "kv_heads", (json_int_t)s->n_kv_heads,
       "active_heads", (json_int_t)s->active, "shared_heads",
       (json_int_t)s->n_shared * s->heads_each, "heads_each",
-      (json_int_t)s->heads_each, "parameters", counts_json(s), "windows",
-      windows_json(model));
+      (json_int_t)s->heads_each, "least_heads", (json_int_t)s->least,
+      "mean_heads", s->mean > 0 ? json_real(s->mean) : json_null(),
+      "parameters", counts_json(s), "windows", windows_json(model));
 }

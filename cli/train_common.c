@@ -124,6 +124,14 @@ const moh__option moh__training_options[] = {
      "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
     {"z-loss", 0, MOH__OPTION_REAL, "X", "weight of the routers' z-loss",
      "0, or the model's", FIELD(z_weight), .min = 0, .max = 1e6},
+    {"sparsity", 0, MOH__OPTION_REAL, "X",
+     "weight of the entropy of adaptive heads' probabilities: the more, the "
+     "fewer heads",
+     "0, or the model's", FIELD(sparsity), .min = 0, .max = 1e6},
+    {"target-heads", 0, MOH__OPTION_REAL, "MEAN",
+     "adaptive heads: hold that many for a token in each layer, on average, "
+     "by moving what their probabilities have to reach",
+     NULL, FIELD(target_heads), .min = 1, .max = 4096},
     {"expert-beta", 0, MOH__OPTION_REAL, "X",
      "weight of the experts' load-balance loss", "0.01, or the model's",
      FIELD(expert_balance), .min = 0, .max = 1e6},
@@ -207,6 +215,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->centralize = v->centralize;
   options->anomaly = moh__real_or(v->anomaly, options->anomaly);
   options->skip_outliers = moh__real_or(v->skip_outliers, 0);
+  options->target_heads = moh__real_or(v->target_heads, 0);
   options->freeze = v->freeze;
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
@@ -226,14 +235,23 @@ double moh__training_held_out(const moh__training_values *values,
   return moh__real_or(values->held_out, examples ? 0 : defaults->held_out);
 }
 
-void moh__training_set_weights(const moh__training_values *values,
-                               moh__config *config) {
+moh_status moh__training_set_weights(const moh__training_values *values,
+                                     moh__config *config, moh_error *err) {
   config->balance_weight =
       moh__real_or(values->balance_weight, config->balance_weight);
   config->z_weight = moh__real_or(values->z_weight, config->z_weight);
+  config->sparsity_weight =
+      moh__real_or(values->sparsity, config->sparsity_weight);
   moh__experts *x = &config->experts;
   x->balance_weight = moh__real_or(values->expert_balance, x->balance_weight);
   x->z_weight = moh__real_or(values->expert_z, x->z_weight);
+  if (config->heads == MOH__HEADS_ADAPTIVE) return MOH_OK;
+  if (!moh__is_set_real(values->sparsity) &&
+      !moh__is_set_real(values->target_heads))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--sparsity and --target-heads need adaptive heads "
+                   "(adaptive:S+MIN-MAX)");
 }
 
 moh_status moh__training_parse_mix(const char *text, char **path,

@@ -18,6 +18,7 @@ typedef struct moh__training_values {
   double lr, lr_final, warmup, weight_decay, clip, beta1, beta2, router_lr;
   double expert_balance, expert_z;
   double balance_weight, z_weight, skip_outliers, anomaly, agc;
+  double sparsity, target_heads;
   double held_out;
   int64_t eval_every, eval_tokens, final_eval_tokens;
   int64_t checkpoint_every, keep_checkpoints;
@@ -69,8 +70,9 @@ double moh__training_held_out(const moh__training_values *values,
                               const moh__training_defaults *defaults,
                               bool examples);
 
-/* The loss weights that were given, into a configuration. */
-void moh__training_set_weights(const moh__training_values *values,
-                               moh__config *config);
+/* The loss weights that were given, into a configuration. What its heads have
+ * no use for is MOH_ERR_ARGUMENT. */
+moh_status moh__training_set_weights(const moh__training_values *values,
+                                     moh__config *config, moh_error *err);
 
 #endif

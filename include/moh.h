@@ -132,7 +132,8 @@ typedef struct moh_model_options {
                          "moh-b", "seed"; NULL: config alone describes the
                          model */
   const char *heads;  /* "all", "moh:S+K" (S shared heads, K of the others by
-                         the router), "random:S+K" (by chance, the seed is
+                         the router), "adaptive:S+MIN-MAX" (each token its own
+                         number), "random:S+K" (by chance, the seed is
                          "seed" in config's moh.heads), "static:N"; NULL:
                          the preset's */
   const char *config; /* JSON: fields of config.json that replace those of
@@ -175,7 +176,7 @@ typedef struct moh_model_info {
   int64_t n_layers;
   int64_t n_heads, n_kv_heads; /* of a layer */
   int64_t n_shared_heads;      /* in use for every token; 0 without routers */
-  int64_t n_active_heads;      /* that a token uses in a layer */
+  int64_t n_active_heads;      /* that a token uses in a layer, at most */
   int64_t n_parameters;        /* counted from the tensors */
   int64_t n_router_parameters; /* of these */
   bool trainable;
@@ -650,10 +651,10 @@ MOH_API moh_status moh_dataset_describe(const moh_dataset *dataset,
                                         moh_error *err);
 
 /*
- * The loss of a step is task + balance_weight L_b + z_weight z-loss, the last
- * two means over layers with the weights of the model's configuration, and the
- * same of experts with theirs; task is the mean cross entropy of the predicted
- * tokens, in nats.
+ * The loss of a step is task + balance_weight L_b + z_weight z-loss +
+ * sparsity_weight entropy, the last three means over layers with the weights
+ * of the model's configuration, and the first two of experts with theirs; task
+ * is the mean cross entropy of the predicted tokens, in nats.
  */
 typedef struct moh_train_options {
   size_t size;
@@ -697,6 +698,9 @@ typedef struct moh_train_options {
   int64_t heads_warmup; /* steps from the first in which tokens use all heads,
                            their gates those of a router that may choose as
                            many; evaluations see the model's own choice; 0 */
+  double target_heads; /* adaptive heads: the mean that is held in each layer,
+                          by moving the mass that their probabilities have to
+                          reach; 0: none; 0 */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);
@@ -739,6 +743,8 @@ typedef struct moh_step_report {
   bool every_head;     /* in the warm-up of the heads */
   double expert_balance; /* mean over layers of the experts' L_b; 0 without */
   double expert_z_loss;  /* and of the z-loss of their routers */
+  double heads;    /* of a token and layer, mean; 0 where none are routed */
+  double sparsity; /* mean over layers of the entropy of the routers' p */
 } moh_step_report;
 
 /* One step. A loss or gradient that is not finite, and a gradient beyond
@@ -769,6 +775,9 @@ typedef struct moh_layer_load {
   double balance;    /* L_b */
   double entropy;    /* of the load, in nats: ln n_routed when even */
   int32_t n_dead;    /* routed heads that no token used */
+  double heads;      /* query heads of a token, mean */
+  double mass;       /* adaptive: what their probabilities had to reach; else
+                        NaN */
 } moh_layer_load;
 /* MOH_ERR_ARGUMENT before the first step, and for a layer without router. */
 MOH_API moh_status moh_trainer_layer_load(const moh_trainer *trainer,

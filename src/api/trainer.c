@@ -44,7 +44,8 @@ static moh_train_options train_defaults(void) {
                              .anomaly = o.anomaly,
                              .agc = o.agc,
                              .centralize = o.centralize,
-                             .heads_warmup = o.heads_warmup};
+                             .heads_warmup = o.heads_warmup,
+                             .target_heads = o.target_heads};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -76,6 +77,7 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.agc = o->agc;
   inner.centralize = o->centralize;
   inner.heads_warmup = o->heads_warmup;
+  inner.target_heads = o->target_heads;
   return inner;
 }
 
@@ -198,7 +200,9 @@ static moh_step_report public_report(const moh__step_report *r) {
                            .clipped_norm = r->clipped_norm,
                            .every_head = r->every_head,
                            .expert_balance = r->expert_balance_loss,
-                           .expert_z_loss = r->expert_z_loss};
+                           .expert_z_loss = r->expert_z_loss,
+                           .heads = r->heads,
+                           .sparsity = r->sparsity_loss};
 }
 
 static moh_status step(moh_trainer *trainer, moh_step_report *report,
@@ -254,7 +258,9 @@ static moh_status layer_load(const moh__layer_load *layers, int32_t n,
                           .load = l->load,
                           .balance = l->balance,
                           .entropy = l->entropy,
-                          .n_dead = l->n_dead};
+                          .n_dead = l->n_dead,
+                          .heads = l->per_token,
+                          .mass = l->mass};
   moh__result_write(load, size, &known, sizeof(known));
   return MOH_OK;
 }

@@ -96,6 +96,9 @@ typedef struct moh__macs {
   int64_t positions; /* of active: contextual positions, q . e_n */
 } moh__macs;
 moh__macs moh__arch_macs(const moh__config *config, int64_t context);
+/* The same with so many heads in use, on average, not the most. */
+moh__macs moh__arch_macs_at(const moh__config *config, int64_t context,
+                            double heads);
 /* The same of one layer's feed-forward, with its router. */
 moh__macs moh__arch_feed_forward_macs(const moh__config *config);
 /* The same of one layer's attention: router, Q, K, V, scores, values, W_O. */

@@ -61,6 +61,7 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(router_routed, "self_attn.wg.weight");
   FIND(router_mix, "self_attn.wg_0.weight");
   FIND(router_bias, "self_attn.wg.bias");
+  FIND(head_mass, "self_attn.head_mass");
 #undef FIND
   p.ffn = moh__feed_forward_find(model, prefix);
   return p;
@@ -117,8 +118,15 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
       .w_mix = w->router_mix,
       .bias = w->router_bias,
       .balance_weight = (real)(c->balance_weight / n_passes),
-      .z_weight = (real)(c->z_weight / n_passes)};
-  if (p->tape->every_head) args.shape.k = args.shape.n_routed;
+      .z_weight = (real)(c->z_weight / n_passes),
+      .sparsity_weight = (real)(moh__config_sparsity(c) / n_passes),
+      .layer = (int32_t)w->layer};
+  if (w->head_mass != NULL && !moh__tape_counting(p->tape))
+    args.shape.mass = w->head_mass->data[MOH__MASS_LIMIT];
+  if (p->tape->every_head) {
+    args.shape.k = args.shape.n_routed;
+    args.shape.n_optional = 0;
+  }
   return moh__op_head_router(p->tape, x, &args, plan);
 }
 

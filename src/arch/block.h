@@ -17,6 +17,7 @@ typedef struct moh__block_params {
   moh__param *cope;
   moh__param *window_share; /* of a window that adapts: a buffer */
   moh__param *router_shared, *router_routed, *router_mix, *router_bias;
+  moh__param *head_mass; /* of heads by mass: a buffer */
   moh__feed_forward ffn;
 } moh__block_params;
 

@@ -1,4 +1,6 @@
 /* Multiply-adds of a token, counted from the configuration. */
+#include <math.h>
+
 #include "arch/arch.h"
 
 static int64_t router_macs(const moh__config *c) {
@@ -42,40 +44,56 @@ moh__macs moh__arch_feed_forward_macs(const moh__config *c) {
                      .router = router};
 }
 
+/* The heads' share, whole where they are a whole number. */
+static int64_t parts(double heads, int64_t head) {
+  return llround(heads * (double)head);
+}
+
 /* HyperMixer: hypernetworks, the state's update and, for a head in use, the
  * outputs of its hypernetwork and the reading of its state. */
-static moh__macs mixing_macs(const moh__config *c) {
+static moh__macs mixing_macs(const moh__config *c, double heads) {
   int64_t state = c->hyper_mix * c->d_head;
   int64_t fixed = 2 * c->d_model * c->hyper_width +
                   c->n_heads * (c->hyper_width * c->hyper_mix + state);
   int64_t head = c->hyper_width * c->hyper_mix + state;
   int64_t router = router_macs(c);
-  int64_t active = moh__config_active_heads(c);
   return (moh__macs){.dense = fixed + c->n_heads * head,
-                     .active = fixed + active * head + router,
+                     .active = fixed + parts(heads, head) + router,
                      .router = router};
 }
 
-moh__macs moh__arch_attention_macs(const moh__config *config,
-                                   int64_t context) {
-  if (config->architecture == MOH__HYPERMIXER) return mixing_macs(config);
+static moh__macs attention_macs(const moh__config *config, int64_t context,
+                                double heads) {
+  if (config->architecture == MOH__HYPERMIXER)
+    return mixing_macs(config, heads);
   context = moh__window_size(&config->window, context - 1);
   int64_t fixed = key_value_macs(config);
   int64_t head = head_macs(config, context);
   int64_t router = router_macs(config);
-  int64_t active = moh__config_active_heads(config);
   moh__macs macs = {.dense = fixed + config->n_heads * head,
-                    .active = fixed + active * head + router,
+                    .active = fixed + parts(heads, head) + router,
                     .router = router,
-                    .positions = active * position_macs(config)};
+                    .positions = parts(heads, position_macs(config))};
   return macs;
 }
 
+moh__macs moh__arch_attention_macs(const moh__config *config,
+                                   int64_t context) {
+  return attention_macs(config, context,
+                        (double)moh__config_active_heads(config));
+}
+
 moh__macs moh__arch_macs(const moh__config *config, int64_t context) {
+  return moh__arch_macs_at(config, context,
+                           (double)moh__config_active_heads(config));
+}
+
+moh__macs moh__arch_macs_at(const moh__config *config, int64_t context,
+                            double heads) {
   int64_t n = moh__config_passes(config);
   int64_t output = config->vocab_size * config->d_model;
   moh__macs ffn = moh__arch_feed_forward_macs(config);
-  moh__macs one = moh__arch_attention_macs(config, context);
+  moh__macs one = attention_macs(config, context, heads);
   moh__macs macs = {.dense = n * (one.dense + ffn.dense) + output,
                     .active = n * (one.active + ffn.active) + output,
                     .router = n * (one.router + ffn.router),

@@ -49,7 +49,17 @@ moh_status moh__declare_router(const moh__declaration *d, const char *name,
   if (moh__router_has_shared(shape))
     MOH_TRY(router_matrix(d, name, "wg_1", shape->n_shared));
   if (moh__router_has_mix(shape)) MOH_TRY(router_matrix(d, name, "wg_0", 2));
-  return MOH_OK;
+  if (shape->n_optional == 0) return MOH_OK;
+  char full[MOH__NAME_MAX];
+  int64_t n = MOH__MASS_N;
+  snprintf(full, sizeof(full), "%s.head_mass", name);
+  return moh__declare(d, full, 1, &n, MOH__PARAM_BUFFER, MOH__PACK_NONE, 1);
+}
+
+moh__param *moh__head_mass(const moh__model *model, int64_t layer) {
+  moh__param *w = moh__model_layer_param(model, layer, "self_attn.head_mass");
+  return w != NULL ? w
+                   : moh__model_layer_param(model, layer, "mixer.head_mass");
 }
 
 moh_status moh__declare_router_bias(const moh__declaration *d,
@@ -123,6 +133,11 @@ static double init_std_of(const moh__config *c, const moh__param *w) {
 
 static void init_param(const moh__config *c, moh__param *w, int index,
                        uint64_t seed) {
+  if (ends_with(w->name, ".head_mass")) {
+    w->data[MOH__MASS_LIMIT] = (real)c->mass;
+    w->data[MOH__MASS_MEAN] = 0;
+    return;
+  }
   if (w->n_dims == 1) {
     real value = ends_with(w->name, ".bias") ? 0 : 1;
     if (ends_with(w->name, ".embed_scale")) value = (real)(1 / c->init_std);

@@ -36,6 +36,13 @@ moh_status moh__declare_router_bias(const moh__declaration *d,
                                     const char *name,
                                     const moh__router_shape *shape,
                                     double rate);
+/* With heads by mass, <name>.head_mass: where the routed heads of a token
+ * end, and how many it uses, a mean that training keeps (0: not known). A
+ * buffer, as a controller may drive it (train/head_control.h). */
+enum { MOH__MASS_LIMIT, MOH__MASS_MEAN, MOH__MASS_N };
+/* A layer's; NULL where there is none. */
+moh__param *moh__head_mass(const moh__model *model, int64_t layer);
+
 /* <name>.weight of the model's width, .bias for LayerNorm and dynamic tanh, and
  * for the latter .alpha, one number. */
 moh_status moh__declare_norm(const moh__declaration *d, const char *name);

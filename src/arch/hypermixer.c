@@ -64,6 +64,7 @@ static hyper_layer find_layer(const moh__model *model, const char *prefix) {
   FIND(block.router_routed, "mixer.wg.weight");
   FIND(block.router_mix, "mixer.wg_0.weight");
   FIND(block.router_bias, "mixer.wg.bias");
+  FIND(block.head_mass, "mixer.head_mass");
   FIND(write.hidden, "mixer.write.hidden.weight");
   FIND(write.hidden_bias, "mixer.write.hidden.bias");
   FIND(write.out, "mixer.write.out.weight");

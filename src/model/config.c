@@ -62,6 +62,7 @@ void moh__config_default(moh__config *config) {
       .heads = MOH__HEADS_ALL,
       .gate_scale = MOH__GATE_UNIT,
       .route_seed = 1,
+      .mass = 0.7,
       .balance_weight = 0.01,
       .init_std = 0.02,
       .router_init_std = 0.02,
@@ -105,7 +106,7 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
   MOH_TRY(
       check_choice("window", c->window.kind, MOH__WINDOW_PERPLEXITY, err));
-  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_RANDOM, err));
+  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_ADAPTIVE, err));
   MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
 }
@@ -120,6 +121,10 @@ static moh_status check_reals(const moh__config *c, moh_error *err) {
   MOH_TRY(check_real("balance_weight", c->balance_weight, 0, 1e6, err));
   MOH_TRY(check_real("bias_balance", c->bias_balance, 0, 1, err));
   MOH_TRY(check_real("z_weight", c->z_weight, 0, 1e6, err));
+  if (c->heads == MOH__HEADS_ADAPTIVE) {
+    MOH_TRY(check_real("mass", c->mass, 1e-6, 1, err));
+    MOH_TRY(check_real("sparsity_weight", c->sparsity_weight, 0, 1e6, err));
+  }
   return check_real("router_init_std", c->router_init_std, 0, 1e3, err);
 }
 
@@ -309,8 +314,23 @@ static moh_status check_routing(const moh__config *c, moh_error *err) {
   return MOH_OK;
 }
 
+/* The upper end is k's, which check_routing knows. */
+static moh_status check_adaptive(const moh__config *c, moh_error *err) {
+  if (c->bias_balance > 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "bias_balance is %g, it does not go with adaptive heads: "
+                     "a mass is reached in the order of probabilities",
+                     c->bias_balance);
+  if (c->k_min >= 1 && c->k_min <= c->k) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "k_min is %" PRId64
+                   ", it must lie between 1 and k, %" PRId64,
+                   c->k_min, c->k);
+}
+
 static moh_status check_heads(const moh__config *c, moh_error *err) {
   if (c->heads == MOH__HEADS_RANDOM) MOH_TRY(check_int(c, &seed_field, err));
+  if (c->heads == MOH__HEADS_ADAPTIVE) MOH_TRY(check_adaptive(c, err));
   if (moh__config_routes(c)) return check_routing(c, err);
   if (c->heads == MOH__HEADS_STATIC &&
       (c->n_static < 1 || c->n_static > c->n_heads))
@@ -339,7 +359,8 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
 /* ---- heads ---- */
 
 bool moh__config_has_router(const moh__config *config) {
-  return config->heads == MOH__HEADS_MOH;
+  return config->heads == MOH__HEADS_MOH ||
+         config->heads == MOH__HEADS_ADAPTIVE;
 }
 
 bool moh__config_routes(const moh__config *config) {
@@ -355,10 +376,15 @@ int64_t moh__config_heads_each(const moh__config *config) {
   return config->n_heads / moh__config_candidates(config);
 }
 
+double moh__config_sparsity(const moh__config *config) {
+  return config->heads == MOH__HEADS_ADAPTIVE ? config->sparsity_weight : 0;
+}
+
 int64_t moh__config_active_heads(const moh__config *config) {
   switch (config->heads) {
     case MOH__HEADS_MOH:
     case MOH__HEADS_RANDOM:
+    case MOH__HEADS_ADAPTIVE:
       return (config->n_shared + config->k) * moh__config_heads_each(config);
     case MOH__HEADS_STATIC:
       return config->n_static;
@@ -366,6 +392,12 @@ int64_t moh__config_active_heads(const moh__config *config) {
       break;
   }
   return config->n_heads;
+}
+
+int64_t moh__config_least_heads(const moh__config *config) {
+  moh__router_shape s = moh__config_router_shape(config);
+  return moh__config_active_heads(config) -
+         s.n_optional * moh__config_heads_each(config);
 }
 
 int64_t moh__config_page_size(const moh__config *c) {
@@ -409,13 +441,16 @@ void moh__config_set_architecture(moh__config *c,
 }
 
 moh__router_shape moh__config_router_shape(const moh__config *config) {
-  moh__router_shape shape = {0, 0, 0, config->gate_scale};
+  moh__router_shape shape = {.scale = config->gate_scale};
   if (!moh__config_routes(config)) return shape;
   if (!moh__config_has_router(config)) shape.scale = MOH__GATE_ONE;
   shape.n_shared = (int32_t)config->n_shared;
   shape.n_routed =
       (int32_t)(moh__config_candidates(config) - config->n_shared);
   shape.k = (int32_t)config->k;
+  if (config->heads != MOH__HEADS_ADAPTIVE) return shape;
+  shape.n_optional = (int32_t)(config->k - config->k_min);
+  shape.mass = (real)config->mass;
   return shape;
 }
 
@@ -450,6 +485,13 @@ static bool read_static(const char *text, int64_t *n_static) {
 static bool read_range(const char *text, int64_t *min, int64_t *max) {
   if (!read_count(&text, min) || *text++ != '-') return false;
   return read_count(&text, max) && *text == '\0';
+}
+
+/* "S+MIN-MAX" and nothing behind it. */
+static bool read_adaptive(const char *text, int64_t *n_shared, int64_t *min,
+                          int64_t *max) {
+  if (!read_count(&text, n_shared) || *text++ != '+') return false;
+  return read_range(text, min, max);
 }
 
 /* "length:MIN-MAX" and its like. */
@@ -498,7 +540,7 @@ void moh__config_window_text(const moh__config *config, char *text,
 
 moh_status moh__config_set_heads(moh__config *config, const char *text,
                                  moh_error *err) {
-  int64_t n_shared = 0, k = 0, n_static = 0;
+  int64_t n_shared = 0, k = 0, k_min = 0, n_static = 0;
   moh__head_strategy heads;
   if (strcmp(text, "all") == 0)
     heads = MOH__HEADS_ALL;
@@ -510,14 +552,19 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
   else if (strncmp(text, "random:", 7) == 0 &&
            read_moh(text + 7, &n_shared, &k))
     heads = MOH__HEADS_RANDOM;
+  else if (strncmp(text, "adaptive:", 9) == 0 &&
+           read_adaptive(text + 9, &n_shared, &k_min, &k))
+    heads = MOH__HEADS_ADAPTIVE;
   else
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "'%.60s' is no choice of heads: write all, moh:S+K (S "
-                     "shared heads, K routed ones), random:S+K or static:N",
+                     "shared heads, K routed ones), adaptive:S+MIN-MAX, "
+                     "random:S+K or static:N",
                      text);
   config->heads = heads;
   config->n_shared = n_shared;
   config->k = k;
+  config->k_min = k_min;
   config->n_static = n_static;
   return MOH_OK;
 }
@@ -572,6 +619,9 @@ void moh__config_heads_text(const moh__config *config, char *text,
   else if (config->heads == MOH__HEADS_RANDOM)
     snprintf(text, size, "random:%" PRId64 "+%" PRId64, config->n_shared,
              config->k);
+  else if (config->heads == MOH__HEADS_ADAPTIVE)
+    snprintf(text, size, "adaptive:%" PRId64 "+%" PRId64 "-%" PRId64,
+             config->n_shared, config->k_min, config->k);
   else
     snprintf(text, size, "all");
 }

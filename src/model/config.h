@@ -30,10 +30,12 @@ typedef enum moh__position_kind {
 } moh__position_kind;
 
 typedef enum moh__head_strategy {
-  MOH__HEADS_ALL,    /* every token uses every head */
-  MOH__HEADS_MOH,    /* n_shared always, k of the others by the router */
-  MOH__HEADS_STATIC, /* the first n_static heads only */
-  MOH__HEADS_RANDOM  /* n_shared always, k of the others by chance */
+  MOH__HEADS_ALL,     /* every token uses every head */
+  MOH__HEADS_MOH,     /* n_shared always, k of the others by the router */
+  MOH__HEADS_STATIC,  /* the first n_static heads only */
+  MOH__HEADS_RANDOM,  /* n_shared always, k of the others by chance */
+  MOH__HEADS_ADAPTIVE /* n_shared always, k_min to k of the others by the
+                       * router: until their probabilities reach a mass */
 } moh__head_strategy;
 
 /* What tokens choose among. */
@@ -79,7 +81,12 @@ typedef struct moh__config {
   moh__head_strategy heads;
   moh__route_by route_by; /* what n_shared and k count */
   int64_t n_shared;       /* heads (or groups) always on, the first ones */
-  int64_t k;          /* others (routed heads or groups) that a token uses */
+  int64_t k; /* others (routed heads or groups) that a token uses, at most */
+  int64_t k_min; /* adaptive: and at least */
+  double mass;   /* adaptive: to begin with; each layer has its own then */
+  double
+      sparsity_weight; /* adaptive: of the mean over layers of the entropy of
+                         * the router's probabilities: sparsity */
   int64_t route_seed; /* random: of the draws (route/random_heads.h) */
   int64_t n_static; /* static: heads in use */
   moh__gate_scale gate_scale;
@@ -115,8 +122,12 @@ bool moh__config_has_router(const moh__config *config);
 int64_t moh__config_candidates(const moh__config *config);
 int64_t moh__config_heads_each(const moh__config *config);
 
-/* Query heads in use per token, at most. */
+/* Query heads in use per token: at most, and at least. */
 int64_t moh__config_active_heads(const moh__config *config);
+int64_t moh__config_least_heads(const moh__config *config);
+
+/* The weight of sparsity in the loss, 0 where it has no place. */
+double moh__config_sparsity(const moh__config *config);
 
 /* Elements of a page of a state slot: keys and values of 64 tokens, or
  * HyperMixer's whole state, of which a sequence has one page. */
@@ -154,7 +165,7 @@ moh_status moh__config_preset(moh__config *config, const char *name,
 /* Names in order, NULL at the end. */
 const char *const *moh__config_preset_names(void);
 
-/* "all", "moh:S+K", "static:N", "random:S+K". */
+/* "all", "moh:S+K", "static:N", "random:S+K", "adaptive:S+MIN-MAX". */
 moh_status moh__config_set_heads(moh__config *config, const char *text,
                                  moh_error *err);
 /* The same spelling back. */

@@ -27,6 +27,8 @@
  *               "z_weight": 0.0, "router_init_std": 0.02,
  *               "bias_balance": 0.001,         where there are such biases
  *               "route_by": "group"}         where n_shared and k count these
+ *            | {"strategy": "adaptive", as "moh" (k: at most), and
+ *               "k_min": 1, "mass": 0.7, "sparsity_weight": 0.0}
  *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
  *               "route_by": "group"}}
  *
@@ -43,8 +45,8 @@ static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
-static const char *const strategy_names[] = {"all", "moh", "static", "random",
-                                             NULL};
+static const char *const strategy_names[] = {"all",    "moh",      "static",
+                                             "random", "adaptive", NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
 static const char llama_class[] = "LlamaForCausalLM";
@@ -101,6 +103,10 @@ static json_t *heads_to_json(const moh__config *c) {
   int failed = put_text(heads, "strategy", strategy_names[c->heads]);
   if (moh__config_routes(c)) failed |= put_counts(heads, c);
   if (moh__config_has_router(c)) failed |= put_router(heads, c);
+  if (c->heads == MOH__HEADS_ADAPTIVE)
+    failed |= put_int(heads, "k_min", c->k_min) |
+              put_real(heads, "mass", c->mass) |
+              put_real(heads, "sparsity_weight", c->sparsity_weight);
   if (c->heads == MOH__HEADS_RANDOM)
     failed |= put_int(heads, "seed", c->route_seed);
   if (c->heads == MOH__HEADS_STATIC)
@@ -291,19 +297,9 @@ static moh_status get_bias_balance(const json_t *object, double *rate,
                    *rate);
 }
 
-static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
-  static const char *const known[] = {"strategy",
-                                      "n_shared",
-                                      "k",
-                                      "gate_scale",
-                                      "balance_weight",
-                                      "z_weight",
-                                      "router_init_std",
-                                      "route_by",
-                                      "bias_balance",
-                                      NULL};
+static moh_status read_router(moh__config *c, const json_t *heads,
+                              moh_error *err) {
   int scale;
-  MOH_TRY(refuse_unknown(heads, "heads", known, err));
   MOH_TRY(read_counts(c, heads, err));
   MOH_TRY(get_choice(heads, "gate_scale", scale_names, &scale, err));
   MOH_TRY(
@@ -315,13 +311,46 @@ static moh_status read_router(moh__config *c, json_t *heads, moh_error *err) {
   return get_bias_balance(heads, &c->bias_balance, err);
 }
 
+static moh_status read_moh_heads(moh__config *c, json_t *heads,
+                                 moh_error *err) {
+  static const char *const known[] = {
+      "strategy",        "n_shared",       "k",
+      "gate_scale",      "balance_weight", "z_weight",
+      "router_init_std", "route_by",       "bias_balance", NULL};
+  MOH_TRY(refuse_unknown(heads, "heads", known, err));
+  return read_router(c, heads, err);
+}
+
+static moh_status read_adaptive(moh__config *c, json_t *heads,
+                                moh_error *err) {
+  static const char *const known[] = {"strategy",
+                                      "n_shared",
+                                      "k",
+                                      "gate_scale",
+                                      "balance_weight",
+                                      "z_weight",
+                                      "router_init_std",
+                                      "route_by",
+                                      "k_min",
+                                      "mass",
+                                      "sparsity_weight",
+                                      NULL};
+  MOH_TRY(refuse_unknown(heads, "heads", known, err));
+  MOH_TRY(get_int(heads, "k_min", &c->k_min, err));
+  MOH_TRY(moh__json_get_real(heads, "mass", &c->mass, err));
+  MOH_TRY(
+      moh__json_get_real(heads, "sparsity_weight", &c->sparsity_weight, err));
+  return read_router(c, heads, err);
+}
+
 static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
   static const char *const known_all[] = {"strategy", NULL};
   static const char *const known_static[] = {"strategy", "n_static", NULL};
   int strategy;
   MOH_TRY(get_choice(heads, "strategy", strategy_names, &strategy, err));
   c->heads = (moh__head_strategy)strategy;
-  if (c->heads == MOH__HEADS_MOH) return read_router(c, heads, err);
+  if (c->heads == MOH__HEADS_MOH) return read_moh_heads(c, heads, err);
+  if (c->heads == MOH__HEADS_ADAPTIVE) return read_adaptive(c, heads, err);
   if (c->heads == MOH__HEADS_RANDOM) return read_random(c, heads, err);
   if (c->heads == MOH__HEADS_ALL)
     return refuse_unknown(heads, "heads", known_all, err);

@@ -167,6 +167,8 @@ typedef struct moh__router_args {
   moh__param *bias;     /* (n_routed) of the selection; or NULL */
   real balance_weight;  /* weight of this layer's L_b in the loss */
   real z_weight;
+  real sparsity_weight; /* of the mean entropy of p: sparsity */
+  int32_t layer;        /* for tape->use */
 } moh__router_args;
 
 /* Scores the rows of x (n, d), chooses among n_shared + n_routed candidates,

@@ -86,6 +86,10 @@ static void auxiliary_grads(moh__tape *tape, router_node *s) {
     moh__z_loss_grad(s->scores.logits.routed, n, routed,
                      s->args.z_weight * tape->aux_scale,
                      s->scores.grads.routed);
+  if (s->args.sparsity_weight != 0)
+    moh__sparsity_loss_grad(s->scores.logits.routed, n, routed,
+                            s->args.sparsity_weight * tape->aux_scale,
+                            s->scores.grads.routed);
 }
 
 static void router_backward(moh__tape *tape, void *context) {
@@ -110,10 +114,18 @@ static void report_use(moh__tape *tape, router_node *s) {
   use->n_shared = shape->n_shared;
   use->n_routed = shape->n_routed;
   use->bias = s->args.bias;
+  use->layer = s->args.layer;
+  use->mass = shape->n_optional > 0 ? shape->mass : NAN;
   real *mean_p = moh__tape_reals(tape, shape->n_routed);
   s->load = moh__tape_reals(tape, shape->n_routed);
   use->load = s->load;
   use->mean_p = mean_p;
+  /* With recompute it is the first pass, without a record, that lists. */
+  bool training = tape->recording || tape->recompute;
+  if (training && shape->n_optional > 0) {
+    use->n_masses = s->x->rows * shape->n_optional;
+    use->masses = moh__tape_reals(tape, use->n_masses);
+  }
   if (moh__tape_counting(tape)) return;
   use->gates = head_gates(s)->v;
   if (s->args.draw != NULL)
@@ -125,6 +137,12 @@ static void report_use(moh__tape *tape, router_node *s) {
       (int32_t)s->x->rows, shape->n_routed, mean_p, s->load);
   use->z = moh__z_loss(s->scores.logits.routed, (int32_t)s->x->rows,
                        shape->n_routed);
+  if (shape->n_optional > 0 || s->args.sparsity_weight != 0)
+    use->sparsity = moh__sparsity_loss(s->scores.logits.routed,
+                                       (int32_t)s->x->rows, shape->n_routed);
+  if (use->masses != NULL)
+    moh__router_masses(shape, (int32_t)s->x->rows, s->scores.logits.routed,
+                       use->masses);
 }
 
 static void select_candidates(moh__tape *tape, router_node *s) {

@@ -34,8 +34,13 @@ typedef struct moh__head_use {
   const real *gates;     /* [entries] */
   int32_t n_shared, n_routed; /* candidates: heads, groups of heads, experts
                                */
+  int32_t layer;
   real balance;       /* L_b, see route/balance.h */
   real z;             /* z-loss */
+  real sparsity;      /* mean entropy of the rows' p */
+  real mass;          /* at which a row's routed heads end; NaN: a number */
+  real *masses;       /* [n_masses] moh__router_masses, in training; NULL */
+  int64_t n_masses;
   const real *load;   /* [n_routed] fraction of rows that used it */
   struct moh__param *bias; /* of the selection; NULL: none */
   const real *mean_p; /* [n_routed] */

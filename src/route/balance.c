@@ -134,6 +134,41 @@ void moh__z_loss_grad(const real *logits, int32_t n_rows,
   }
 }
 
+/* H = ln S - sum_i p_i (l_i - max), S the sum of exp(l - max). */
+static real entropy(softmax s, const real *logits, int32_t n) {
+  real mean = 0;
+  for (int32_t i = 0; i < n; i++)
+    mean += probability(s, logits[i]) * (logits[i] - s.max);
+  return moh__log(s.sum) - mean;
+}
+
+real moh__sparsity_loss(const real *logits, int32_t n_rows,
+                        int32_t n_candidates) {
+  if (n_rows == 0) return 0;
+  double sum = 0;
+  for (int32_t t = 0; t < n_rows; t++) {
+    const real *l = logits + (int64_t)t * n_candidates;
+    sum += (double)entropy(normalise(l, n_candidates), l, n_candidates);
+  }
+  return (real)(sum / n_rows);
+}
+
+/* dH/dl_i = -p_i (ln p_i + H). */
+void moh__sparsity_loss_grad(const real *logits, int32_t n_rows,
+                             int32_t n_candidates, real weight,
+                             real *d_logits) {
+  for (int32_t t = 0; t < n_rows; t++) {
+    const real *l = logits + (int64_t)t * n_candidates;
+    softmax s = normalise(l, n_candidates);
+    real h = entropy(s, l, n_candidates);
+    real log_sum = moh__log(s.sum);
+    for (int32_t i = 0; i < n_candidates; i++)
+      d_logits[(int64_t)t * n_candidates + i] -= weight / (real)n_rows *
+                                                 probability(s, l[i]) *
+                                                 (l[i] - s.max - log_sum + h);
+  }
+}
+
 real moh__load_entropy(const real *load, int32_t n_candidates) {
   double total = 0;
   for (int32_t i = 0; i < n_candidates; i++) total += load[i];

@@ -7,6 +7,9 @@
  * (the paper's equation 7 times n, as its released code has it): k when the
  * load is even, n for total collapse on one. f carries no gradient.
  *
+ * Sparsity, with H(p) = -sum_i p_i ln p_i: mean over rows of H(p), in nats. A
+ * router whose p are sharper reaches a mass with fewer candidates.
+ *
  * z-loss (ST-MoE, arXiv 2202.08906): mean over rows of logsumexp(logits)^2.
  */
 #ifndef MOH_ROUTE_BALANCE_H
@@ -41,6 +44,13 @@ void moh__balance_bias(real *bias, const real *load, int32_t n_candidates,
 real moh__z_loss(const real *logits, int32_t n_rows, int32_t n_candidates);
 void moh__z_loss_grad(const real *logits, int32_t n_rows,
                       int32_t n_candidates, real weight, real *d_logits);
+
+/* Mean over rows of the entropy of p. */
+real moh__sparsity_loss(const real *logits, int32_t n_rows,
+                        int32_t n_candidates);
+void moh__sparsity_loss_grad(const real *logits, int32_t n_rows,
+                             int32_t n_candidates, real weight,
+                             real *d_logits);
 
 /* Entropy of the load over candidates, in nats: ln n when even. */
 real moh__load_entropy(const real *load, int32_t n_candidates);

@@ -16,6 +16,9 @@
  *                                  p_r,i / sum of the selected p_r for others:
  *                                  the softmax of the k selected logits
  * and without W_s and W_h.
+ * The number of routed heads may differ between tokens: the heads of largest
+ * p_r are taken until the sum of their p_r (their mass) reaches a share, within
+ * limits; k is then the token's own number. Selection and k have no gradient.
  * n_shared = 1: p_s = 1 and no W_s. n_shared = 0: a drops out (2 a_2 = 1 in
  * unit, a_2 = 1 in paper), no W_s, no W_h. n_routed = 0: no W_r.
  */
@@ -34,11 +37,17 @@ typedef enum moh__gate_scale {
   MOH__GATE_EXPERT /* weights of experts; no choice for heads */
 } moh__gate_scale;
 
+enum { MOH__CANDIDATES_MAX = 1 << 12 }; /* of which a mass is asked */
+
 typedef struct moh__router_shape {
   int32_t n_shared;
   int32_t n_routed;
-  int32_t k; /* routed heads a token uses */
+  int32_t k; /* routed heads a token uses, at most */
   moh__gate_scale scale;
+  int32_t
+      n_optional; /* of these k, those that are taken only while the mass of
+                       * the others is below `mass` */
+  real mass;
 } moh__router_shape;
 
 /* Logits of n tokens; each NULL where the shape has no such matrix. */
@@ -60,7 +69,8 @@ static inline bool moh__router_has_routed(const moh__router_shape *s) {
 }
 
 /* used[t * n_heads + h] = 1 for shared heads and the k with the largest of the
- * token's scores, its routed logits or what takes their place. */
+ * token's scores, its routed logits or what takes their place; or, with
+ * optional heads, as many of them as the mass asks for, by its logits. */
 void moh__router_select(const moh__router_shape *shape, int32_t n,
                         const real *scores, unsigned char *used);
 
@@ -69,6 +79,11 @@ void moh__router_select(const moh__router_shape *shape, int32_t n,
 void moh__router_biased(const moh__router_shape *shape, int32_t n,
                         const real *routed_logits, const real *bias,
                         real *scores);
+
+/* masses[t * n_optional + j]: the mass of the token's first k - n_optional + j
+ * heads. It uses the next one while that is below shape->mass. */
+void moh__router_masses(const moh__router_shape *shape, int32_t n,
+                        const real *routed_logits, real *masses);
 
 /* gates[e] for every entry e of the plan that the selection made. */
 void moh__router_gates(const moh__router_shape *shape,

@@ -25,15 +25,19 @@ int32_t moh__topk(const real *scores, int32_t n, int32_t k, int32_t *best) {
   return found;
 }
 
+int32_t moh__topk_next(const real *scores, int32_t n,
+                       const unsigned char *chosen) {
+  int32_t best = -1;
+  for (int32_t i = 0; i < n; i++) {
+    if (chosen[i]) continue;
+    if (best < 0 || ranks_before(scores[i], scores[best])) best = i;
+  }
+  return best;
+}
+
 void moh__topk_mark(const real *scores, int32_t n, int32_t k,
                     unsigned char *chosen) {
   memset(chosen, 0, (size_t)n);
-  for (int32_t pass = 0; pass < k && pass < n; pass++) {
-    int32_t best = -1;
-    for (int32_t i = 0; i < n; i++) {
-      if (chosen[i]) continue;
-      if (best < 0 || ranks_before(scores[i], scores[best])) best = i;
-    }
-    chosen[best] = 1;
-  }
+  for (int32_t pass = 0; pass < k && pass < n; pass++)
+    chosen[moh__topk_next(scores, n, chosen)] = 1;
 }

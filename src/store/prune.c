@@ -162,6 +162,9 @@ static moh__config config_of(const moh__config *old, const moh__pruning *p) {
   if (p->groups) c.n_kv_heads = p->n_keep / (old->n_heads / old->n_kv_heads);
   if (moh__config_routes(old))
     c.k = least(old->k, moh__config_candidates(&c) - c.n_shared);
+  c.k_min = least(old->k_min, c.k);
+  if (old->heads == MOH__HEADS_ADAPTIVE && c.k == 0)
+    c.heads = MOH__HEADS_MOH; /* no number of heads is left to choose */
   if (old->heads != MOH__HEADS_STATIC) return c;
   c.n_static = used_of(old, p);
   if (c.n_static == c.n_heads) c.heads = MOH__HEADS_ALL;

@@ -37,11 +37,11 @@ static real *values_of(const moh__loads *l, int32_t layer) {
 }
 
 void moh__loads_begin(moh__loads *l) {
-  l->balance = l->z = 0;
+  l->balance = l->z = l->sparsity = l->per_token = 0;
   for (int32_t i = 0; i < l->n_layers; i++) {
     moh__layer_load *layer = &l->layers[i];
     memset(values_of(l, i), 0, (size_t)layer->n_routed * sizeof(real));
-    layer->balance = 0;
+    layer->balance = layer->per_token = 0;
     layer->n_dead = 0;
   }
 }
@@ -52,7 +52,12 @@ void moh__loads_add(moh__loads *l, const moh__head_use *use, double share) {
     for (int32_t c = 0; c < use->n_routed; c++)
       load[c] += (real)share * use->load[c];
     l->biases[i] = use->bias;
+    double n = (double)moh__plan_entries(use->plan) / use->plan->n_rows;
     l->layers[i].balance += share * (double)use->balance;
+    l->layers[i].per_token += share * n;
+    l->layers[i].mass = (double)use->mass;
+    l->per_token += share / l->n_layers * n;
+    l->sparsity += share / l->n_layers * (double)use->sparsity;
     l->balance += share / l->n_layers * (double)use->balance;
     l->z += share / l->n_layers * (double)use->z;
   }

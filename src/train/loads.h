@@ -13,7 +13,9 @@ typedef struct moh__loads {
   int32_t n_layers;        /* 0: nothing is routed */
   moh__layer_load *layers; /* [n_layers] */
   real *values;            /* [n_layers][n_routed], those of the layers */
-  double balance, z;       /* means over layers of L_b and of the z-loss */
+  double balance, z;       /* means over layers of L_b and of the z-loss, */
+  double sparsity;         /* of the entropy of p, */
+  double per_token;        /* and of the heads, or experts, of a token */
   moh__param **biases;     /* [n_layers] of the selection; NULL: none */
   real *sum;               /* [n_routed] of those that share a bias */
 } moh__loads;

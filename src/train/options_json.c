@@ -8,7 +8,8 @@
 json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
-      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f, s:f, s:b, s:I}",
+      "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f, s:f, s:b, s:I, "
+      "s:f}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
@@ -18,7 +19,8 @@ json_t *moh__train_options_json(const moh__train_options *o) {
       o->amsgrad, "skip_outliers", o->skip_outliers, "precision",
       moh__precision_names[o->precision], "recompute", o->recompute, "freeze",
       o->freeze, "anomaly", o->anomaly, "agc", o->agc, "centralize",
-      o->centralize, "heads_warmup", (json_int_t)o->heads_warmup);
+      o->centralize, "heads_warmup", (json_int_t)o->heads_warmup,
+      "target_heads", o->target_heads);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
@@ -122,6 +124,7 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   MOH_TRY(get_late_real(json, "anomaly", &o->anomaly, err));
   MOH_TRY(get_late_real(json, "agc", &o->agc, err));
   MOH_TRY(get_late_int(json, "heads_warmup", &o->heads_warmup, err));
+  MOH_TRY(get_late_real(json, "target_heads", &o->target_heads, err));
   MOH_TRY(moh__json_get_bool(json, "l2", &o->l2, err));
   return moh__json_get_bool(json, "amsgrad", &o->amsgrad, err);
 }

@@ -7,9 +7,13 @@ static json_t *layer_json(const moh__layer_load *layer) {
   json_t *load = json_array();
   for (int32_t h = 0; h < layer->n_routed; h++)
     json_array_append_new(load, json_real((double)layer->load[h]));
-  return json_pack("{s:f, s:f, s:i, s:o}", "balance", layer->balance,
-                   "entropy", layer->entropy, "dead", layer->n_dead, "load",
-                   load);
+  json_t *json =
+      json_pack("{s:f, s:f, s:i, s:f, s:o}", "balance", layer->balance,
+                "entropy", layer->entropy, "dead", layer->n_dead, "per_token",
+                layer->per_token, "load", load);
+  if (!isnan(layer->mass))
+    json_object_set_new(json, "mass", json_real(layer->mass));
+  return json;
 }
 
 static json_t *windows_json(const moh__step_report *r) {
@@ -45,6 +49,8 @@ json_t *moh__step_report_json(const moh__step_report *r) {
   if (r->n_windows > 0) json_object_set_new(json, "windows", windows_json(r));
   if (r->n_routed_layers > 0) {
     json_object_set_new(json, "z_loss", json_real(r->z_loss));
+    json_object_set_new(json, "sparsity_loss", json_real(r->sparsity_loss));
+    json_object_set_new(json, "mean_heads", json_real(r->heads));
     set_layers(json, "heads", r->layers, r->n_routed_layers);
   }
   if (r->n_expert_layers > 0) {

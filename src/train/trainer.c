@@ -46,8 +46,9 @@ static moh_status alloc_loads(moh__trainer *t, moh_error *err) {
   moh__router_shape experts = moh__config_expert_shape(c);
   MOH_TRY(
       moh__loads_init(&t->heads, moh__config_routes(c) ? n : 0, &heads, err));
-  return moh__loads_init(&t->experts, experts.n_routed > 0 ? n : 0, &experts,
-                         err);
+  MOH_TRY(moh__loads_init(&t->experts, experts.n_routed > 0 ? n : 0, &experts,
+                          err));
+  return moh__head_control_init(&t->control, c, t->options.target_heads, err);
 }
 
 /* Each number on its own; NaN is outside of every range. */
@@ -69,6 +70,7 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"router_lr", o->router_lr, 0, 1e6},
       {"skip_outliers", o->skip_outliers, 0, 1e9},
       {"heads_warmup", (double)o->heads_warmup, 0, 1e12},
+      {"target_heads", o->target_heads, 0, 1 << 12},
       {"epochs", (double)o->epochs, 0, 1e9},
       {"steps", (double)o->steps, 0, 1e12},
       {"batch", o->batch, 1, 1 << 20},
@@ -172,6 +174,7 @@ void moh__trainer_free(moh__trainer *t) {
   moh__arena_free(&t->arena);
   free(t->freeze);
   free(t->spans);
+  moh__head_control_free(&t->control);
   moh__loads_free(&t->heads);
   moh__loads_free(&t->experts);
   moh__windows_free(&t->windows);
@@ -253,6 +256,7 @@ static moh_status run_micro_batch(moh__trainer *t, int32_t number,
   t->tape.evenness = NULL;
   add_losses(t, spans, sums);
   double share = 1.0 / t->options.accumulate;
+  moh__head_control_take(&t->control, t->tape.use);
   moh__loads_add(&t->heads, t->tape.use, share);
   moh__loads_add(&t->experts, t->tape.expert_use, share);
   return MOH_OK;
@@ -270,10 +274,13 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->mix_loss = sums->n_mix == 0 ? NAN : sums->mix_loss / (double)sums->n_mix;
   r->balance_loss = t->heads.balance;
   r->z_loss = t->heads.z;
+  r->sparsity_loss = t->heads.sparsity;
+  r->heads = t->heads.per_token;
   r->expert_balance_loss = t->experts.balance;
   r->expert_z_loss = t->experts.z;
   r->total_loss = r->task_loss + c->balance_weight * r->balance_loss +
                   c->z_weight * r->z_loss +
+                  moh__config_sparsity(c) * r->sparsity_loss +
                   c->experts.balance_weight * r->expert_balance_loss +
                   c->experts.z_weight * r->expert_z_loss;
   r->n_routed_layers = t->heads.n_layers;
@@ -346,7 +353,11 @@ static moh_status finish_step(moh__trainer *t, moh__step_report *r,
   moh_status status = check_gradients(t, r, err);
   if (status != MOH_OK)
     return moh__fail_in(err, status, "step %lld", (long long)r->step);
-  return r->skipped ? MOH_OK : update(t, r, err);
+  if (r->skipped) return MOH_OK;
+  MOH_TRY(update(t, r, err));
+  moh__head_control_update(&t->control, t->model,
+                           moh__optimizer_steps(t->optimizer));
+  return MOH_OK;
 }
 
 static moh_status check_stop(const moh__trainer *t, const char *what,
@@ -369,6 +380,7 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
                            moh_error *err) {
   step_sums sums = {0};
   real weight = (real)(1.0 / (double)draw_spans(t));
+  moh__head_control_clear(&t->control);
   moh__loads_begin(&t->heads);
   moh__loads_begin(&t->experts);
   moh__windows_begin(&t->windows);

@@ -2,7 +2,8 @@
  * Training: batches from one or two datasets, AdamW with warm-up and cosine,
  * clipping by rows and by the global norm, gradient accumulation. The loss is
  *   L = task + balance_weight * mean over layers of L_b
- *            + z_weight * mean over layers of the z-loss,
+ *            + z_weight * mean over layers of the z-loss
+ *            + sparsity_weight * mean over layers of the entropy of p
  *            + the same of experts with their weights,
  * task = mean over the predicted tokens of a step of their cross entropy.
  * Auxiliary losses are per micro-batch, averaged. The same seed gives the same
@@ -40,6 +41,8 @@ typedef struct moh__train_options {
   bool recompute;       /* activations, in backward (op/tape.h) */
   moh__precision precision; /* of products; f32: weights and moments */
   uint64_t seed;
+  double target_heads; /* heads of a token to be held (train/head_control.h);
+                        * 0: none */
   const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */
 } moh__train_options;
 
@@ -53,6 +56,9 @@ typedef struct moh__layer_load {
   double balance;   /* L_b */
   double entropy;   /* of the load, nats */
   int32_t n_dead;   /* routed ones that no token used */
+  double per_token; /* query heads, or experts, of a token: mean */
+  double mass;      /* at which its routed heads ended; NaN: they had a number
+                     */
 } moh__layer_load;
 
 /* What one step did. */
@@ -65,6 +71,8 @@ typedef struct moh__step_report {
   double main_loss;    /* task loss of the main dataset's; NaN: none */
   double balance_loss; /* mean over layers of L_b; 0 without routers */
   double z_loss;
+  double sparsity_loss; /* mean over layers of the entropy of p */
+  double heads; /* of a token and layer, mean; 0 where none are routed */
   double total_loss;
   double grad_norm;    /* before clipping */
   double clipped_norm; /* of what the update was made with; 0: skipped */

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "op/tape.h"
 #include "train/batcher.h"
+#include "train/head_control.h"
 #include "train/loads.h"
 #include "train/optimizer.h"
 #include "train/outliers.h"
@@ -31,6 +32,7 @@ struct moh__trainer {
   moh__outliers outliers;
   moh__loads heads, experts;
   moh__windows windows;
+  moh__head_control control;
   json_t *data_hashes;     /* made when first needed: checkpoint.c */
 };
 

@@ -110,11 +110,19 @@ class Usage(Case):
              "must divide num_attention_heads, 8"),
             ("--preset seed --route-seed 3",
              "--route-seed needs --heads random:S+K"),
+            ("--preset seed --head-mass 0.5",
+             "--head-mass needs --heads adaptive:S+MIN-MAX"),
+            ("--preset seed --heads adaptive:2+0-3",
+             "k_min is 0, it must lie between 1 and k, 3"),
+            ("--preset seed --heads adaptive:2+4-3",
+             "k_min is 4, it must lie between 1 and k, 3"),
+            ("--preset seed --heads adaptive:2+1-7", "k is 7, it must lie "
+             "between 0 and the number of routed heads, 6"),
             ("--preset seed --heads random:3+6", "k is 6, it must lie between "
              "0 and the number of routed heads, 5"),
             ("--preset seed --heads random:3", "'random:3' is no choice of "
              "heads: write all, moh:S+K (S shared heads, K routed ones), "
-             "random:S+K or static:N"),
+             "adaptive:S+MIN-MAX, random:S+K or static:N"),
             ("--preset seed --route-by group", "k is 4, it must lie between "
              "0 and the number of routed KV groups, 2"),
             ("--preset seed --route-by group --heads moh:5+0", "n_shared is "
@@ -284,6 +292,7 @@ class Inspect(Case):
                 ("shared", start + "moh:6+0 --gate-scale paper"),
                 ("pruned", start + "static:6"),
                 ("random", start + "random:2+4 --route-seed 7"),
+                ("by-mass", start + "adaptive:2+1-8 --head-mass 0.6"),
                 ("gpt-2", start + "all --position learned --norm layer "
                  "--ffn relu"),
                 ("original", start + "all --position learned --norm layer "

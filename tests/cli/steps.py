@@ -125,6 +125,87 @@ class Groups(Runs):
         self.assertIn("4.00 of 6", err)
 
 
+class Adaptive(Runs):
+    """Numbers of heads by token, from training to the report."""
+
+    HEADS = ["--n-heads", 4, "--kv-heads", 2, "--d-head", 4, "--heads",
+             "adaptive:1+1-3"]
+
+    def start(self, out, *words):
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", out, "--steps", 30,
+            *TINY, *self.HEADS, *words)
+        self.assertEqual(code, 0, err)
+        log = (self.folder / out / "log.jsonl").read_text().splitlines()
+        return err, [line for line in map(json.loads, log) if "heads" in line]
+
+    def test_a_target(self):
+        err, log = self.start("held", "--target-heads", 3)
+        self.assertIn("heads adaptive:1+1-3 of 4\n", err)
+        self.assertRegex(err, r"step 30/30 .*  heads \d\.\d\d  ")
+        for line in log:
+            self.assertAlmostEqual(
+                line["mean_heads"], line["heads"][0]["per_token"])
+            self.assertAlmostEqual(line["heads"][0]["per_token"], 1 + sum(
+                line["heads"][0]["load"]), places=5)
+        self.assertEqual(round(log[0]["heads"][0]["mass"], 6), 0.7)
+        self.assertNotEqual(log[-1]["heads"][0]["mass"], log[0]["heads"][0][
+            "mass"])
+        last = [line["mean_heads"] for line in log[-5:]]
+        self.assertAlmostEqual(sum(last) / 5, 3, delta=0.2)
+        code, out, _ = self.run_in("inspect", "--model", "held", "--json")
+        model = json.loads(out)
+        self.assertEqual((model["least_heads"], model["active_heads"]), (2, 4))
+        self.assertAlmostEqual(model["mean_heads"], 3, delta=0.2)
+        for row in model["multiply_adds"]:
+            self.assertLess(row["active_least"], row["active_mean"])
+            self.assertLess(row["active_mean"], row["active"])
+        _, out, _ = self.run_in("inspect", "--model", "held")
+        for words in ["1 shared + 1 to 3 of 3 by the router = 2 to 4",
+                      "on average when it was trained", "on average"]:
+            self.assertIn(words, out)
+        code, out, _ = self.run_in("routes", "--model", "held", "--json",
+                                   "facts.json")
+        layer = json.loads(out)["layers"][0]
+        self.assertTrue(2 < layer["heads_per_token"] < 4)
+        code, out, err = self.run_in("report", "held")
+        self.assertEqual(code, 0, err)
+        page = (self.folder / "held/report.html").read_text()
+        self.assertIn("Heads of a token, mean over layers", page)
+        code, _, err = self.run_in(
+            "tune", "--model", "held", "--data", "facts.json", "--out",
+            "lower", "--steps", 9, "-t1", "--target-heads", 2.2)
+        self.assertEqual(code, 0, err)
+        _, out, _ = self.run_in("inspect", "--model", "lower", "--json")
+        self.assertLess(json.loads(out)["mean_heads"], 2.5)
+
+    def test_sparsity(self):
+        _, log = self.start("even")
+        _, sparse = self.start("sparse", "--sparsity", 1, "--lr", 0.02)
+        self.assertLess(sparse[-1]["sparsity_loss"], log[-1]["sparsity_loss"])
+        self.assertLess(sparse[-1]["mean_heads"], log[-1]["mean_heads"])
+        for line in sparse[:3]:
+            self.assertAlmostEqual(
+                line["total_loss"], line["loss"] + line["sparsity_loss"] +
+                0.01 * line["balance_loss"], places=5)
+
+    def test_refused(self):
+        tail = " (see 'moh train --help')"
+        start = "train --data facts.json --out no "
+        for words in ["--sparsity 0.1", "--target-heads 2"]:
+            self.assert_fails(
+                start + words, 2, "moh train: --sparsity and --target-heads "
+                "need adaptive heads (adaptive:S+MIN-MAX)" + tail)
+        code, _, err = self.run_in(
+            *start.split(), *TINY, *self.HEADS, "--target-heads", 5)
+        self.assertEqual(code, 2)
+        self.assertIn("target_heads is 5, but tokens use 2 to 4 heads", err)
+        code, _, err = self.run_in(
+            *"bench --preset nano --heads adaptive:1+1-3".split())
+        self.assertEqual(code, 2)
+        self.assertIn("says nothing", err)
+
+
 def tensors(path):
     """The bytes of each tensor of a safetensors file."""
     data = path.read_bytes()

@@ -101,6 +101,13 @@ static void by_chance(moh__config *c) {
   moh_heads(c);
   c->heads = MOH__HEADS_RANDOM;
 }
+static void by_mass(moh__config *c) {
+  moh_heads(c);
+  c->heads = MOH__HEADS_ADAPTIVE;
+  c->k = 3;
+  c->k_min = 1;
+  c->sparsity_weight = 0.2;
+}
 static void groups(moh__config *c) {
   moh_heads(c);
   c->route_by = MOH__ROUTE_BY_GROUP;
@@ -116,7 +123,8 @@ static const choice heads[] = {{"all heads", all_heads},
                                {"moh 1+3", moh_full},
                                {"moh 1+2 paper's gates, biases", moh_plain},
                                {"moh by group", groups},
-                               {"random 1+2", by_chance}};
+                               {"random 1+2", by_chance},
+                               {"adaptive 1+1-3", by_mass}};
 
 /* ---- feed-forward ---- */
 

@@ -37,6 +37,14 @@ moh__config tiny_moh_config(int n_shared, int k) {
   return c;
 }
 
+moh__config tiny_adaptive_config(int n_shared, int min, int max) {
+  moh__config c = tiny_moh_config(n_shared, max);
+  c.heads = MOH__HEADS_ADAPTIVE;
+  c.k_min = min;
+  c.sparsity_weight = 0.2;
+  return c;
+}
+
 moh__config tiny_group_config(int n_shared, int k) {
   moh__config c = tiny_moh_config(n_shared, k);
   c.route_by = MOH__ROUTE_BY_GROUP;
@@ -62,6 +70,7 @@ double tiny_noise(uint64_t seed, uint64_t k) {
 static void fill_weights(moh__model *model, double std) {
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
+    if (strstr(w->name, "head_mass") != NULL) continue; /* no weight */
     double base = w->n_dims == 1 && strstr(w->name, "bias") == NULL;
     for (int64_t j = 0; j < w->n; j++)
       w->data[j] = (real)(base + std * tiny_noise(7 + (uint64_t)i,
@@ -127,7 +136,8 @@ static double total_loss(const tiny *t) {
             (double)t->loss[r];
   for (const moh__head_use *u = t->tape.use; u != NULL; u = u->next)
     loss += share * (c->balance_weight * (double)u->balance +
-                     c->z_weight * (double)u->z);
+                     c->z_weight * (double)u->z +
+                     moh__config_sparsity(c) * (double)u->sparsity);
   for (const moh__head_use *u = t->tape.expert_use; u != NULL; u = u->next)
     loss += share * (c->experts.balance_weight * (double)u->balance +
                      c->experts.z_weight * (double)u->z);

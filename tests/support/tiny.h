@@ -28,6 +28,8 @@ moh__config tiny_config(void);
 /* The same with routers and auxiliary losses; the second counts KV groups of
  * two heads. */
 moh__config tiny_moh_config(int n_shared, int k);
+/* And min to max routed heads, by mass. */
+moh__config tiny_adaptive_config(int n_shared, int min, int max);
 moh__config tiny_group_config(int n_shared, int k);
 
 /* A feed-forward of experts, 7 hidden units each, with auxiliary losses. */

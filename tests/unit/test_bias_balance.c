@@ -122,7 +122,8 @@ static void only_the_choice_knows_of_biases(void **state) {
   (void)state;
   static const real logits[3] = {1, 0, 0}; /* p = .576, .212, .212 */
   static const real bias[3] = {-0.4F, 0.1F, 0.3F};
-  const moh__router_shape shape = {0, 3, 1, MOH__GATE_UNIT};
+  const moh__router_shape shape = {
+      .n_routed = 3, .k = 1, .scale = MOH__GATE_UNIT};
   real scores[3];
   unsigned char used[3];
   moh__router_biased(&shape, 1, logits, bias, scores);

@@ -65,6 +65,11 @@ static void assert_same(const moh__config *a, const moh__config *b) {
     ASSERT_SAME(experts.bias_balance);
     ASSERT_SAME(experts.router_init_std);
   }
+  if (a->heads == MOH__HEADS_ADAPTIVE) {
+    ASSERT_SAME(k_min);
+    ASSERT_SAME(mass);
+    ASSERT_SAME(sparsity_weight);
+  }
   if (a->heads == MOH__HEADS_RANDOM) {
     ASSERT_SAME(route_seed);
     ASSERT_SAME(route_by);
@@ -147,6 +152,15 @@ static void every_field_round_trips(void **state) {
   ROUND_TRIP(router_init_std, 0);
   config.k = 1; /* 2 + 1 of 4 KV heads */
   ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
+  config.heads = MOH__HEADS_ADAPTIVE;
+  config.k_min = 1;
+  config.k = 2;
+  ROUND_TRIP(k_min, 2);
+  ROUND_TRIP(mass, 1.0 / 3);
+  ROUND_TRIP(sparsity_weight, 1e-3);
+  ROUND_TRIP(gate_scale, MOH__GATE_ONE);
+  ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
+  config.k = 1;
   config.heads = MOH__HEADS_RANDOM;
   ROUND_TRIP(route_by, MOH__ROUTE_BY_GROUP);
   ROUND_TRIP(route_seed, 0);
@@ -186,9 +200,9 @@ static void every_field_round_trips(void **state) {
 
 static void every_strategy_round_trips(void **state) {
   (void)state;
-  static const char *const texts[] = {"all",       "moh:0+1",  "moh:8+0",
-                                      "moh:3+5",   "static:1", "static:8",
-                                      "random:2+3"};
+  static const char *const texts[] = {
+      "all",      "moh:0+1",    "moh:8+0",        "moh:3+5",       "static:1",
+      "static:8", "random:2+3", "adaptive:2+1-5", "adaptive:0+8-8"};
   for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
     char text[64];
     moh__config config = preset("seed");
@@ -260,6 +274,7 @@ static void only_a_llama_is_written_as_one(void **state) {
   ASSERT_OTHER(heads, MOH__HEADS_MOH);
   ASSERT_OTHER(heads, MOH__HEADS_STATIC);
   ASSERT_OTHER(heads, MOH__HEADS_RANDOM);
+  ASSERT_OTHER(heads, MOH__HEADS_ADAPTIVE);
 #undef ASSERT_OTHER
 }
 
@@ -502,7 +517,7 @@ static void choices_must_exist(void **state) {
   ASSERT_INVALID(c, norm, (moh__norm_kind)3, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
-  ASSERT_INVALID(c, heads, (moh__head_strategy)4, "strategy");
+  ASSERT_INVALID(c, heads, (moh__head_strategy)5, "strategy");
   ASSERT_INVALID(c, gate_scale, (moh__gate_scale)3, "gate_scale");
   ASSERT_INVALID(c, route_by, (moh__route_by)2, "route_by");
 }
@@ -528,7 +543,22 @@ static void heads_must_exist(void **state) {
   ASSERT_VALID(c, k, 0);
   ASSERT_INVALID(c, k, 1, "k");
   c = preset("seed");
+  c.heads = MOH__HEADS_ADAPTIVE;
+  c.k_min = 2;
+  ASSERT_INVALID(c, k_min, 0, "k_min");
+  ASSERT_INVALID(c, k_min, 5, "k_min");
+  ASSERT_VALID(c, k_min, 4);
+  ASSERT_INVALID(c, k, 7, "k");
+  ASSERT_INVALID(c, mass, 0, "mass");
+  ASSERT_INVALID(c, mass, 1.001, "mass");
+  ASSERT_INVALID(c, mass, NAN, "mass");
+  ASSERT_INVALID(c, sparsity_weight, -1, "sparsity_weight");
+  ASSERT_INVALID(c, bias_balance, 0.1, "bias_balance");
+  ASSERT_VALID(c, mass, 1);
+  assert_int_equal(moh__config_least_heads(&c), 4);
+  assert_int_equal(moh__config_active_heads(&c), 6);
   c.heads = MOH__HEADS_RANDOM;
+  assert_int_equal(moh__config_least_heads(&c), 6);
   ASSERT_INVALID(c, k, 7, "k");
   ASSERT_INVALID(c, n_shared, 9, "n_shared");
   ASSERT_INVALID(c, route_seed, -1, "seed");

@@ -48,7 +48,8 @@ static void view_loss(const moh__config *config, view *v) {
   add(&v->loss, &loss, sizeof(loss));
   for (int i = 0; i < t.model->n_params; i++) {
     const moh__param *w = &t.model->params[i];
-    add(&v->loss, w->grad, (size_t)w->n * sizeof(real));
+    if (w->grad != NULL) /* a buffer has none */
+      add(&v->loss, w->grad, (size_t)w->n * sizeof(real));
   }
   tiny_close(&t);
 }
@@ -211,6 +212,19 @@ static void mixture_of_experts(void **state) {
   CHANGE(router_init_std, 0.03, 0);
 }
 
+static void heads_by_mass(void **state) {
+  (void)state;
+  moh__config c = tiny_adaptive_config(1, 1, 2);
+  CHANGE(k, 3, LOSS);
+  CHANGE(k_min, 2, TENSORS | INIT | LOSS); /* no limit is needed */
+  CHANGE(mass, 0.4, INIT | LOSS);
+  CHANGE(sparsity_weight, 0.5, LOSS);
+  CHANGE(heads, MOH__HEADS_MOH, ALL_NEW);
+  c = tiny_moh_config(1, 2);
+  CHANGE(mass, 0.4, 0);
+  CHANGE(sparsity_weight, 0.5, 0);
+}
+
 static void starting_values(void **state) {
   (void)state;
   moh__config c = tiny_config();
@@ -230,6 +244,7 @@ int main(void) {
       cmocka_unit_test(head_strategies),
       cmocka_unit_test(mixture_of_heads),
       cmocka_unit_test(mixture_of_experts),
+      cmocka_unit_test(heads_by_mass),
       cmocka_unit_test(starting_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

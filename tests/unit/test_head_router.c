@@ -83,14 +83,15 @@ static int list_inputs(bench *b, gradcheck_input inputs[3]) {
 }
 
 /* n_shared 0, 1, 2, all; k 0, 1, some, all. */
+#define UNIT(shared, routed, most)                           \
+  {                                                          \
+    .n_shared = (shared), .n_routed = (routed), .k = (most), \
+    .scale = MOH__GATE_UNIT                                  \
+  }
 static const moh__router_shape shapes[] = {
-    {2, 6, 4, MOH__GATE_UNIT}, {2, 6, 0, MOH__GATE_UNIT},
-    {2, 6, 1, MOH__GATE_UNIT}, {2, 6, 6, MOH__GATE_UNIT},
-    {0, 8, 3, MOH__GATE_UNIT}, {0, 8, 1, MOH__GATE_UNIT},
-    {0, 8, 8, MOH__GATE_UNIT}, {1, 7, 3, MOH__GATE_UNIT},
-    {1, 7, 0, MOH__GATE_UNIT}, {8, 0, 0, MOH__GATE_UNIT},
-    {1, 1, 1, MOH__GATE_UNIT}, {3, 5, 2, MOH__GATE_UNIT},
-    {0, 4, 0, MOH__GATE_UNIT},
+    UNIT(2, 6, 4), UNIT(2, 6, 0), UNIT(2, 6, 1), UNIT(2, 6, 6), UNIT(0, 8, 3),
+    UNIT(0, 8, 1), UNIT(0, 8, 8), UNIT(1, 7, 3), UNIT(1, 7, 0), UNIT(8, 0, 0),
+    UNIT(1, 1, 1), UNIT(3, 5, 2), UNIT(0, 4, 0),
 };
 enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
@@ -301,7 +302,8 @@ static void large_logits_stay_finite(void **state) {
   (void)state;
   for (int scale = MOH__GATE_UNIT; scale <= MOH__GATE_EXPERT; scale++) {
     bench b;
-    moh__router_shape shape = {2, 6, 4, (moh__gate_scale)scale};
+    moh__router_shape shape = shapes[0];
+    shape.scale = (moh__gate_scale)scale;
     bench_open(&b, shape, 1);
     for (int i = 0; i < N_TOKENS * MAX_HEADS; i++) {
       b.routed[i] = 1000 + i % 3;
@@ -328,7 +330,8 @@ static void unselected_heads_and_the_gate_scale(void **state) {
   (void)state;
   for (int scale = MOH__GATE_UNIT; scale <= MOH__GATE_PAPER; scale++) {
     bench b;
-    moh__router_shape shape = {2, 6, 4, (moh__gate_scale)scale};
+    moh__router_shape shape = shapes[0];
+    shape.scale = (moh__gate_scale)scale;
     bench_open(&b, shape, 1);
     moh__router_gates_grad(&shape, &b.logits, &b.plan, b.upstream,
                            &b.grads);

@@ -178,6 +178,12 @@ static void routers_choose_among_what_is_left(void **state) {
   check_routed(c, 3, false, "MoH, gates 1");
   c = tiny_group_config(0, 1);
   check_routed(c, 2, true, "MoH by group");
+  c = tiny_adaptive_config(1, 1, 3);
+  c.n_kv_heads = 4;
+  check_routed(c, 2, false, "adaptive, 1 of 3");
+  check_routed(c, 3, false, "adaptive, 2 of 3");
+  c.k_min = 2;
+  check_routed(c, 3, false, "adaptive, as many as are left");
 }
 
 static void shared_heads_stay(void **state) {

@@ -149,6 +149,20 @@ static void experts_go_on(void **state) {
   check_model_break(state, &c, &o, BEFORE, false, 2);
 }
 
+/* The limits of heads by mass go on, and with them the numbers of heads. */
+static void limits_go_on(void **state) {
+  moh__train_options o = usual();
+  for (int i = 0; i < 5; i++) {
+    moh__config c = tiny_adaptive_config(1, 1, 3);
+    if (i == 1) c.n_kv_heads = 4;
+    if (i == 2) moh__config_set_architecture(&c, MOH__HRM);
+    o.target_heads = i == 3 ? 0 : 2.7;
+    o.recompute = i == 1;
+    o.heads_warmup = i == 4 ? BEFORE + 2 : 0;
+    check_model_break(state, &c, &o, BEFORE, i % 2, 1 + i / 2 % 2);
+  }
+}
+
 /* The windows are full and steps are being skipped when it stops. */
 static void outliers_are_known_after_the_break(void **state) {
   moh__train_options o = usual();
@@ -463,6 +477,7 @@ int main(void) {
       WITH_DIR(windows_go_on),
       WITH_DIR(experts_go_on),
       WITH_DIR(biases_go_on),
+      WITH_DIR(limits_go_on),
       WITH_DIR(outliers_are_known_after_the_break),
       WITH_DIR(mixing_goes_on),
       cmocka_unit_test(steps_without_main_data_are_logged),

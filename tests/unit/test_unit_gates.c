@@ -41,8 +41,10 @@ static void equal_logits_give_exactly_one(void **state) {
     for (int32_t n_shared = 0; n_shared <= 14; n_shared++)
       for (int32_t k = 0; k <= 16; k++)
         for (int32_t extra = 0; extra <= 3; extra += 3) {
-          moh__router_shape shape = {n_shared, k + extra, k,
-                                     MOH__GATE_UNIT};
+          moh__router_shape shape = {.n_shared = n_shared,
+                                     .n_routed = k + extra,
+                                     .k = k,
+                                     .scale = MOH__GATE_UNIT};
           int32_t n = equal_gates(shape, levels[l]);
           assert_int_equal(n, N_TOKENS * (n_shared + k));
           for (int32_t e = 0; e < n; e++) assert_true(gates[e] == 1.0f);
@@ -55,8 +57,12 @@ static void tens_of_heads_are_exact_too(void **state) {
   (void)state;
   const int32_t ks[] = {10, 11, 12, 47, 49, 50, 55};
   for (int i = 0; i < 7; i++) {
-    moh__router_shape routed = {0, ks[i], ks[i], MOH__GATE_UNIT};
-    moh__router_shape shared = {ks[i], 0, 0, MOH__GATE_UNIT};
+    moh__router_shape routed = {.n_shared = 0,
+                                .n_routed = ks[i],
+                                .k = ks[i],
+                                .scale = MOH__GATE_UNIT};
+    moh__router_shape shared = {
+        .n_shared = ks[i], .n_routed = 0, .k = 0, .scale = MOH__GATE_UNIT};
     int32_t n = equal_gates(routed, 0);
     for (int32_t e = 0; e < n; e++) assert_true(gates[e] == 1.0f);
     n = equal_gates(shared, 0);
@@ -66,7 +72,8 @@ static void tens_of_heads_are_exact_too(void **state) {
 
 static void ties_choose_the_first_heads(void **state) {
   (void)state;
-  moh__router_shape shape = {2, 6, 4, MOH__GATE_UNIT};
+  moh__router_shape shape = {
+      .n_shared = 2, .n_routed = 6, .k = 4, .scale = MOH__GATE_UNIT};
   const unsigned char first[8] = {1, 1, 1, 1, 1, 1, 0, 0};
   equal_gates(shape, 0);
   for (int t = 0; t < N_TOKENS; t++)
@@ -75,7 +82,8 @@ static void ties_choose_the_first_heads(void **state) {
 
 static void paper_gates_are_shares(void **state) {
   (void)state;
-  moh__router_shape shape = {2, 4, 2, MOH__GATE_PAPER};
+  moh__router_shape shape = {
+      .n_shared = 2, .n_routed = 4, .k = 2, .scale = MOH__GATE_PAPER};
   int32_t n = equal_gates(shape, 0);
   assert_int_equal(n, 4 * N_TOKENS);
   for (int32_t e = 0; e < n; e++) /* entries: heads 0, 1 then 2, 3 */
