@@ -19,6 +19,7 @@ static const char style[] =
     "main{max-width:1012px;margin:0 auto;padding:24px 16px}"
     "h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:32px 0 10px}"
     ".sub{color:#57606a;margin:0 0 18px}"
+    ".warn{border-left:4px solid #d55e00;padding-left:10px}"
     ".tiles{display:grid;gap:10px;"
     "grid-template-columns:repeat(auto-fit,minmax(124px,1fr))}"
     ".tile{background:#fff;border:1px solid #d0d7de;border-radius:8px;"
@@ -218,6 +219,13 @@ static void top(FILE *out, const moh__report *r) {
           r->result == NULL ? ", not finished" : "");
 }
 
+/* NaN, where a line of the log has no loads, is no use of a head. */
+static bool is_dead(const moh__run_log *log, int32_t column, int64_t n) {
+  for (int64_t i = log->n_steps - n; i < log->n_steps; i++)
+    if (log->heads.load[i * log->heads.n_columns + column] > 0) return false;
+  return true;
+}
+
 static void begin(FILE *out, const moh__report *r) {
   fputs(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
@@ -229,12 +237,39 @@ static void begin(FILE *out, const moh__report *r) {
           style);
 }
 
+/* Layers whose heads no token used in the last twentieth of the steps. */
+static void dead_heads(FILE *out, const moh__report *r) {
+  const moh__run_log *log = &r->log;
+  int64_t most = log->n_steps / 20 > 10 ? log->n_steps / 20 : 10;
+  int64_t n = log->n_steps < most ? log->n_steps : most;
+  const char *between = "";
+  int32_t n_dead = 0;
+  for (int32_t l = 0; l < log->heads.n_layers; l++)
+    for (int32_t h = 0; h < log->heads.layers[l].n_routed; h++) {
+      if (r->config.k == 0 ||
+          !is_dead(log, log->heads.layers[l].first + h, n))
+        continue;
+      if (n_dead++ == 0)
+        fprintf(out,
+                "<p class=\"warn\">Heads that no token of the last %" PRId64
+                " steps used: ",
+                n);
+      fprintf(out, "%slayer %d, routed head %d", between, l, h);
+      between = "; ";
+    }
+  if (n_dead > 0)
+    fputs(
+        ". A larger weight of the load-balance loss spreads the load.</p>\n",
+        out);
+}
+
 static moh_status body(FILE *out, const moh__report *r, moh_error *err) {
   top(out, r);
   tiles(out, r);
   heading(out, "Curves");
   MOH_TRY(moh__report_curves(out, r, err));
   if (r->log.heads.n_layers > 0) heading(out, "Load of the heads");
+  dead_heads(out, r);
   MOH_TRY(moh__report_loads(out, r, err));
   if (r->log.experts.n_layers > 0) heading(out, "Load of the experts");
   MOH_TRY(moh__report_expert_loads(out, r, err));

@@ -217,11 +217,21 @@ static void tell_step(moh__run *run, const moh__step_report *report) {
   moh__progress_step(&run->progress, report);
 }
 
+static moh_status log_step(moh__run *run, const moh__step_report *report,
+                           moh_error *err) {
+  json_t *line = moh__step_report_json(report);
+  moh_status status =
+      moh__dead_heads_step(&run->dead, report, &run->progress, line, err);
+  if (status == MOH_OK) return moh__run_dir_log(&run->dir, line, err);
+  json_decref(line);
+  return status;
+}
+
 static moh_status train_step(moh__run *run, int64_t n_steps,
                              moh_error *err) {
   moh__step_report report;
   MOH_TRY(moh__trainer_step(run->trainer, &report, err));
-  MOH_TRY(moh__run_dir_log(&run->dir, moh__step_report_json(&report), err));
+  MOH_TRY(log_step(run, &report, err));
   tell_step(run, &report);
   return after_step(run, report.step, n_steps, err);
 }
@@ -231,10 +241,12 @@ static moh_status train_step(moh__run *run, int64_t n_steps,
 static moh_status train(moh__run *run, moh_error *err) {
   int64_t n_steps = moh__trainer_n_steps(run->trainer);
   moh__progress_start(&run->progress, run->first_step, n_steps);
+  moh__dead_heads_init(&run->dead, n_steps);
   moh_status status = run->eval_due ? evaluate_held_out(run, err) : MOH_OK;
   while (status == MOH_OK && !is_done(run) && !wants_stop(run))
     status = train_step(run, n_steps, err);
   moh__progress_end(&run->progress);
+  moh__dead_heads_free(&run->dead);
   return status;
 }
 

@@ -6,6 +6,7 @@
 #ifndef MOH_CLI_RUN_H
 #define MOH_CLI_RUN_H
 
+#include "dead_heads.h"
 #include "progress.h"
 #include "run_dir.h"
 #include "train_common.h"
@@ -29,6 +30,7 @@ typedef struct moh__run {
   moh__trainer *trainer;
   moh__run_dir dir;
   moh__progress progress;
+  moh__dead_heads dead;
   const moh__checkpoint *from; /* what the run goes on from; NULL: new */
   double held_out_share;       /* of the main data */
   double max_seconds;          /* --max-time; 0: none */

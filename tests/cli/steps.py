@@ -8,7 +8,7 @@ import math
 import os
 import struct
 
-from support import FACTS, TINY, Case, main, moh
+from support import FACTS, TINY, Case, main, moh, seal
 
 
 class Runs(Case):
@@ -204,6 +204,65 @@ class Adaptive(Runs):
             *"bench --preset nano --heads adaptive:1+1-3".split())
         self.assertEqual(code, 2)
         self.assertIn("says nothing", err)
+
+
+def collapse(folder):
+    """A router whose third head is never the best: rows v, -v and 0."""
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack("<Q", data[:8])
+    entry = json.loads(data[8:8 + start])[
+        "model.layers.0.self_attn.wg.weight"]
+    width = entry["shape"][1]
+    row = [float(i % 3 - 1) for i in range(width)]
+    rows = row + [-x for x in row] + [0.0] * width
+    at = 8 + start + entry["data_offsets"][0]
+    data[at:at + 12 * width] = struct.pack(f"<{3 * width}f", *rows)
+    path.write_bytes(data)
+    seal(folder)
+
+
+class DeadHeads(Runs):
+    """Heads that nobody uses are told, logged and reported."""
+
+    WORDS = ["--n-heads", 4, "--kv-heads", 2, "--d-head", 4]
+
+    def test_a_collapse(self):
+        code, _, err = self.run_in(
+            "train", "--data", "facts.json", "--out", "base", "--steps", 1,
+            *TINY, *self.WORDS)
+        self.assertEqual(code, 0, err)
+        collapse(self.folder / "base/final")
+        code, _, err = self.run_in(
+            "tune", "--model", "base", "--data", "facts.json", "--out",
+            "dead", "--steps", 20, "--freeze", "router", "-t1")
+        self.assertEqual(code, 0, err)
+        for step in [10, 20]:
+            self.assertIn(
+                f"step {step}: no token of the last 10 steps used 1 of the "
+                "routed heads (layer 0: 2); a larger --beta spreads the load",
+                err)
+        log = (self.folder / "dead/log.jsonl").read_text().splitlines()
+        dead = [line["dead_heads"] for line in map(json.loads, log)
+                if "dead_heads" in line]
+        self.assertEqual(dead, [{"steps": 10, "layers": [[2]]}] * 2)
+        self.assertEqual(self.run_in("report", "dead")[0], 0)
+        page = (self.folder / "dead/report.html").read_text()
+        self.assertIn("Heads that no token of the last 10 steps used: layer "
+                      "0, routed head 2.", page)
+
+    def test_none(self):
+        """Neither where all are used, nor where none is to be."""
+        for heads in ["moh:1+3", "moh:4+0", "moh:2+0", "all"]:
+            out = heads.replace(":", "")
+            code, _, err = self.run_in(
+                "train", "--data", "facts.json", "--out", out, "--steps", 12,
+                *TINY, *self.WORDS, "--heads", heads)
+            self.assertEqual(code, 0, err)
+            self.assertNotIn("no token", err)
+            self.assertEqual(self.run_in("report", out)[0], 0)
+            self.assertNotIn("that no token",
+                             (self.folder / out / "report.html").read_text())
 
 
 def tensors(path):
