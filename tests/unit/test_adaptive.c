@@ -200,6 +200,27 @@ static void limits_change_at_updates_only(void **state) {
   }
 }
 
+/* Activations that are computed again give the same limits, and weights. */
+static void recomputing_changes_no_limit(void **state) {
+  (void)state;
+  moh__config c = training_config();
+  moh__train_options o = long_run();
+  bench kept, again;
+  o.target_heads = 2.5;
+  open_bench(&kept, &c, &o, 1);
+  o.recompute = true;
+  open_bench(&again, &c, &o, 1);
+  for (int i = 0; i < 10; i++) {
+    step(&kept);
+    step(&again);
+  }
+  double mean;
+  assert_true(limits(&kept, &mean) != 1);
+  assert_true(furthest_weight(&kept, &again) == 0);
+  close_bench(&kept);
+  close_bench(&again);
+}
+
 /* Limits are in the files of a model and of a checkpoint. */
 static void limits_are_saved(void **state) {
   moh__config c = training_config();
@@ -253,6 +274,7 @@ int main(void) {
       cmocka_unit_test(a_target_is_held),
       cmocka_unit_test(sparsity_lowers_the_mean),
       cmocka_unit_test(limits_change_at_updates_only),
+      cmocka_unit_test(recomputing_changes_no_limit),
       cmocka_unit_test_setup_teardown(limits_are_saved, temp_dir_setup,
                                       temp_dir_teardown),
       cmocka_unit_test(targets_must_be_possible),
