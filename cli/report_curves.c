@@ -23,6 +23,9 @@ static double field_step(const moh__log_step *s) { return (double)s->step; }
 static double field_loss(const moh__log_step *s) { return s->loss; }
 static double field_mix(const moh__log_step *s) { return s->mix_loss; }
 static double field_norm(const moh__log_step *s) { return s->grad_norm; }
+static double field_clipped(const moh__log_step *s) {
+  return s->skipped ? NAN : s->clipped_norm;
+}
 static double field_lr(const moh__log_step *s) { return s->lr; }
 static double field_balance(const moh__log_step *s) {
   return s->balance_loss;
@@ -173,6 +176,26 @@ static moh_status single(FILE *out, const moh__report *report,
   return MOH_OK;
 }
 
+/* Before clipping and behind it, which logs of old runs do not have. */
+static moh_status norms(FILE *out, const moh__run_log *log, moh_error *err) {
+  curve before, after;
+  if (!curve_of(&before, log, field_norm) ||
+      !curve_of(&after, log, field_clipped))
+    return no_memory(err);
+  if (is_empty(&before)) return MOH_OK;
+  moh__series series[2] = {series_of(&before, "before", MOH__PURPLE),
+                           series_of(&after, "after", MOH__GREEN)};
+  moh__chart chart = {.title = "Gradient norm before and after clipping",
+                      .x_label = "step",
+                      .width = HALF_WIDTH,
+                      .height = HALF_HEIGHT,
+                      .from_zero = true,
+                      .series = series,
+                      .n_series = is_empty(&after) ? 1 : 2};
+  moh__chart_svg(out, &chart);
+  return MOH_OK;
+}
+
 /* ---- windows ---- */
 
 /* Of each step the mean over layers, the widest and the narrowest. */
@@ -233,8 +256,7 @@ moh_status moh__report_curves(FILE *out, const moh__report *report,
                               moh_error *err) {
   MOH_TRY(losses(out, report, err));
   fputs("<div class=\"pair\">\n", out);
-  MOH_TRY(single(out, report, field_norm, "Gradient norm before clipping",
-                 MOH__PURPLE, true, err));
+  MOH_TRY(norms(out, &report->log, err));
   MOH_TRY(
       single(out, report, field_lr, "Learning rate", MOH__GREEN, true, err));
   fputs("</div>\n", out);

@@ -186,6 +186,7 @@ static moh_status take_step(moh__run_log *log, const json_t *line,
       .mean_heads = real_or_nan(line, "mean_heads"),
       .expert_balance_loss = real_or_nan(line, "expert_balance_loss"),
       .grad_norm = real_or_nan(line, "grad_norm"),
+      .clipped_norm = real_or_nan(line, "clipped_norm"),
       .lr = real_or_nan(line, "lr"),
       .tokens_per_second = real_or_nan(line, "tokens_per_second"),
       .skipped = json_is_true(json_object_get(line, "skipped"))};

@@ -15,7 +15,7 @@ typedef struct moh__log_step {
   int64_t step;
   double loss, mix_loss, mean_heads;
   double balance_loss, expert_balance_loss;
-  double grad_norm, lr, tokens_per_second;
+  double grad_norm, clipped_norm, lr, tokens_per_second;
   bool skipped;
 } moh__log_step;
 

@@ -194,6 +194,12 @@ MOH_API moh_status moh_model_describe(const moh_model *model,
                                       moh_model_info *info, size_t size,
                                       moh_error *err);
 
+/* Tokens that a token of a layer sees at most, itself included: max_length
+ * without a window. Windows that adapt have a size for each layer, which
+ * training moves. MOH_ERR_ARGUMENT when there is no such layer. */
+MOH_API moh_status moh_model_window(const moh_model *model, int64_t layer,
+                                    int64_t *n_tokens, moh_error *err);
+
 /* Multiply-adds of a token's forward pass behind `context` tokens (1 or
  * more, itself included), counted from the configuration. */
 typedef struct moh_macs {

@@ -209,6 +209,19 @@ moh_status moh_model_describe(const moh_model *model, moh_model_info *info,
   return MOH_OK;
 }
 
+moh_status moh_model_window(const moh_model *model, int64_t layer,
+                            int64_t *n_tokens, moh_error *err) {
+  MOH__NEED(model, err);
+  MOH__NEED(n_tokens, err);
+  int64_t n = model->inner->config.n_layers;
+  if (layer < 0 || layer >= n)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "there is no layer %lld, the model has %lld",
+                     (long long)layer, (long long)n);
+  *n_tokens = moh__model_window(model->inner, layer);
+  return MOH_OK;
+}
+
 moh_status moh_model_macs(const moh_model *model, int64_t context,
                           moh_macs *macs, moh_error *err) {
   MOH__NEED(model, err);

@@ -214,6 +214,7 @@ class Seeing(Case):
         for key in ["train", "held_out"]:
             self.assertIn("%.4f" % result[key]["loss"], page.text)
         self.assertIn("held-out data", page.text)
+        self.assertIn("before and after clipping", page.text)
         self.assertIn("router_init_std", page.text)
 
     def test_report_of_dense(self):

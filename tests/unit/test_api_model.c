@@ -91,6 +91,54 @@ static void a_model_may_have_experts(void **state) {
   moh_model_free(model);
 }
 
+static moh_model *configured(const char *config) {
+  moh_error err;
+  moh_model *model;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.preset = "nano";
+  o.config = config;
+  must(moh_model_new(&model, NULL, &o, &err), &err);
+  return model;
+}
+
+static void layers_have_windows(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model_info info;
+  int64_t n = 0;
+  moh_model *model = configured(
+      "{\"vocab_size\": 23, \"num_hidden_layers\": 2, \"moh\": {\"window\":"
+      " {\"kind\": \"entropy\", \"min\": 4, \"max\": 40}}}");
+  must(moh_model_window(model, 1, &n, &err), &err);
+  assert_int_equal(n, 40); /* the widest, before anything is known */
+  refused(moh_model_window(model, 2, &n, &err), &err, "no layer 2");
+  refused(moh_model_window(model, -1, &n, &err), &err, "no layer -1");
+  moh_model_free(model);
+  model = configured("{\"vocab_size\": 23}");
+  must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+  must(moh_model_window(model, 0, &n, &err), &err);
+  assert_int_equal(n, info.max_length);
+  moh_model_free(model);
+}
+
+/* Biases of the selection are no parameters. */
+static void biases_are_not_counted(void **state) {
+  (void)state;
+  static const char *const configs[] = {
+      "{\"vocab_size\": 23}",
+      "{\"vocab_size\": 23, \"moh\": {\"heads\": {\"bias_balance\": 0.1}}}"};
+  moh_error err;
+  moh_model_info info[2];
+  for (int i = 0; i < 2; i++) {
+    moh_model *model = configured(configs[i]);
+    must(moh_model_describe(model, &info[i], sizeof(info[i]), &err), &err);
+    moh_model_free(model);
+  }
+  assert_int_equal(info[0].n_parameters, info[1].n_parameters);
+  assert_int_equal(info[0].n_router_parameters, info[1].n_router_parameters);
+}
+
 /* 1 shared KV head and 1 of 2 others, each with its 2 query heads. */
 static moh_model *grouped_model(void) {
   moh_error err;
@@ -432,6 +480,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_model_is_what_was_asked_for),
       cmocka_unit_test(a_model_may_have_experts),
+      cmocka_unit_test(layers_have_windows),
+      cmocka_unit_test(biases_are_not_counted),
       WITH_DIR(groups_are_kept_in_files_and_plans),
       cmocka_unit_test(wrong_models_are_refused),
       WITH_DIR(bad_directories_are_named),
