@@ -205,6 +205,14 @@ moh_status moh__payoff_add(moh__payoff *p, const moh__contest *t,
   return MOH_OK;
 }
 
+/* The same choice as that of the first, which others are compared with. */
+static bool is_base(const moh__contest *t, int i) {
+  const moh__config *a = &t->contenders[0].config;
+  const moh__config *b = &t->contenders[i].config;
+  return b->heads == MOH__HEADS_ALL && a->heads == b->heads &&
+         a->experts.n_routed == b->experts.n_routed;
+}
+
 static void print_payoff(const moh__payoff *p, const moh__contest *t,
                          int pool) {
   moh__number number;
@@ -216,7 +224,7 @@ static void print_payoff(const moh__payoff *p, const moh__contest *t,
          t->n_threads[pool], t->n_threads[pool] == 1 ? "" : "s");
   for (int i = 1; i < t->n_contenders; i++) {
     int32_t from = moh__payoff_from(p, i, pool);
-    if (t->contenders[i].masked) continue;
+    if (t->contenders[i].masked || is_base(t, i)) continue;
     printf("  %*s %s %s tokens%s\n", width_of(t, LABEL),
            t->contenders[i].label, from > 0 ? "from" : "nowhere up to",
            moh__number_grouped(&number, from > 0 ? from : longest),
