@@ -40,6 +40,8 @@ CHOICES = {
     "random75": ("random, 2 + 4", ["--heads", "random:2+4"]),
     "group75": ("MoH by group, 1 + 2 of 4",
                 ["--heads", "moh:1+2", "--route-by", "group"]),
+    "adaptive75": ("adaptive, 6 on average",
+                   ["--heads", "adaptive:2+1-6", "--target-heads", "6"]),
 }
 # what becomes of the shared heads, of their number and that of all in use
 ABLATIONS = {
