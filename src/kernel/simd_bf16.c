@@ -27,6 +27,7 @@ enum {
   KC = 512,             /* depth of a block, even */
   NC = 512,             /* columns of B packed at a time by gemm_at */
   MC = 192,             /* rows of A packed at a time: a multiple of MR */
+  AT_ONCE = 4,          /* pairs of them that gemm_at packs together */
   A_PAIRS = MC * KC / 2 /* room for packed A */
 };
 
@@ -275,39 +276,40 @@ INLINE const float *plain_row(const float *x, int64_t ld, const int32_t *rows,
   return k < n ? x + row_at(rows, k) * ld : NULL;
 }
 
-static void pack_b(pair *dst, const block *s, int64_t j0, int64_t columns) {
-  const moh__gemm *g = s->g;
-  int64_t width = moh__round_up(columns, VL);
-  for (int64_t p = 0; p < s->n_pairs; p++, dst += width) {
-    int64_t k = s->k0 + 2 * p;
-    const float *x = plain_row(g->b, g->ldb, g->b_rows, k, g->k);
-    const float *y = plain_row(g->b, g->ldb, g->b_rows, k + 1, g->k);
-    for (int64_t j = 0; j < columns; j += VL) {
-      vf even = load_up_to(x + j0 + j, columns - j, 0);
-      vf odd = y == NULL ? (vf){0} : load_up_to(y + j0 + j, columns - j, 0);
-      store_pairs(dst + j, pair_up(even, odd));
-    }
+/* Columns j.. of pair p of rows, n of them. */
+INLINE void pair_rows(pair *dst, const block *s, const float *x, int64_t ld,
+                      const int32_t *rows, int64_t p, int64_t j, int64_t n) {
+  int64_t k = s->k0 + 2 * p;
+  const float *even = plain_row(x, ld, rows, k, s->g->k);
+  const float *odd = plain_row(x, ld, rows, k + 1, s->g->k);
+  for (int64_t i = 0; i < n; i += VL) {
+    vf low = odd == NULL ? (vf){0} : load_up_to(odd + j + i, n - i, 0);
+    store_pairs(dst + i, pair_up(load_up_to(even + j + i, n - i, 0), low));
   }
 }
 
-/* Columns i0.. of A, which are rows of C, as tiles of [n_pairs][MR]. */
+static void pack_b(pair *dst, const block *s, int64_t j0, int64_t columns) {
+  const moh__gemm *g = s->g;
+  int64_t width = moh__round_up(columns, VL);
+  for (int64_t p = 0; p < s->n_pairs; p++, dst += width)
+    pair_rows(dst, s, g->b, g->ldb, g->b_rows, p, j0, columns);
+}
+
+/* Columns i0.. of A, which are rows of C, as tiles of [n_pairs][MR]. Two pairs
+ * more are copied with each row of a tile, as part of one vector: the next
+ * row, or what lies between two tiles, takes their place. */
 static void pack_a(pair *dst, const block *s) {
   const moh__gemm *g = s->g;
   int64_t stride = tile_stride(s->n_pairs);
-  pair row[MC + VL];
-  for (int64_t p = 0; p < s->n_pairs; p++) {
-    int64_t k = s->k0 + 2 * p;
-    const float *x = plain_row(g->a, g->lda, g->a_rows, k, g->k);
-    const float *y = plain_row(g->a, g->lda, g->a_rows, k + 1, g->k);
-    for (int64_t i = 0; i < s->rows; i += VL) {
-      vf even = load_up_to(x + s->i0 + i, s->rows - i, 0);
-      vf odd =
-          y == NULL ? (vf){0} : load_up_to(y + s->i0 + i, s->rows - i, 0);
-      store_pairs(row + i, pair_up(even, odd));
-    }
+  pair row[AT_ONCE][MC + VL];
+  for (int64_t p = 0; p < s->n_pairs; p += AT_ONCE) {
+    int64_t n = s->n_pairs - p < AT_ONCE ? s->n_pairs - p : AT_ONCE;
+    for (int64_t q = 0; q < n; q++)
+      pair_rows(row[q], s, g->a, g->lda, g->a_rows, p + q, s->i0, s->rows);
     pair *to = dst + p * MR;
     for (int64_t i = 0; i < s->rows; i += MR, to += stride)
-      memcpy(to, row + i, MR * sizeof(pair));
+      for (int64_t q = 0; q < n; q++)
+        memcpy(to + q * MR, row[q] + i, (MR + 2) * sizeof(pair));
   }
 }
 

@@ -6,10 +6,11 @@
 
 enum {
   KC = 512,     /* depth of a block of gemm: 64 columns of B stay in L2 */
-  MC = 96,      /* rows of A at a time, where B is packed: they stay in L2 */
-  KC_AT = 384,  /* the same of gemm_at, */
-  NC_AT = 256,  /* its columns of B packed at a time */
+  MC = 192,     /* rows of A at a time, where B is packed: they stay in L2 */
+  KC_AT = 352,  /* the same of gemm_at, */
+  NC_AT = 384,  /* its columns of B packed at a time */
   MC_AT = 192,  /* and its rows of A: a multiple of MR */
+  AT_ONCE = 4,   /* rows of A that gemm_at packs together */
   FEW_ROWS = 24 /* of A, for which B is not worth packing */
 };
 
@@ -90,12 +91,6 @@ static void run_packed(block *s) {
   }
 }
 
-static void clear_c(const moh__gemm *g) {
-  for (int64_t i = 0; i < g->m; i++)
-    memset(g->c + row_at(g->c_rows, i) * g->ldc, 0,
-           (size_t)g->n * sizeof(float));
-}
-
 /* Equal blocks of at most `most`. */
 INLINE int64_t block_depth(int64_t k, int64_t most) {
   int64_t n = (k + most - 1) / most;
@@ -103,7 +98,6 @@ INLINE int64_t block_depth(int64_t k, int64_t most) {
 }
 
 void SIMD(gemm)(const moh__gemm *g, void *scratch) {
-  if (g->k == 0 && !g->accumulate) clear_c(g);
   int64_t depth = block_depth(g->k, KC);
   for (int64_t k0 = 0; k0 < g->k; k0 += depth) {
     block s = {.g = g, .k0 = k0, .rows = g->m};
@@ -121,18 +115,30 @@ void SIMD(gemm)(const moh__gemm *g, void *scratch) {
  * all of them are written in turns and powers of two share a cache set. */
 INLINE int64_t tile_stride(int64_t kc) { return kc * MR + 16; }
 
+/* n rows of A, i0.. of their columns, go to tiles of [kc][MR]: to `to`, and
+ * on. Where there are two words more they are copied, too, as part of one
+ * vector: the next row, or what lies between two tiles, takes their place. */
+static void pack_few(float *to, int64_t stride, const float *const *src,
+                     int64_t n, int64_t rows) {
+  int64_t i = 0;
+  for (; i + MR + 2 <= rows; i += MR, to += stride)
+    for (int64_t q = 0; q < n; q++)
+      memcpy(to + q * MR, src[q] + i, (MR + 2) * sizeof(float));
+  for (; i < rows; i += MR, to += stride)
+    for (int64_t q = 0; q < n; q++)
+      memcpy(to + q * MR, src[q] + i,
+             (size_t)(rows - i < MR ? rows - i : MR) * sizeof(float));
+}
+
 /* Columns i0.. of A as tiles, [kc][MR] each. */
 static void pack_columns(float *dst, const moh__gemm *g, int64_t i0,
                          int64_t rows, int64_t k0, int64_t kc) {
-  int64_t stride = tile_stride(kc);
-  int64_t whole = rows / MR;
-  size_t rest = (size_t)(rows % MR) * sizeof(float);
-  for (int64_t k = 0; k < kc; k++) {
-    const float *src = g->a + row_at(g->a_rows, k0 + k) * g->lda + i0;
-    float *to = dst + k * MR;
-    for (int64_t i = 0; i < whole; i++, to += stride, src += MR)
-      memcpy(to, src, MR * sizeof(float));
-    memcpy(to, src, rest);
+  const float *src[AT_ONCE];
+  for (int64_t k = 0; k < kc; k += AT_ONCE) {
+    int64_t n = kc - k < AT_ONCE ? kc - k : AT_ONCE;
+    for (int64_t q = 0; q < n; q++)
+      src[q] = g->a + row_at(g->a_rows, k0 + k + q) * g->lda + i0;
+    pack_few(dst + k * MR, tile_stride(kc), src, n, rows);
   }
 }
 
@@ -191,9 +197,8 @@ static void pack_b(float *dst, const at_block *s) {
 
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch) {
   float *b = scratch;
-  float *a = b + KC_AT * NC_AT;
-  if (g->k == 0 && !g->accumulate) clear_c(g);
   int64_t depth = block_depth(g->k, KC_AT);
+  float *a = b + depth * moh__round_up(g->n < NC_AT ? g->n : NC_AT, VL);
   for (int64_t j0 = 0; j0 < g->n; j0 += NC_AT)
     for (int64_t k0 = 0; k0 < g->k; k0 += depth) {
       at_block s = {.g = g, .k0 = k0, .j0 = j0, .b = b};

@@ -203,7 +203,15 @@ static void rows_adamw(const moh__adamw *a, float *w, const float *g,
 
 /* ---- the table ---- */
 
+/* Nothing is added up, so nothing would be written. */
+static void clear_c(const moh__gemm *g) {
+  for (int64_t i = 0; i < g->m; i++)
+    memset(g->c + row_at(g->c_rows, i) * g->ldc, 0,
+           (size_t)g->n * sizeof(float));
+}
+
 static void rows_gemm(const moh__gemm *g, void *scratch) {
+  if (g->k == 0 && !g->accumulate) clear_c(g);
   if (g->bf16)
     SIMD(gemm_bf16)(g, scratch);
   else
@@ -211,6 +219,7 @@ static void rows_gemm(const moh__gemm *g, void *scratch) {
 }
 
 static void rows_gemm_at(const moh__gemm *g, void *scratch) {
+  if (g->k == 0 && !g->accumulate) clear_c(g);
   if (g->bf16)
     SIMD(gemm_at_bf16)(g, scratch);
   else

@@ -122,6 +122,7 @@ static void check_shapes(const moh__kernels *table) {
   for (int options = 0; options < N_OPTIONS; options++) {
     check_product(table, false, options, 13, 70, 1027); /* several blocks */
     check_product(table, true, options, 13, 70, 1027);
+    check_product(table, true, options, 13, 70, 0); /* clears, or adds 0 */
   }
   check_product(table, false, ROWS, 200, 33, 515);
   check_product(table, true, ROWS, 200, 300, 515);
