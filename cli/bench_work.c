@@ -56,6 +56,7 @@ static void run_part(moh__contender *c) {
   moh__tensor *y = forward(c, &c->tape);
   if (y == NULL) return;
   y->g = c->d_output; /* only read */
+  y->fresh = false;
   moh__tape_backward(&c->tape);
 }
 
@@ -69,9 +70,10 @@ static moh_status run_training(moh__contender *c, moh_error *err) {
                                            .weight_decay = 0.1};
   double norm = 0;
   moh__pool *pool = c->tape.pool;
-  moh__model_zero_grads(c->model, pool);
+  moh__model_forget_grads(c->model);
   forward(c, &c->tape);
   moh__tape_backward(&c->tape);
+  moh__model_settle_grads(c->model, pool);
   MOH_TRY(moh__optimizer_norm(c->optimizer, pool, &norm, err));
   return moh__optimizer_step(c->optimizer, pool, &adamw,
                              norm > 1 ? 1 / norm : 1, err);

@@ -258,6 +258,7 @@ moh_status moh_router_backward(moh_router *router, const float *d_gates,
   router->matrices[1].grad = d_weights->routed;
   router->matrices[2].grad = d_weights->mix;
   router->x.g = d_x;
+  router->gates->fresh = false;
   memcpy(router->gates->g, d_gates,
          (size_t)router->gates->rows * sizeof(real));
   moh__tape_backward(&router->tape);

@@ -273,6 +273,9 @@ enum { MOH__GRAIN = 1 << 14 }; /* elements worth a task, row by row */
 void moh__rows_run(moh__pool *pool, int64_t n_rows, int64_t width,
                    moh__range_fn *fn, void *context);
 
+/* Sets n elements to 0. */
+void moh__clear_run(moh__pool *pool, real *x, int64_t n);
+
 /* Packs B with the table in use: transposed, B(k, j) = src[j * ld + k] (a
  * weight as files hold it: one row of k inputs for each of n outputs), or by
  * rows, B(k, j) = src[k * ld + j] (the same weight in backward). */

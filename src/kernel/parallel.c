@@ -2,6 +2,8 @@
  * Work over a thread pool: each piece writes its own part of the output,
  * and no element depends on the cut.
  */
+#include <string.h>
+
 #include "base/checked.h"
 #include "kernel/kernel.h"
 
@@ -11,7 +13,8 @@ enum {
   PANEL_PIECES = 6, /* the same along the columns: panels are coarse */
   LEAST_ROWS = 48, /* of a piece, which reads all of B; */
   LEAST_ROWS_AT = 96, /* and packs it */
-  SMALL_PRODUCT = 1 << 15 /* multiply-adds below which one thread does it */
+  SMALL_PRODUCT = 1 << 15, /* multiply-adds below which one thread does it */
+  CLEAR = 1 << 16 /* elements worth a task where all they become is 0 */
 };
 
 typedef struct gemm_job {
@@ -124,6 +127,16 @@ void moh__rows_run(moh__pool *pool, int64_t n_rows, int64_t width,
                    moh__range_fn *fn, void *context) {
   int64_t grain = MOH__GRAIN / (width > 0 ? width : 1);
   moh__range_run(pool, n_rows, grain > 1 ? grain : 1, fn, context);
+}
+
+static void clear_range(void *context, int64_t begin, int64_t end,
+                        void *scratch) {
+  (void)scratch;
+  memset((real *)context + begin, 0, (size_t)(end - begin) * sizeof(real));
+}
+
+void moh__clear_run(moh__pool *pool, real *x, int64_t n) {
+  moh__range_run(pool, n, CLEAR, clear_range, x);
 }
 
 void moh__tasks_run(moh__pool *pool, int64_t n_tasks, int64_t work,

@@ -201,15 +201,19 @@ moh_status moh__model_alloc_grads(moh__model *model, moh_error *err) {
   return MOH_OK;
 }
 
-static void zero_range(void *context, int64_t begin, int64_t end,
-                       void *scratch) {
-  (void)scratch;
-  memset((real *)context + begin, 0, (size_t)(end - begin) * sizeof(real));
+void moh__model_zero_grads(moh__model *model, moh__pool *pool) {
+  moh__model_forget_grads(model);
+  moh__model_settle_grads(model, pool);
 }
 
-void moh__model_zero_grads(moh__model *model, moh__pool *pool) {
-  moh__range_run(pool, block_size(model, trained_size), 1 << 16, zero_range,
-                 model->grads);
+void moh__model_forget_grads(moh__model *model) {
+  for (int i = 0; i < model->n_params; i++)
+    model->params[i].fresh = model->params[i].grad != NULL;
+}
+
+void moh__model_settle_grads(moh__model *model, moh__pool *pool) {
+  for (int i = 0; i < model->n_params; i++)
+    moh__param_settle(&model->params[i], pool);
 }
 
 static int64_t aligned_bytes(int64_t bytes) {

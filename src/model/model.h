@@ -65,6 +65,12 @@ moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
 moh_status moh__model_alloc_grads(moh__model *model, moh_error *err);
 void moh__model_zero_grads(moh__model *model, moh__pool *pool);
 
+/* The same without the writing: all gradients count as 0 from now on, so that
+ * whoever comes first writes; and, before they are read, those become 0 to
+ * which nothing was added. */
+void moh__model_forget_grads(moh__model *model);
+void moh__model_settle_grads(moh__model *model, moh__pool *pool);
+
 /* What the next moh__model_pack makes of the weights: f32 until this is
  * called. Routers stay f32, as do norms, tables that are looked up, and
  * `data`. */

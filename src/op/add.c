@@ -1,4 +1,6 @@
 /* Sums, y = a + b: da += dy, db += dy; and multiples, y = s x: dx += s dy. */
+#include <string.h>
+
 #include "kernel/kernel.h"
 #include "op/op.h"
 
@@ -7,6 +9,7 @@ enum { GRAIN = 1 << 14 }; /* elements of a task */
 typedef struct add_node {
   moh__tape_node node;
   moh__tensor *a, *b, *y;
+  bool a_adds, b_adds; /* to their gradients */
 } add_node;
 
 static void forward(void *context, int64_t begin, int64_t end,
@@ -16,16 +19,27 @@ static void forward(void *context, int64_t begin, int64_t end,
   for (int64_t i = begin; i < end; i++) s->y->v[i] = s->a->v[i] + s->b->v[i];
 }
 
+/* x += y, or x = y. */
+static void pass(bool adds, real *x, const real *y, int64_t n) {
+  if (adds)
+    moh__kernel()->add(x, y, n);
+  else
+    memcpy(x, y, (size_t)n * sizeof(real));
+}
+
 static void add_grads(void *context, int64_t begin, int64_t end,
                       void *scratch) {
   (void)scratch;
   const add_node *s = context;
-  moh__kernel()->add(s->a->g + begin, s->y->g + begin, end - begin);
-  moh__kernel()->add(s->b->g + begin, s->y->g + begin, end - begin);
+  pass(s->a_adds, s->a->g + begin, s->y->g + begin, end - begin);
+  pass(s->b_adds, s->b->g + begin, s->y->g + begin, end - begin);
 }
 
 static void backward(moh__tape *tape, void *context) {
   add_node *s = context;
+  moh__tape_settle(tape, s->y);
+  s->a_adds = moh__tensor_adds(s->a);
+  s->b_adds = moh__tensor_adds(s->b);
   moh__range_run(tape->pool, s->y->rows * s->y->cols, GRAIN, add_grads, s);
 }
 
@@ -66,6 +80,8 @@ static void scale_grads(void *context, int64_t begin, int64_t end,
 
 static void scale_backward(moh__tape *tape, void *context) {
   scale_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->y);
   moh__range_run(tape->pool, s->y->rows * s->y->cols, GRAIN, scale_grads, s);
 }
 

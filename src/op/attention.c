@@ -149,9 +149,12 @@ static void attention_backward(moh__tape *tape, void *context) {
   moh__attention_node *node = context;
   int32_t n_seq = node->args.batch->n_seq;
   int64_t n_tasks = (int64_t)node->args.n_kv_heads * n_seq;
-  if (trains_table(node))
+  moh__attention_settle(tape, node);
+  if (trains_table(node)) {
+    moh__param_settle(node->table, tape->pool);
     memset(node->d_tables, 0,
            (size_t)(n_seq * moh__cope_tables_size(node)) * sizeof(real));
+  }
   moh__pool_run(tape->pool, n_tasks, backward_task, node);
   if (trains_table(node)) add_tables(node);
 }

@@ -55,6 +55,8 @@ static void grad_columns(void *context, int64_t begin, int64_t end,
 static void bias_backward(moh__tape *tape, void *context) {
   bias_node *s = context;
   if (!moh__param_is_trained(s->b)) return;
+  moh__tape_settle(tape, s->x);
+  moh__param_settle(s->b, tape->pool);
   moh__range_run(tape->pool, s->x->cols, COLUMNS, grad_columns, s);
 }
 

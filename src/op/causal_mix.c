@@ -193,6 +193,10 @@ static void backward_task(void *context, int64_t task, void *scratch) {
 
 static void mix_backward(moh__tape *tape, void *context) {
   mix_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->w1);
+  moh__tape_settle(tape, s->w2);
+  moh__tape_settle(tape, s->y);
   moh__pool_run(tape->pool, (int64_t)s->args.batch->n_seq * s->args.n_heads,
                 backward_task, s);
 }

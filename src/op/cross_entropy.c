@@ -20,6 +20,7 @@ typedef struct chunk_job {
   real *loss;
   real *logits; /* [CHUNK][vocabulary] */
   int64_t first;
+  bool x_adds; /* to the gradient of x */
 } chunk_job;
 
 /* Row i of the chunk: its loss, and its logits become their gradient. */
@@ -60,7 +61,7 @@ static void pass_back(const chunk_job *job, int64_t rows) {
                   .lda = n,
                   .c = job->x->g + job->first * d,
                   .ldc = d,
-                  .accumulate = true};
+                  .accumulate = job->x_adds};
   moh__param_operand(job->w, 0, true, &dx);
   moh__gemm_run(job->tape->pool, &dx);
   if (!moh__param_is_trained(job->w)) return;
@@ -73,7 +74,7 @@ static void pass_back(const chunk_job *job, int64_t rows) {
                   .ldb = d,
                   .c = job->w->grad,
                   .ldc = d,
-                  .accumulate = true,
+                  .accumulate = moh__param_adds(job->w),
                   .bf16 = job->w->precision == MOH__PRECISION_BF16};
   moh__gemm_at_run(job->tape->pool, &dw);
 }
@@ -107,6 +108,7 @@ void moh__op_cross_entropy(moh__tape *tape, moh__tensor *x, moh__param *w,
   size_t mark = moh__tape_mark(tape);
   int64_t rows = x->rows < CHUNK ? x->rows : CHUNK;
   job.logits = moh__tape_reals(tape, rows * w->shape[0]);
+  if (tape->recording) job.x_adds = moh__tensor_adds(x);
   if (!moh__tape_counting(tape))
     for (; job.first < x->rows; job.first += CHUNK) run_chunk(&job);
   moh__arena_release(tape->arena, mark); /* nothing is kept for backward */

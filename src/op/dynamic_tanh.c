@@ -72,6 +72,11 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
 
 static void tanh_backward(moh__tape *tape, void *context) {
   tanh_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->y);
+  moh__param_settle(s->alpha, tape->pool);
+  moh__param_settle(s->gain, tape->pool);
+  moh__param_settle(s->bias, tape->pool);
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
   double sum = 0;

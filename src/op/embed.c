@@ -17,8 +17,12 @@ typedef struct embed_node {
 } embed_node;
 
 static void embed_backward(moh__tape *tape, void *context) {
-  (void)tape;
   const embed_node *s = context;
+  moh__tape_settle(tape, s->y);
+  if (s->table != NULL)
+    moh__param_settle(s->table, tape->pool);
+  else
+    moh__tape_settle(tape, s->x);
   real *to = s->table != NULL ? s->table->grad : s->x->g;
   int64_t d = s->y->cols;
   for (int64_t i = 0; i < s->y->rows; i++)

@@ -26,6 +26,9 @@ static void backward_rows(void *context, int64_t begin, int64_t end,
 
 static void gate_backward(moh__tape *tape, void *context) {
   gate_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->gates);
+  moh__tape_settle(tape, s->y);
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
 }
 

@@ -39,6 +39,8 @@ static void backward_heads(void *context, int64_t begin, int64_t end,
 
 static void probe_backward(moh__tape *tape, void *context) {
   probe_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->y);
   moh__range_run(tape->pool, s->plan->n_candidates, 1, backward_heads, s);
 }
 

@@ -131,6 +131,13 @@ static void fill_first(moh__attention_node *node) {
     node->first[e] = (int32_t)moh__window_first(window, node->pos[e]);
 }
 
+void moh__attention_settle(moh__tape *tape, const moh__attention_node *node) {
+  moh__tape_settle(tape, node->q);
+  moh__tape_settle(tape, node->k);
+  moh__tape_settle(tape, node->v);
+  moh__tape_settle(tape, node->o);
+}
+
 bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
                           const moh__attention_args *args, moh__tensor *q,
                           moh__tensor *k, moh__tensor *v,

@@ -59,6 +59,9 @@ bool moh__attention_begin(moh__tape *tape, moh__attention_node *node,
                           moh__tensor *k, moh__tensor *v,
                           moh__backward_fn *backward);
 
+/* Before backward: its gradients can be read and added to. */
+void moh__attention_settle(moh__tape *tape, const moh__attention_node *node);
+
 /* After forward, adds some of each head's queries, all over its entries, to
  * args.evenness, where that is wanted. A query that sees one key has no choice,
  * and is left out. */

@@ -35,6 +35,9 @@ static void backward_rows(void *context, int64_t begin, int64_t end,
 
 static void scale_backward(moh__tape *tape, void *context) {
   scale_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->y);
+  moh__param_settle(s->scale, tape->pool);
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   double sum = 0;
   for (int64_t r = 0; r < s->x->rows; r++) sum += (double)s->along[r];

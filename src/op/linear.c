@@ -16,6 +16,7 @@ static void linear_backward(moh__tape *tape, void *context) {
   int64_t n = s->x->rows;
   int64_t in = s->x->cols;
   int64_t out = s->y->cols;
+  moh__tape_settle(tape, s->y);
   moh__gemm dx = {.m = n,
                   .n = in,
                   .k = out,
@@ -23,7 +24,7 @@ static void linear_backward(moh__tape *tape, void *context) {
                   .lda = out,
                   .c = s->x->g,
                   .ldc = in,
-                  .accumulate = true};
+                  .accumulate = moh__tensor_adds(s->x)};
   moh__param_operand(s->w, 0, true, &dx);
   moh__gemm_run(tape->pool, &dx);
   if (!moh__param_is_trained(s->w)) return;
@@ -36,7 +37,7 @@ static void linear_backward(moh__tape *tape, void *context) {
                   .ldb = in,
                   .c = s->w->grad,
                   .ldc = in,
-                  .accumulate = true,
+                  .accumulate = moh__param_adds(s->w),
                   .bf16 = s->w->precision == MOH__PRECISION_BF16};
   moh__gemm_at_run(tape->pool, &dw);
 }

@@ -18,6 +18,7 @@ typedef struct norm_node {
   real eps;
   real *mean;    /* [rows] */
   real *inverse; /* [rows] 1 / s */
+  bool adds;     /* to the gradient of x */
 } norm_node;
 
 static void forward_row(const norm_node *s, int64_t r) {
@@ -57,8 +58,12 @@ static void backward_row(const norm_node *s, int64_t r, real *a, real *h) {
   real along = kernels->dot(a, h, d) / (real)d;
   real shift = s->kind == MOH__NORM_LAYER ? kernels->sum(a, d) / (real)d : 0;
   kernels->axpy(a, -along, h, d);
-  kernels->scale_gain(a, a, shift, inverse, NULL, d);
-  kernels->add(dx, a, d);
+  if (s->adds) {
+    kernels->scale_gain(a, a, shift, inverse, NULL, d);
+    kernels->add(dx, a, d);
+  } else {
+    kernels->scale_gain(dx, a, shift, inverse, NULL, d);
+  }
 }
 
 static void backward_rows(void *context, int64_t begin, int64_t end,
@@ -87,6 +92,10 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
 
 static void norm_backward(moh__tape *tape, void *context) {
   norm_node *s = context;
+  moh__tape_settle(tape, s->y);
+  moh__param_settle(s->gain, tape->pool);
+  if (s->bias != NULL) moh__param_settle(s->bias, tape->pool);
+  s->adds = moh__tensor_adds(s->x);
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
 }

@@ -72,6 +72,10 @@ void moh__param_operand(const moh__param *w, int64_t g, bool backward,
     product->b = (const real *)(const void *)packed;
 }
 
+void moh__param_settle(moh__param *w, moh__pool *pool) {
+  if (!moh__param_adds(w)) moh__clear_run(pool, w->grad, w->n);
+}
+
 /* ---- packing ---- */
 
 /* A task: panels of one group, of `packed` or of packed_back. */

@@ -57,6 +57,7 @@ typedef struct moh__param {
   int64_t n_groups;
   real *data;
   real *grad; /* NULL unless training */
+  bool fresh; /* grad counts as 0, whatever it holds: as a tensor's g */
   moh__precision precision;
   void *packed;      /* for W x; NULL when never packed */
   void *packed_back; /* for W^T dy; NULL unless training */
@@ -68,6 +69,14 @@ static inline bool moh__param_is_trained(const moh__param *w) {
   return w->grad != NULL &&
          (w->flags & (MOH__PARAM_FROZEN | MOH__PARAM_BUFFER)) == 0;
 }
+
+/* As moh__tensor_adds and moh__tape_settle, of its gradient. */
+static inline bool moh__param_adds(moh__param *w) {
+  bool adds = !w->fresh;
+  w->fresh = false;
+  return adds;
+}
+void moh__param_settle(moh__param *w, moh__pool *pool);
 
 /* Inputs and outputs of all groups. */
 static inline int64_t moh__param_in(const moh__param *w) {

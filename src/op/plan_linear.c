@@ -26,6 +26,7 @@ typedef struct plan_job {
   real *to;
   int64_t in, out;           /* of a group */
   bool backward;             /* multiply by W_c^T */
+  bool adds;                 /* to what `to` holds */
   int64_t columns, n_across; /* of a scatter task, tasks along them */
 } plan_job;
 
@@ -46,7 +47,7 @@ static void gather_block(const plan_job *job, int32_t c, int32_t first,
                  .lda = job->in,
                  .c = job->to + (int64_t)first * job->out,
                  .ldc = job->out,
-                 .accumulate = job->backward};
+                 .accumulate = job->adds};
   if (plan->rows == NULL)
     g.a += (first - plan->start[c]) * job->in;
   else
@@ -118,7 +119,7 @@ static void scatter_task(void *context, int64_t task, void *scratch) {
   scatter_part part = {
       t0, t0 + (left < TOKEN_BLOCK ? left : TOKEN_BLOCK), j,
       job->out - j < job->columns ? job->out - j : job->columns};
-  if (!job->backward) clear_part(job, &part);
+  if (!job->adds) clear_part(job, &part);
   for (int32_t c = 0; c < job->plan->n_candidates; c++)
     scatter_candidate(job, c, &part, scratch);
 }
@@ -160,6 +161,7 @@ static void save_node(plan_node *s, moh__tensor *x, moh__tensor *y,
 typedef struct weight_job {
   const plan_node *s;
   bool gathered;
+  bool adds;
 } weight_job;
 
 static void weight_task(void *context, int64_t task, void *scratch) {
@@ -178,7 +180,7 @@ static void weight_task(void *context, int64_t task, void *scratch) {
                  .b = s->x->v,
                  .ldb = in,
                  .ldc = s->w->shape[1],
-                 .accumulate = true,
+                 .accumulate = job->adds,
                  .bf16 = s->w->precision == MOH__PRECISION_BF16};
   if (job->gathered) {
     g.a += first * out;
@@ -194,19 +196,25 @@ static void weight_task(void *context, int64_t task, void *scratch) {
 
 static void weight_grads(moh__tape *tape, const plan_node *s, bool gathered) {
   if (!moh__param_is_trained(s->w)) return;
-  weight_job job = {s, gathered};
+  weight_job job = {s, gathered, moh__param_adds(s->w)};
   moh__pool_run(tape->pool, s->plan->n_candidates, weight_task, &job);
+}
+
+static plan_job inputs_job(moh__tape *tape, const plan_node *s) {
+  moh__tape_settle(tape, s->y);
+  return (plan_job){.plan = s->plan,
+                    .w = s->w,
+                    .from = s->y->g,
+                    .to = s->x->g,
+                    .in = s->y->cols,
+                    .out = s->x->cols,
+                    .backward = true,
+                    .adds = moh__tensor_adds(s->x)};
 }
 
 static void gathered_backward(moh__tape *tape, void *context) {
   plan_node *s = context;
-  plan_job dx = {.plan = s->plan,
-                 .w = s->w,
-                 .from = s->y->g,
-                 .to = s->x->g,
-                 .in = s->y->cols,
-                 .out = s->x->cols,
-                 .backward = true};
+  plan_job dx = inputs_job(tape, s);
   scatter(tape, &dx);
   weight_grads(tape, s, true);
 }
@@ -230,13 +238,7 @@ moh__tensor *moh__op_gathered_linear(moh__tape *tape, moh__tensor *x,
 
 static void scattered_backward(moh__tape *tape, void *context) {
   plan_node *s = context;
-  plan_job dx = {.plan = s->plan,
-                 .w = s->w,
-                 .from = s->y->g,
-                 .to = s->x->g,
-                 .in = s->y->cols,
-                 .out = s->x->cols,
-                 .backward = true};
+  plan_job dx = inputs_job(tape, s);
   gather(tape, &dx);
   weight_grads(tape, s, false);
 }
@@ -278,8 +280,9 @@ static void each_entry(const moh__plan *plan, moh__tensor *x, moh__tensor *y,
 }
 
 static void scatter_heads_backward(moh__tape *tape, void *context) {
-  (void)tape;
   plan_node *s = context;
+  moh__tape_settle(tape, s->x);
+  moh__tape_settle(tape, s->y);
   each_entry(s->plan, s->x, s->y, true);
 }
 

@@ -44,6 +44,7 @@ static void turn_rows(void *context, int64_t begin, int64_t end,
 
 static void rope_backward(moh__tape *tape, void *context) {
   rope_node *s = context;
+  moh__tape_settle(tape, s->x);
   s->sign = -1;
   s->target = s->x->g;
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, turn_rows, s);

@@ -96,6 +96,9 @@ static void router_backward(moh__tape *tape, void *context) {
   router_node *s = context;
   const moh__router_shape *shape = &s->args.shape;
   int64_t n = s->x->rows;
+  moh__tape_settle(tape, s->gates);
+  if (s->all_gates != NULL) moh__tape_settle(tape, s->all_gates);
+  if (s->wide_gates != NULL) moh__tape_settle(tape, s->wide_gates);
   clear(s->scores.grads.shared, n * shape->n_shared);
   clear(s->scores.grads.routed, n * shape->n_routed);
   clear(s->scores.grads.mix, n * 2);

@@ -86,7 +86,7 @@ static void join_logit_grads(moh__router_scores *s) {
 static void join_weight_grads(moh__router_scores *s) {
   real *row = s->all.grad;
   for (int i = 0; i < s->n_parts; row += s->w[i++]->n) {
-    if (moh__param_is_trained(s->w[i]))
+    if (moh__param_is_trained(s->w[i]) && moh__param_adds(s->w[i]))
       copy_reals(row, s->w[i]->grad, s->w[i]->n);
     else
       memset(row, 0, (size_t)s->w[i]->n * sizeof(real));
@@ -126,7 +126,7 @@ static void score_back(moh__tape *tape, moh__tensor *x, moh__param *w,
                   .lda = out,
                   .c = x->g,
                   .ldc = in,
-                  .accumulate = true};
+                  .accumulate = moh__tensor_adds(x)};
   moh__param_operand(w, 0, true, &dx);
   moh__gemm_run(tape->pool, &dx);
   if (!moh__param_is_trained(w)) return;
@@ -139,7 +139,7 @@ static void score_back(moh__tape *tape, moh__tensor *x, moh__param *w,
                   .ldb = in,
                   .c = w->grad,
                   .ldc = in,
-                  .accumulate = true};
+                  .accumulate = moh__param_adds(w)};
   moh__gemm_at_run(tape->pool, &dw);
 }
 

@@ -6,7 +6,7 @@
 #include "kernel/kernel.h"
 
 /* Tensors and nodes are small; reserved memory that is not touched is free. */
-enum { META_BYTES = 64 << 20, CLEAR = 1 << 16 /* elements of a task */ };
+enum { META_BYTES = 64 << 20 };
 
 moh_status moh__tape_init(moh__tape *tape, moh__arena *arena, moh__pool *pool,
                           moh_error *err) {
@@ -45,12 +45,6 @@ int32_t *moh__tape_ints(moh__tape *tape, int64_t n) {
   return moh__arena_alloc(tape->arena, (size_t)n * sizeof(int32_t));
 }
 
-static void clear_range(void *context, int64_t begin, int64_t end,
-                        void *scratch) {
-  (void)scratch;
-  memset((real *)context + begin, 0, (size_t)(end - begin) * sizeof(real));
-}
-
 moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols) {
   moh__tensor *tensor = moh__tape_alloc_meta(tape, sizeof(*tensor));
   tensor->rows = rows;
@@ -58,9 +52,12 @@ moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols) {
   tensor->v = moh__tape_reals(tape, rows * cols);
   if (!tape->recording) return tensor;
   tensor->g = moh__tape_reals(tape, rows * cols);
-  if (tensor->g != NULL)
-    moh__range_run(tape->pool, rows * cols, CLEAR, clear_range, tensor->g);
+  tensor->fresh = true;
   return tensor;
+}
+
+void moh__tape_settle(moh__tape *tape, moh__tensor *t) {
+  if (!moh__tensor_adds(t)) moh__clear_run(tape->pool, t->g, t->rows * t->cols);
 }
 
 void *moh__tape_push(moh__tape *tape, size_t size,
@@ -137,6 +134,7 @@ static void segment_backward(moh__tape *tape, void *context) {
   tape->recompute = false;
   moh__tensor *y = s->fn(tape, s->context, s->x);
   y->g = s->y->g;
+  y->fresh = s->y->fresh;
   if (!moh__tape_counting(tape)) walk_back(tape);
   restore_state(tape, &before);
 }

@@ -19,13 +19,25 @@
 #include "op/window.h"
 #include "route/plan.h"
 
-/* rows x cols, row-major. g is NULL unless recording; it starts at zero and
- * every consumer adds to it. */
+/*
+ * rows x cols, row-major. g is NULL unless recording; every consumer adds to
+ * it. While it is fresh nobody has: whatever its memory holds counts as 0, and
+ * whoever comes first may write instead of adding.
+ */
 typedef struct moh__tensor {
   real *v;
   real *g;
   int64_t rows, cols;
+  bool fresh;
 } moh__tensor;
+
+/* For an op that is about to go through all of g: whether to add to what is
+ * there. The next one will have to. */
+static inline bool moh__tensor_adds(moh__tensor *t) {
+  bool adds = !t->fresh;
+  t->fresh = false;
+  return adds;
+}
 
 /* What one routed layer did in the last forward pass, in layer order. */
 typedef struct moh__head_use {
@@ -98,8 +110,11 @@ void moh__tape_free(moh__tape *tape); /* not the arena */
 /* Forgets everything: empties the arena and the list of nodes. */
 void moh__tape_reset(moh__tape *tape, bool recording);
 
-/* A new tensor: values not cleared, gradient (when recording) cleared. */
+/* A new tensor: values not cleared, gradient (when recording) fresh. */
 moh__tensor *moh__tape_tensor(moh__tape *tape, int64_t rows, int64_t cols);
+
+/* Before anything else is done with g: what counts as 0 becomes 0. */
+void moh__tape_settle(moh__tape *tape, moh__tensor *t);
 
 /* A structure that lives as long as the step: nodes, always real memory. */
 void *moh__tape_alloc_meta(moh__tape *tape, size_t size);

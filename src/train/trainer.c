@@ -384,12 +384,13 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
   moh__loads_begin(&t->heads);
   moh__loads_begin(&t->experts);
   moh__windows_begin(&t->windows);
-  moh__model_zero_grads(t->model, t->pool);
+  moh__model_forget_grads(t->model);
   r->every_head = r->step <= t->options.heads_warmup;
   t->tape.every_head = r->every_head;
   moh_status status = run_micro_batches(t, weight, &sums, err);
   t->tape.every_head = false;
   MOH_TRY(status);
+  moh__model_settle_grads(t->model, t->pool);
   moh__loads_end(&t->heads);
   moh__loads_end(&t->experts);
   fill_report(t, &sums, r);
@@ -436,7 +437,6 @@ static int64_t choose_probe(moh__trainer *t) {
 static moh_status probe_rest(moh__trainer *t, double *seconds,
                              moh_error *err) {
   double norm, start = moh__now();
-  moh__model_zero_grads(t->model, t->pool);
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
   double middle = moh__now();
   MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &norm, err));

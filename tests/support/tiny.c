@@ -155,10 +155,18 @@ static double run(tiny *t, bool recording) {
 
 double tiny_loss(tiny *t) { return run(t, false); }
 
+/* Memory is full of NaN: an op that reads a gradient before it is settled, or
+ * adds to it, shows. */
 double tiny_backward(tiny *t) {
-  moh__model_zero_grads(t->model, t->pool);
+  memset(t->arena.base, 0xff, t->arena.size);
+  for (int i = 0; i < t->model->n_params; i++) {
+    moh__param *w = &t->model->params[i];
+    if (w->grad != NULL) memset(w->grad, 0xff, (size_t)w->n * sizeof(real));
+  }
+  moh__model_forget_grads(t->model);
   double loss = run(t, true);
   moh__tape_backward(&t->tape);
+  moh__model_settle_grads(t->model, t->pool);
   return loss;
 }
 

@@ -123,6 +123,7 @@ static void free_param(moh__param *w) {
 static void check_subject(subject *s) {
   moh__tensor *y = run(s, true);
   for (int64_t i = 0; i < y->rows * y->cols; i++) y->g[i] = upstream(i);
+  y->fresh = false;
   moh__tape_backward(&s->tape);
   gradcheck_input inputs[5];
   real *grads[3] = {NULL, NULL, NULL};

@@ -83,11 +83,13 @@ static void run_rows(bench *b, int32_t begin, int32_t n) {
                            .w_shared = &b->w[0],
                            .w_routed = &b->w[1],
                            .w_mix = &b->w[2]};
-  moh__tensor x = {b->x + begin * D, b->dx + begin * D, n, D};
+  moh__tensor x = {
+      .v = b->x + begin * D, .g = b->dx + begin * D, .rows = n, .cols = D};
   const moh__plan *plan;
   moh__tape_reset(&b->tape, true);
   moh__tensor *gates = moh__op_head_router(&b->tape, &x, &args, &plan);
   int32_t at = begin * (SHARED + K);
+  gates->fresh = false;
   for (int32_t i = 0; i < plan->token_start[n]; i++, at++) {
     int32_t e = plan->entry_of[i];
     b->heads[at] = plan->candidate_of[i];
