@@ -201,7 +201,7 @@ static void assert_near(real *const x[2], int64_t n, const char *what,
 /* A position is a sum of as many gates as it says, rounded as often: that much
  * goes to the row beside. */
 static void assert_tables_near(const char *table, const subject *s) {
-  real limit = 2e-5f * (real)(1 + s->n_positions / 8);
+  real limit = 2e-5f * (1 + (real)s->n_positions / 8);
   assert_within(limit, s->d_table, s->n_positions * s->d + TABLE_GAP,
                 "d_table", table, s);
 }
