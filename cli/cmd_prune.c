@@ -80,7 +80,6 @@ typedef struct prune {
   int by;
   moh__runner runner;
   moh__head_scores scores;
-  double *table; /* [n_layers][n_heads] */
   moh__pruning choice;
   moh__model *pruned;
   moh__evaluation before, after;
@@ -176,18 +175,16 @@ static moh_status measure(prune *p, moh_error *err) {
                      p->v->runner.model);
   MOH_TRY(
       moh__head_scores_init(&p->scores, model, p->by == BY_IMPORTANCE, err));
-  p->table = calloc((size_t)(c->n_layers * c->n_heads), sizeof(double));
-  if (p->table == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
   /* What cannot be done is said before the work. */
-  MOH_TRY(moh__pruning_choose(&p->choice, c, p->table, p->v->keep,
+  MOH_TRY(moh__pruning_choose(&p->choice, c, p->scores.means, p->v->keep,
                               p->v->groups, err));
   moh__pruning_free(&p->choice);
   MOH_TRY(moh__model_pack(model, p->runner.pool, err));
   MOH_TRY(evaluate(p, model, &p->scores.probe, &p->before, err));
   if (p->by == BY_USAGE)
-    moh__head_scores_usage(&p->scores, p->before.n_predicted, p->table);
+    moh__head_scores_usage(&p->scores, p->before.n_predicted);
   else
-    moh__head_scores_importance(&p->scores, p->before.n_predicted, p->table);
+    moh__head_scores_importance(&p->scores, p->before.n_predicted);
   return MOH_OK;
 }
 
@@ -201,7 +198,7 @@ static json_t *layer_json(const prune *p, int64_t layer) {
   json_t *scores = json_array(), *kept = json_array();
   int64_t at = layer * p->choice.n_heads;
   for (int64_t h = 0; h < p->choice.n_heads; h++) {
-    json_array_append_new(scores, json_real(p->table[at + h]));
+    json_array_append_new(scores, json_real(p->scores.means[at + h]));
     if (p->choice.kept[at + h]) json_array_append_new(kept, json_integer(h));
   }
   return json_pack("{s:o, s:o}", "scores", scores, "kept", kept);
@@ -254,7 +251,7 @@ static void print_layer(const prune *p, int64_t layer) {
   int64_t at = layer * p->choice.n_heads;
   for (int64_t h = 0; h < p->choice.n_heads; h++)
     if (!p->choice.kept[at + h])
-      printf(" %" PRId64 " (%.3g)", h, p->table[at + h]);
+      printf(" %" PRId64 " (%.3g)", h, p->scores.means[at + h]);
   putchar('\n');
 }
 
@@ -293,7 +290,7 @@ static moh_status check_out(const values *v, moh_error *err) {
 
 static moh_status cut(prune *p, moh_error *err) {
   moh__model *model = p->runner.model;
-  MOH_TRY(moh__pruning_choose(&p->choice, &model->config, p->table,
+  MOH_TRY(moh__pruning_choose(&p->choice, &model->config, p->scores.means,
                               p->v->keep, p->v->groups, err));
   MOH_TRY(moh__prune(&p->pruned, model, &p->choice, err));
   moh__model_set_precision(p->pruned, model->precision);
@@ -330,7 +327,6 @@ static moh_status run_prune(const moh__call *call, moh_error *err) {
   json_decref(p.receipt);
   moh__model_free(p.pruned);
   moh__pruning_free(&p.choice);
-  free(p.table);
   moh__head_scores_free(&p.scores);
   moh__runner_close(&p.runner);
   return status;

@@ -80,7 +80,7 @@ static void supervised_loss(loss_job *job, const moh__batch *batch) {
   job->share = (real)1 / (real)c->hrm_supervision;
   job->part_weights = moh__tape_reals(job->tape, job->n);
   job->part_loss = moh__tape_reals(job->tape, job->n);
-  if (!moh__tape_counting(job->tape))
+  if (job->weights != NULL) /* a dry run has none */
     for (int64_t i = 0; i < job->n; i++) {
       job->part_weights[i] = job->share * job->weights[i];
       job->loss[i] = 0;
@@ -88,12 +88,19 @@ static void supervised_loss(loss_job *job, const moh__batch *batch) {
   moh__arch_of(c)->supervise(job->model, job->tape, batch, add_loss, job);
 }
 
+/* A probe asks for the loss of the model as it is used, not as it is trained.
+ */
+static bool is_supervised(const moh__model *model, const moh__tape *tape) {
+  const moh__config *c = &model->config;
+  return tape->recording && tape->probe == NULL &&
+         moh__arch_of(c)->supervise != NULL && c->hrm_supervision > 1;
+}
+
 void moh__arch_loss(const moh__model *model, moh__tape *tape,
                     const moh__batch *batch, const int32_t *targets,
                     const real *weights, real *loss) {
   const moh__config *c = &model->config;
-  if (tape->recording && moh__arch_of(c)->supervise != NULL &&
-      c->hrm_supervision > 1) {
+  if (is_supervised(model, tape)) {
     loss_job job = {.model = model,
                     .tape = tape,
                     .targets = targets,

@@ -42,7 +42,7 @@ void moh__head_control_free(moh__head_control *control);
  * order; and behind update number n_updates, from 1. */
 void moh__head_control_clear(moh__head_control *control);
 void moh__head_control_take(moh__head_control *control,
-                            const moh__head_use *first);
+                            const moh__head_use *use);
 void moh__head_control_update(moh__head_control *control, moh__model *model,
                               int64_t n_updates);
 
