@@ -308,6 +308,52 @@ static void a_step_tells_of_the_experts(void **state) {
   course_close(&c);
 }
 
+/* In place of the course's model one whose tokens use 2 to 4 heads. */
+static void use_adaptive(course *c) {
+  moh_error err;
+  moh_model_free(c->model);
+  moh_model_options m;
+  moh_model_options_default(&m, sizeof(m));
+  m.preset = "nano";
+  m.heads = "adaptive:1+1-3";
+  m.config =
+      "{\"hidden_size\": 32, \"intermediate_size\": 40, "
+      "\"head_dim\": 8, \"num_hidden_layers\": 2}";
+  must(moh_model_new(&c->model, c->tokenizer, &m, &err), &err);
+}
+
+static void adaptive_heads_have_a_mean(void **state) {
+  (void)state;
+  moh_error err;
+  course c;
+  course_open(&c);
+  use_adaptive(&c);
+  c.options.target_heads = 2.5;
+  moh_trainer *trainer = open_trainer(&c);
+  double before[2] = {0.7, 0.7};
+  for (int i = 0; i < 3; i++) {
+    moh_step_report report;
+    moh_layer_load load;
+    double mean = 0;
+    must(moh_trainer_step(trainer, &report, sizeof(report), &err), &err);
+    for (int32_t layer = 0; layer < 2; layer++) {
+      must(moh_trainer_layer_load(trainer, layer, &load, sizeof(load), &err),
+           &err);
+      assert_true((fabs(load.mass - before[layer]) < 1e-6) == (i == 0));
+      assert_true(load.heads >= 2 && load.heads <= 4);
+      before[layer] = i == 0 ? 0.7 : load.mass;
+      mean += load.heads / 2;
+    }
+    assert_true(fabs(report.heads - mean) < 1e-9);
+    assert_true(report.sparsity > 0 && report.sparsity <= log(3) + 1e-6);
+  }
+  moh_trainer_free(trainer);
+  c.options.target_heads = 4.5;
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &c.options, &err),
+          &err, "target_heads");
+  course_close(&c);
+}
+
 static void a_step_tells_of_the_heads(void **state) {
   moh_error err;
   course c;
@@ -467,11 +513,21 @@ static void options_have_ranges(void **state) {
     double wrong;
   } reals[] = {
 #define REAL(name, wrong) {#name, offsetof(moh_train_options, name), wrong}
-      REAL(lr, 0),         REAL(lr, NAN),     REAL(lr_final, 1.5),
-      REAL(warmup, -0.1),  REAL(beta1, 1),    REAL(beta2, -0.5),
-      REAL(eps, 0),        REAL(clip, -1),    REAL(weight_decay, INFINITY),
-      REAL(router_lr, -1), REAL(anomaly, -1), REAL(anomaly, NAN),
+      REAL(lr, 0),
+      REAL(lr, NAN),
+      REAL(lr_final, 1.5),
+      REAL(warmup, -0.1),
+      REAL(beta1, 1),
+      REAL(beta2, -0.5),
+      REAL(eps, 0),
+      REAL(clip, -1),
+      REAL(weight_decay, INFINITY),
+      REAL(router_lr, -1),
+      REAL(anomaly, -1),
+      REAL(anomaly, NAN),
       REAL(agc, -1),
+      REAL(target_heads, -1),
+      REAL(target_heads, 3),
 #undef REAL
   };
   moh_trainer *trainer;
@@ -560,6 +616,7 @@ int main(void) {
       WITH_DIR(stopping_leaves_a_trainer_that_goes_on),
       WITH_DIR(a_checkpoint_goes_on),
       WITH_DIR(a_step_tells_of_the_heads),
+      cmocka_unit_test(adaptive_heads_have_a_mean),
       cmocka_unit_test(a_step_tells_of_the_experts),
       WITH_DIR(a_trained_model_runs),
       cmocka_unit_test(outliers_are_skipped),
