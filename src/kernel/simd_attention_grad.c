@@ -104,8 +104,8 @@ static void row_weights(const moh__attention_grad *b, int64_t i,
   int64_t visible = at_most(a->pos[i] + 1 - w->key0, w->n_keys);
   int64_t hidden = moh__first_key(a, i) - w->key0;
   int64_t width = moh__round_up(w->n_keys, 16);
+  hide(p, at_most(hidden, visible));
   exp_row(p, a->scale, a->lse[i], visible < 0 ? 0 : visible, width);
-  for (int64_t j = 0; j < at_most(hidden, visible); j++) p[j] = 0;
   float row_d = row_d_of(b, i);
   int64_t j = 0;
   for (; j < visible; j++) ds[j] = a->scale * p[j] * (ds[j] - row_d);

@@ -125,7 +125,7 @@ static void check_subject(subject *s) {
   for (int64_t i = 0; i < y->rows * y->cols; i++) y->g[i] = upstream(i);
   y->fresh = false;
   moh__tape_backward(&s->tape);
-  gradcheck_input inputs[5];
+  gradcheck_input inputs[6];
   real *grads[3] = {NULL, NULL, NULL};
   int n = 0;
   for (int i = 0; i < 3; i++) {
@@ -141,11 +141,15 @@ static void check_subject(subject *s) {
   if (s->bias.grad != NULL)
     inputs[n++] =
         (gradcheck_input){"bias", s->bias.data, s->bias.grad, s->bias.n};
+  if (s->alpha.grad != NULL)
+    inputs[n++] =
+        (gradcheck_input){"alpha", s->alpha.data, s->alpha.grad, s->alpha.n};
   assert_gradients(loss_of, s, inputs, n, 0, 2e-5);
   for (int i = 0; i < 3; i++) free(grads[i]);
   for (int i = 0; i < 3; i++) free(s->x[i]);
   free_param(&s->w);
   free_param(&s->bias);
+  free_param(&s->alpha);
   moh__tape_free(&s->tape);
   moh__arena_free(&s->arena);
   moh__pool_free(s->pool);
