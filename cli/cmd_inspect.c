@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/arch.h"
 #include "commands.h"
@@ -296,12 +297,39 @@ static moh_status model_of_preset(const values *v, moh__model **model,
   return moh__arch_model(model, &config, err);
 }
 
-static moh_status open_model(const values *v, moh__model **model,
+static bool is_of_preset(const char *name) {
+  if (strcmp(name, "vocab") == 0) return true;
+  for (const moh__option *o = moh__preset_options; o->name != NULL; o++)
+    if (strcmp(o->name, name) == 0) return true;
+  for (const moh__option *o = moh__model_options; o->name != NULL; o++)
+    if (strcmp(o->name, name) == 0) return true;
+  return false;
+}
+
+/* A model that is there is what it is. */
+static moh_status check_no_changes(const moh__call *call, moh_error *err) {
+  moh_status status = MOH_OK;
+  json_t *given = moh__options_json(call);
+  if (given == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  const char *name;
+  json_t *value;
+  json_object_foreach(given, name, value) {
+    if (status == MOH_OK && is_of_preset(name))
+      status = moh__fail(err, MOH_ERR_ARGUMENT,
+                         "--%s goes with --preset, not with --model", name);
+  }
+  json_decref(given);
+  return status;
+}
+
+static moh_status open_model(const moh__call *call, moh__model **model,
                              moh_error *err) {
+  const values *v = call->values;
   if ((v->path == NULL) == (v->model.preset == NULL))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "either --model DIR or --preset NAME is needed");
   if (v->path == NULL) return model_of_preset(v, model, err);
+  MOH_TRY(check_no_changes(call, err));
   moh__load_options options = {.verify = v->verify};
   return moh__load(v->path, options, model, NULL, err);
 }
@@ -323,7 +351,7 @@ static moh_status inspect(const values *v, moh__model *model,
 static moh_status run_inspect(const moh__call *call, moh_error *err) {
   const values *v = call->values;
   moh__model *model = NULL;
-  MOH_TRY(open_model(v, &model, err));
+  MOH_TRY(open_model(call, &model, err));
   moh_status status = inspect(v, model, err);
   moh__model_free(model);
   return status;

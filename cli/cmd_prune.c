@@ -252,7 +252,7 @@ static void print_layer(const prune *p, int64_t layer) {
   for (int64_t h = 0; h < p->choice.n_heads; h++)
     if (!p->choice.kept[at + h])
       printf(" %" PRId64 " (%.3g)", h, p->scores.means[at + h]);
-  putchar('\n');
+  puts(p->choice.n_keep < p->choice.n_heads ? "" : " none");
 }
 
 static void print_text(const prune *p) {

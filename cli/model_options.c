@@ -222,21 +222,37 @@ static moh_status set_experts(const moh__model_values *v, moh__config *c,
                               moh_error *err) {
   if (v->experts != NULL)
     MOH_TRY(as_usage(moh__config_set_experts(c, v->experts, err), err));
-  if (moh__is_set_int(v->expert_hidden) && c->experts.n_routed == 0)
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--expert-hidden needs --experts");
   set_int(&c->experts.width, v->expert_hidden);
   return MOH_OK;
 }
 
-static moh_status check_of_heads(const moh__model_values *v,
-                                 const moh__config *c, moh_error *err) {
-  if (c->heads != MOH__HEADS_RANDOM && moh__is_set_int(v->route_seed))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--route-seed needs --heads random:S+K");
-  if (c->heads != MOH__HEADS_ADAPTIVE && moh__is_set_real(v->head_mass))
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "--head-mass needs --heads adaptive:S+MIN-MAX");
+/* An option that would change nothing is a mistake of whoever typed it. */
+static moh_status check_needs(const moh__model_values *v,
+                              const moh__config *c, moh_error *err) {
+  bool router = moh__config_has_router(c), experts = c->experts.n_routed > 0;
+  const struct {
+    bool given, useful;
+    const char *message;
+  } options[] = {
+      {moh__is_set_int(v->route_seed), c->heads == MOH__HEADS_RANDOM,
+       "--route-seed needs --heads random:S+K"},
+      {moh__is_set_real(v->head_mass), c->heads == MOH__HEADS_ADAPTIVE,
+       "--head-mass needs --heads adaptive:S+MIN-MAX"},
+      {moh__is_set_real(v->bias_balance), router || c->bias_balance == 0,
+       "--bias-balance needs --heads moh:S+K"},
+      {moh__is_set_real(v->expert_bias_balance),
+       experts || c->experts.bias_balance == 0,
+       "--expert-bias-balance needs --experts"},
+      {moh__is_set_int(v->expert_hidden), experts,
+       "--expert-hidden needs --experts"},
+      {moh__is_set_int(v->cope_positions), c->position == MOH__POSITION_COPE,
+       "--cope-positions needs --position cope"},
+      {moh__is_set_real(v->rope_theta), c->position == MOH__POSITION_ROPE,
+       "--rope-theta needs --position rope"},
+  };
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+    if (options[i].given && !options[i].useful)
+      return moh__fail(err, MOH_ERR_ARGUMENT, "%s", options[i].message);
   return MOH_OK;
 }
 
@@ -266,7 +282,7 @@ moh_status moh__model_options_config(const moh__model_values *v,
     MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
   if (v->heads != NULL)
     MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
-  return check_of_heads(v, config, err);
+  return check_needs(v, config, err);
 }
 
 moh_status moh__model_options_check(const moh__config *config,

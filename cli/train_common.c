@@ -235,6 +235,27 @@ double moh__training_held_out(const moh__training_values *values,
   return moh__real_or(values->held_out, examples ? 0 : defaults->held_out);
 }
 
+/* Options that say how heads or experts are chosen, for a model in which
+ * they are not. */
+static moh_status check_needs(const moh__training_values *v,
+                              const moh__config *c, moh_error *err) {
+  if (moh__int_or(v->heads_warmup, 0) > 0 && !moh__config_routes(c))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--heads-warmup needs a model whose tokens choose heads "
+                     "(moh:S+K)");
+  if (c->experts.n_routed == 0 &&
+      (moh__is_set_real(v->expert_balance) || moh__is_set_real(v->expert_z)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--expert-beta and --expert-z-loss need experts "
+                     "(--experts S+K/E)");
+  if (c->heads != MOH__HEADS_ADAPTIVE &&
+      (moh__is_set_real(v->sparsity) || moh__is_set_real(v->target_heads)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--sparsity and --target-heads need adaptive heads "
+                     "(adaptive:S+MIN-MAX)");
+  return MOH_OK;
+}
+
 moh_status moh__training_set_weights(const moh__training_values *values,
                                      moh__config *config, moh_error *err) {
   config->balance_weight =
@@ -245,13 +266,7 @@ moh_status moh__training_set_weights(const moh__training_values *values,
   moh__experts *x = &config->experts;
   x->balance_weight = moh__real_or(values->expert_balance, x->balance_weight);
   x->z_weight = moh__real_or(values->expert_z, x->z_weight);
-  if (config->heads == MOH__HEADS_ADAPTIVE) return MOH_OK;
-  if (!moh__is_set_real(values->sparsity) &&
-      !moh__is_set_real(values->target_heads))
-    return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "--sparsity and --target-heads need adaptive heads "
-                   "(adaptive:S+MIN-MAX)");
+  return check_needs(values, config, err);
 }
 
 moh_status moh__training_parse_mix(const char *text, char **path,

@@ -142,9 +142,9 @@ static moh_status check_attention(const moh__config *c, moh_error *err) {
 }
 
 static const moh__int_field window_fields[] = {
-    {"size", FIELD(window.size), 1, 1 << 20},
-    {"min", FIELD(window.min), 1, 1 << 20},
-    {"max", FIELD(window.max), 1, 1 << 20},
+    {"window.size", FIELD(window.size), 1, 1 << 20},
+    {"window.min", FIELD(window.min), 1, 1 << 20},
+    {"window.max", FIELD(window.max), 1, 1 << 20},
 };
 
 static moh_status check_window(const moh__config *c, moh_error *err) {
@@ -155,8 +155,8 @@ static moh_status check_window(const moh__config *c, moh_error *err) {
   MOH_TRY(check_int(c, &window_fields[2], err));
   if (c->window.min <= c->window.max) return MOH_OK;
   return moh__fail(err, MOH_ERR_CONFIG,
-                   "the window's min is %" PRId64
-                   ", it must not be above its max, %" PRId64,
+                   "window.min is %" PRId64
+                   ", it must not be above window.max, %" PRId64,
                    c->window.min, c->window.max);
 }
 

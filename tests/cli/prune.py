@@ -112,6 +112,15 @@ class Pruning(Case):
         self.prune("gqa", "one", 2, "--groups")
         self.assertEqual(self.config("one")["num_key_value_heads"], 1)
 
+    def test_all_heads_stay(self):
+        code, out, err = self.run_in(
+            *"prune --data text.txt --out same --model dense --keep 4".split())
+        self.assertEqual(code, 0, err)
+        self.assertIn("\nlayer 0  removed none\nlayer 1  removed none\n", out)
+        files = [self.folder / name / "model.safetensors"
+                 for name in ("dense/final", "same")]
+        self.assertEqual(*[path.read_bytes() for path in files])
+
     def test_refused(self):
         tail = " (see 'moh prune --help')"
         start = "prune --data text.txt --out new --model "

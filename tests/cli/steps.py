@@ -96,8 +96,13 @@ class HeadsWarmup(Runs):
         self.assert_fails(
             "train --data facts.json --out never --preset nano --heads all "
             "--heads-warmup 3", 2,
-            "moh train: heads_warmup is for models whose tokens choose "
-            "heads, and in this one they do not (see 'moh train --help')")
+            "moh train: --heads-warmup needs a model whose tokens choose "
+            "heads (moh:S+K) (see 'moh train --help')")
+        for option in "--expert-beta 0.1", "--expert-z-loss 0":
+            self.assert_fails(
+                f"train --data facts.json --out never --preset nano {option}",
+                2, "moh train: --expert-beta and --expert-z-loss need experts "
+                "(--experts S+K/E) (see 'moh train --help')")
 
 
 class Groups(Runs):

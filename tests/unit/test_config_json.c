@@ -82,15 +82,15 @@ static void wrong_fields_are_named(void **state) {
   assert_unreadable("moh", "window", "{\"kind\":\"far\"}", "far");
   assert_unreadable("moh", "window", "{\"kind\":\"sliding\"}", "size");
   assert_unreadable("moh", "window", "{\"kind\":\"sliding\",\"size\":0}",
-                    "size is 0");
+                    "window.size is 0");
   assert_unreadable("moh", "window",
                     "{\"kind\":\"sliding\",\"size\":3,\"max\":4}", "max");
   assert_unreadable("moh", "window",
                     "{\"kind\":\"length\",\"min\":5,\"max\":4}",
-                    "not be above its max");
+                    "not be above window.max");
   assert_unreadable("moh", "window",
                     "{\"kind\":\"entropy\",\"min\":0,\"max\":4}",
-                    "min is 0");
+                    "window.min is 0");
   assert_unreadable("moh", "window", "{\"kind\":\"perplexity\",\"size\":4}",
                     "size");
   assert_unreadable("moh", "experts", "8", "experts");
