@@ -103,6 +103,7 @@ run_checks() {
     true
   check "rooms self-test" scripts/check_rooms.py --self-test || true
   check "rooms" scripts/check_rooms.py || true
+  check "promises" scripts/check_promises.py || true
   check "kernels for NEON" scripts/check_neon.sh || true
   if have shellcheck; then
     check "shellcheck" shellcheck -x scripts/*.sh bench/kernels/*.sh .ci/run || true
