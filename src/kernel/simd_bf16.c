@@ -270,20 +270,16 @@ void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch) {
 
 /* ---- C = A^T B, both rounded here ---- */
 
-/* Row k of a plain operand; NULL behind the last one of an odd depth. */
-INLINE const float *plain_row(const float *x, int64_t ld, const int32_t *rows,
-                              int64_t k, int64_t n) {
-  return k < n ? x + row_at(rows, k) * ld : NULL;
-}
-
-/* Columns j.. of pair p of rows, n of them. */
+/* Columns j.. of pair p of rows, n of them; the last pair of an odd depth has
+ * no second row. */
 INLINE void pair_rows(pair *dst, const block *s, const float *x, int64_t ld,
                       const int32_t *rows, int64_t p, int64_t j, int64_t n) {
   int64_t k = s->k0 + 2 * p;
-  const float *even = plain_row(x, ld, rows, k, s->g->k);
-  const float *odd = plain_row(x, ld, rows, k + 1, s->g->k);
+  bool two = k + 1 < s->g->k;
+  const float *even = x + row_at(rows, k) * ld;
+  const float *odd = x + row_at(rows, two ? k + 1 : k) * ld;
   for (int64_t i = 0; i < n; i += VL) {
-    vf low = odd == NULL ? (vf){0} : load_up_to(odd + j + i, n - i, 0);
+    vf low = two ? load_up_to(odd + j + i, n - i, 0) : (vf){0};
     store_pairs(dst + i, pair_up(load_up_to(even + j + i, n - i, 0), low));
   }
 }

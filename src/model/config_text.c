@@ -151,9 +151,10 @@ void moh__config_experts_text(const moh__config *config, char *text,
 void moh__config_experts_label(const moh__config *config, char *text,
                                size_t size) {
   char experts[48];
+  text[0] = '\0';
+  if (config->experts.n_routed == 0) return;
   moh__config_experts_text(config, experts, sizeof experts);
-  snprintf(text, size, config->experts.n_routed > 0 ? ", experts %s" : "",
-           experts);
+  snprintf(text, size, ", experts %s", experts);
 }
 
 void moh__config_heads_text(const moh__config *config, char *text,

@@ -290,7 +290,10 @@ static void the_router_is_the_models(void **state) {
     w[i].packed = calloc((size_t)moh__param_packed_bytes(&w[i]), 1);
     moh__param_pack(&w[i], pool);
   }
-  moh__router_args args = {.shape = {N_SHARED, N_ROUTED, K, MOH__GATE_UNIT},
+  moh__router_args args = {.shape = {.n_shared = N_SHARED,
+                                     .n_routed = N_ROUTED,
+                                     .k = K,
+                                     .scale = MOH__GATE_UNIT},
                            .w_shared = &w[0],
                            .w_routed = &w[1],
                            .w_mix = &w[2],

@@ -78,7 +78,10 @@ static void close_bench(bench *b) {
 
 /* Rows begin .. begin + n, forward and backward, as a step of their own. */
 static void run_rows(bench *b, int32_t begin, int32_t n) {
-  moh__router_args args = {.shape = {SHARED, ROUTED, K, MOH__GATE_UNIT},
+  moh__router_args args = {.shape = {.n_shared = SHARED,
+                                     .n_routed = ROUTED,
+                                     .k = K,
+                                     .scale = MOH__GATE_UNIT},
                            .heads_each = 1,
                            .w_shared = &b->w[0],
                            .w_routed = &b->w[1],
