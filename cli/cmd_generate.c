@@ -224,13 +224,12 @@ static moh_status print_json(const generation *g, json_t *samples,
 
 static json_t *text_json(const generation *g, const moh__kept_text *t) {
   const moh__hypothesis *h = &t->about;
-  bool cut = h->finish == MOH__FINISH_CANCELLED;
   json_t *stop =
       h->stop < 0 ? json_null() : json_string(g->options.stops[h->stop]);
   return json_pack("{s:s%, s:I, s:s, s:o, s:f, s:f}", "text",
                    t->n > 0 ? t->text : "", t->n, "generated_tokens",
                    (json_int_t)h->n_tokens, "finish",
-                   cut ? finish_name(g) : moh__finish_name(h->finish), "stop",
+                   moh__hypothesis_finish(h), "stop",
                    stop, "log_probability", h->log_p, "score", h->score);
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interrupt.h"
+
 void moh__hypotheses_free(moh__hypotheses *h) {
   for (int i = 0; i < h->n; i++) free(h->items[i].text);
   free(h->items);
@@ -35,13 +37,19 @@ bool moh__hypotheses_add(moh__hypotheses *h, const char *bytes, size_t n) {
   return true;
 }
 
+const char *moh__hypothesis_finish(const moh__hypothesis *about) {
+  if (about->finish != MOH__FINISH_CANCELLED)
+    return moh__finish_name(about->finish);
+  return moh__interrupted() ? "interrupted" : "search";
+}
+
 void moh__hypotheses_print(FILE *out, const moh__hypotheses *h) {
   for (int i = 0; i < h->n; i++) {
     const moh__kept_text *item = &h->items[i];
     const moh__hypothesis *about = &item->about;
     fprintf(out, "%s[%d] score %.4f, ln p %.4f, %d tokens, ended by %s\n",
             i > 0 ? "\n" : "", about->rank + 1, about->score, about->log_p,
-            about->n_tokens, moh__finish_name(about->finish));
+            about->n_tokens, moh__hypothesis_finish(about));
     if (item->n > 0) fwrite(item->text, 1, item->n, out);
     fputc('\n', out);
   }

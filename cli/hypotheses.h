@@ -27,6 +27,10 @@ void moh__hypotheses_begin(moh__hypotheses *hypotheses,
 bool moh__hypotheses_add(moh__hypotheses *hypotheses, const char *bytes,
                          size_t n);
 
+/* What ended a text: the name of its finish; "search" for one that was not
+ * complete when nothing could beat the best any more, or "interrupted". */
+const char *moh__hypothesis_finish(const moh__hypothesis *about);
+
 /* Each text below a line that says how good it is, with an empty line
  * between. */
 void moh__hypotheses_print(FILE *out, const moh__hypotheses *hypotheses);

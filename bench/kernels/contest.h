@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "op/tape.h"
+
 enum { CONTENDERS_MAX = 24, ROUNDS_MAX = 200 };
 
 typedef void run_fn(void *context);
@@ -41,6 +43,10 @@ double contest_spread(const contest *c, int i);
 double contest_ratio(const contest *c, int i, int j);
 /* Work of contender i in a second, in units of 1e9. */
 double contest_rate(const contest *c, int i);
+
+/* Runs an op that is on a tape once more, without a record, and gives back what
+ * it took. */
+void forward_again(moh__tape *tape, run_fn *apply, void *context);
 
 /* Multiply-adds that this thread can do, GFLOP/s: a median. */
 double peak_rate(bool bf16);

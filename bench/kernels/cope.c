@@ -87,15 +87,11 @@ static void make_subject(subject *s, int32_t n_tokens, int64_t n_positions,
   memcpy(o->g, s->q->v, (size_t)(o->rows * o->cols) * sizeof(float));
 }
 
+static void apply_only(void *context) { apply(context); }
+
 static void run_forward(void *context) {
   subject *s = context;
-  size_t mark = moh__tape_mark(&s->tape);
-  moh__tape_node *last = s->tape.last;
-  s->tape.recording = false;
-  apply(s);
-  s->tape.recording = true;
-  s->tape.last = last;
-  moh__arena_release(&s->arena, mark);
+  forward_again(&s->tape, apply_only, s);
 }
 
 static void run_backward(void *context) {

@@ -77,7 +77,7 @@ static void add_loss(void *context, moh__tensor *hidden) {
 static void supervised_loss(loss_job *job, const moh__batch *batch) {
   const moh__config *c = &job->model->config;
   job->n = batch->n_out;
-  job->share = (real)1 / (real)c->hrm_supervision;
+  job->share = (real)1 / (real)moh__config_losses(c);
   job->part_weights = moh__tape_reals(job->tape, job->n);
   job->part_loss = moh__tape_reals(job->tape, job->n);
   if (job->weights != NULL) /* a dry run has none */
@@ -91,9 +91,8 @@ static void supervised_loss(loss_job *job, const moh__batch *batch) {
 /* A probe asks for the loss of the model as it is used, not as it is trained.
  */
 static bool is_supervised(const moh__model *model, const moh__tape *tape) {
-  const moh__config *c = &model->config;
   return tape->recording && tape->probe == NULL &&
-         moh__arch_of(c)->supervise != NULL && c->hrm_supervision > 1;
+         moh__config_losses(&model->config) > 1;
 }
 
 void moh__arch_loss(const moh__model *model, moh__tape *tape,

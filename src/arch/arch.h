@@ -20,8 +20,8 @@ typedef struct moh__arch {
   moh__tensor *(*forward)(const moh__model *model, moh__tape *tape,
                           const moh__batch *batch);
   /* Calls use for hidden states of which the loss is the mean: those of
-   * forward last, and before them those of earlier steps. NULL: those of
-   * forward alone. */
+   * forward last, and before them those of earlier steps: moh__config_losses
+   * in all. NULL where it is always those of forward alone. */
   void (*supervise)(const moh__model *model, moh__tape *tape,
                     const moh__batch *batch,
                     void (*use)(void *context, moh__tensor *hidden),

@@ -411,7 +411,11 @@ int64_t moh__config_passes(const moh__config *c) {
 int64_t moh__config_trained_passes(const moh__config *c) {
   if (c->architecture != MOH__HRM || c->hrm_exact)
     return moh__config_passes(c);
-  return c->n_layers * c->hrm_supervision;
+  return c->n_layers * moh__config_losses(c);
+}
+
+int64_t moh__config_losses(const moh__config *c) {
+  return c->architecture == MOH__HRM ? c->hrm_supervision : 1;
 }
 
 void moh__config_set_architecture(moh__config *c,

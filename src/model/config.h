@@ -140,6 +140,9 @@ int64_t moh__config_page_tokens(const moh__config *config);
  * training step records. */
 int64_t moh__config_passes(const moh__config *config);
 int64_t moh__config_trained_passes(const moh__config *config);
+/* States of which a training step's loss is the mean: 1, or more with deep
+ * supervision. */
+int64_t moh__config_losses(const moh__config *config);
 
 moh__router_shape moh__config_router_shape(const moh__config *config);
 

@@ -208,6 +208,10 @@ class Generate(Case):
                  f"tokens, ended by {t['finish']}\n{t['text']}\n"
                  for i, t in enumerate(texts)]
         self.assertEqual(self.generate(*words)[0], "\n".join(lines))
+        # What is not complete when nothing can win any more.
+        texts = self.samples(*words, "--length-penalty=0")
+        self.assertEqual([t["finish"] for t in texts],
+                         ["end", "search", "search"])
         # The end token lies behind "hot"; the text is cut before "ot".
         [best] = self.samples("the sun", "--beam=2", "--stop=ot")
         self.assertEqual((best["text"], best["finish"], best["stop"]),

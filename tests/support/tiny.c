@@ -117,6 +117,17 @@ void tiny_open(tiny *t, const moh__config *config, int n_threads,
   must(moh__tape_init(&t->tape, &t->arena, t->pool, &err), &err);
 }
 
+void tiny_one_token(tiny *t) {
+  t->batch.n = t->batch.n_seq = t->batch.n_out = t->seq_start[1] = 1;
+}
+
+bool tiny_grads_are_finite(const tiny *t) {
+  for (int i = 0; i < t->model->n_params; i++)
+    for (int64_t j = 0; j < t->model->params[i].n; j++)
+      if (!isfinite(t->model->params[i].grad[j])) return false;
+  return true;
+}
+
 void tiny_close(tiny *t) {
   moh__tape_free(&t->tape);
   moh__arena_free(&t->arena);

@@ -45,6 +45,11 @@ void tiny_close(tiny *t);
 double tiny_loss(tiny *t);
 double tiny_backward(tiny *t);
 
+/* From now on one sequence of one token. */
+void tiny_one_token(tiny *t);
+
+bool tiny_grads_are_finite(const tiny *t);
+
 /* Logits of all rows, (TINY_ROWS, TINY_VOCAB); hold until the next call. */
 const real *tiny_logits(tiny *t);
 

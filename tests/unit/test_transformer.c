@@ -134,14 +134,6 @@ static void skipping_gives_the_bits_of_masking(void **state) {
   for_each_table(check_masked_groups);
 }
 
-/* One token of 1 + 1 heads: two heads of each layer are nobody's. */
-static void one_token(tiny *t) {
-  t->batch.n = 1;
-  t->batch.n_seq = 1;
-  t->batch.n_out = 1;
-  t->seq_start[1] = 1;
-}
-
 static void plant_nan(tiny *t, int64_t layer, int32_t head) {
   int64_t d = t->model->config.d_head;
   moh__param *q =
@@ -161,7 +153,7 @@ static void unused_heads_are_never_touched(void **state) {
   c.n_kv_heads = 4;
   tiny t;
   tiny_open(&t, &c, 1, 0.3);
-  one_token(&t);
+  tiny_one_token(&t);
   real *before = copied_reals(tiny_logits(&t), TINY_VOCAB);
   int64_t layer = 0;
   int n_planted = 0;
@@ -174,9 +166,7 @@ static void unused_heads_are_never_touched(void **state) {
   assert_int_equal(n_planted, 4);
   assert_same_reals(before, tiny_logits(&t), TINY_VOCAB, "logits");
   assert_true(isfinite(tiny_backward(&t)));
-  for (int i = 0; i < t.model->n_params; i++)
-    for (int64_t j = 0; j < t.model->params[i].n; j++)
-      assert_true(isfinite(t.model->params[i].grad[j]));
+  assert_true(tiny_grads_are_finite(&t));
   free(before);
   tiny_close(&t);
 }
@@ -198,7 +188,7 @@ static void unused_groups_are_never_read(void **state) {
   moh__config c = tiny_group_config(0, 1);
   tiny t;
   tiny_open(&t, &c, 1, 0.3);
-  one_token(&t);
+  tiny_one_token(&t);
   real *before = copied_reals(tiny_logits(&t), TINY_VOCAB);
   int64_t layer = 0;
   for (const moh__head_use *u = t.tape.use; u != NULL; u = u->next, layer++) {
