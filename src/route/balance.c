@@ -6,36 +6,21 @@
 
 #include <math.h>
 
+#include "route/softmax.h"
+
 enum { CHUNK = 64 }; /* candidates whose sums are held at a time */
-
-typedef struct softmax {
-  real max, sum; /* p_i = exp(l_i - max) / sum */
-} softmax;
-
-static softmax normalise(const real *logits, int32_t n) {
-  softmax s = {-INFINITY, 0};
-  for (int32_t i = 0; i < n; i++)
-    if (!(logits[i] <= s.max)) s.max = logits[i]; /* NaN stays */
-  for (int32_t i = 0; i < n; i++) s.sum += moh__exp(logits[i] - s.max);
-  return s;
-}
-
-static real probability(softmax s, real logit) {
-  return moh__exp(logit - s.max) / s.sum;
-}
 
 /* sum of P_i f_i over the n candidates from `first` of n_all. */
 static double chunk_loss(const real *logits, const unsigned char *selected,
                          int64_t stride, int32_t n_rows, int32_t n_all,
-                         int32_t first, int32_t n, real *mean_p,
-                         real *load) {
+                         int32_t first, int32_t n, real *mean_p, real *load) {
   double p_sum[CHUNK] = {0};
   int64_t count[CHUNK] = {0};
   for (int32_t t = 0; t < n_rows; t++) {
     const real *l = logits + (int64_t)t * n_all;
-    softmax s = normalise(l, n_all);
+    moh__normaliser s = moh__normalise(l, n_all);
     for (int32_t i = 0; i < n; i++) {
-      p_sum[i] += probability(s, l[first + i]);
+      p_sum[i] += moh__probability(s, l[first + i]);
       count[i] += selected[t * stride + first + i] != 0;
     }
   }
@@ -61,8 +46,8 @@ real moh__balance_loss(const real *logits, const unsigned char *selected,
   double loss = 0;
   for (int32_t first = 0; first < n_candidates; first += CHUNK) {
     int32_t left = n_candidates - first;
-    loss += chunk_loss(logits, selected, stride, n_rows, n_candidates,
-                       first, left < CHUNK ? left : CHUNK, mean_p, load);
+    loss += chunk_loss(logits, selected, stride, n_rows, n_candidates, first,
+                       left < CHUNK ? left : CHUNK, mean_p, load);
   }
   return (real)(n_candidates * loss);
 }
@@ -93,19 +78,19 @@ void moh__balance_bias(real *bias, const real *load, int32_t n_candidates,
 /* dL_b/dp_i = n f_i / T in every row, through the softmax:
  * dl_i = n / T p_i (f_i - sum_j p_j f_j). */
 void moh__balance_loss_grad(const real *logits, const real *load,
-                            int32_t n_rows, int32_t n_candidates,
-                            real weight, real *d_logits) {
+                            int32_t n_rows, int32_t n_candidates, real weight,
+                            real *d_logits) {
   int32_t n = n_candidates;
   for (int32_t t = 0; t < n_rows; t++) {
     const real *l = logits + (int64_t)t * n;
-    softmax s = normalise(l, n);
+    moh__normaliser s = moh__normalise(l, n);
     real mean_load = 0;
     for (int32_t i = 0; i < n; i++)
-      mean_load += probability(s, l[i]) * load[i];
+      mean_load += moh__probability(s, l[i]) * load[i];
     real factor = weight * (real)n / (real)n_rows;
     for (int32_t i = 0; i < n; i++)
       d_logits[(int64_t)t * n + i] +=
-          factor * probability(s, l[i]) * (load[i] - mean_load);
+          factor * moh__probability(s, l[i]) * (load[i] - mean_load);
   }
 }
 
@@ -113,7 +98,8 @@ real moh__z_loss(const real *logits, int32_t n_rows, int32_t n_candidates) {
   if (n_rows == 0) return 0;
   double sum = 0;
   for (int32_t t = 0; t < n_rows; t++) {
-    softmax s = normalise(logits + (int64_t)t * n_candidates, n_candidates);
+    moh__normaliser s =
+        moh__normalise(logits + (int64_t)t * n_candidates, n_candidates);
     double lse = s.max + moh__log(s.sum);
     sum += lse * lse;
   }
@@ -125,20 +111,20 @@ void moh__z_loss_grad(const real *logits, int32_t n_rows,
                       int32_t n_candidates, real weight, real *d_logits) {
   for (int32_t t = 0; t < n_rows; t++) {
     const real *l = logits + (int64_t)t * n_candidates;
-    softmax s = normalise(l, n_candidates);
+    moh__normaliser s = moh__normalise(l, n_candidates);
     real lse = s.max + moh__log(s.sum);
     real factor = 2 * weight * lse / (real)n_rows;
     for (int32_t i = 0; i < n_candidates; i++)
       d_logits[(int64_t)t * n_candidates + i] +=
-          factor * probability(s, l[i]);
+          factor * moh__probability(s, l[i]);
   }
 }
 
 /* H = ln S - sum_i p_i (l_i - max), S the sum of exp(l - max). */
-static real entropy(softmax s, const real *logits, int32_t n) {
+static real entropy(moh__normaliser s, const real *logits, int32_t n) {
   real mean = 0;
   for (int32_t i = 0; i < n; i++)
-    mean += probability(s, logits[i]) * (logits[i] - s.max);
+    mean += moh__probability(s, logits[i]) * (logits[i] - s.max);
   return moh__log(s.sum) - mean;
 }
 
@@ -148,7 +134,7 @@ real moh__sparsity_loss(const real *logits, int32_t n_rows,
   double sum = 0;
   for (int32_t t = 0; t < n_rows; t++) {
     const real *l = logits + (int64_t)t * n_candidates;
-    sum += (double)entropy(normalise(l, n_candidates), l, n_candidates);
+    sum += (double)entropy(moh__normalise(l, n_candidates), l, n_candidates);
   }
   return (real)(sum / n_rows);
 }
@@ -159,12 +145,12 @@ void moh__sparsity_loss_grad(const real *logits, int32_t n_rows,
                              real *d_logits) {
   for (int32_t t = 0; t < n_rows; t++) {
     const real *l = logits + (int64_t)t * n_candidates;
-    softmax s = normalise(l, n_candidates);
+    moh__normaliser s = moh__normalise(l, n_candidates);
     real h = entropy(s, l, n_candidates);
     real log_sum = moh__log(s.sum);
     for (int32_t i = 0; i < n_candidates; i++)
       d_logits[(int64_t)t * n_candidates + i] -= weight / (real)n_rows *
-                                                 probability(s, l[i]) *
+                                                 moh__probability(s, l[i]) *
                                                  (l[i] - s.max - log_sum + h);
   }
 }

@@ -16,37 +16,23 @@
 #include "route/softmax.h"
 #include "route/topk.h"
 
-/* p_r of one token, without its division. */
-typedef struct distribution {
-  const real *logits;
-  int32_t n;
-  real max, sum;
-} distribution;
-
-static distribution distribution_of(const real *logits, int32_t n) {
-  distribution d = {logits, n, -INFINITY, 0};
-  for (int32_t i = 0; i < n; i++)
-    if (!(logits[i] <= d.max)) d.max = logits[i]; /* NaN stays */
-  for (int32_t i = 0; i < n; i++) d.sum += moh__exp(logits[i] - d.max);
-  return d;
-}
-
 /* The best head that is not taken yet is taken; its p is given. */
-static real take_next(const distribution *d, unsigned char *taken) {
-  int32_t best = moh__topk_next(d->logits, d->n, taken);
+static real take_next(const real *logits, int32_t n, moh__normaliser p,
+                      unsigned char *taken) {
+  int32_t best = moh__topk_next(logits, n, taken);
   taken[best] = 1;
-  return moh__exp(d->logits[best] - d->max) / d->sum;
+  return moh__probability(p, logits[best]);
 }
 
 /* Mass that is not a number takes all k. */
 static void select_by_mass(const moh__router_shape *shape, const real *logits,
                            unsigned char *used) {
-  distribution d = distribution_of(logits, shape->n_routed);
+  moh__normaliser p = moh__normalise(logits, shape->n_routed);
   real mass = 0;
   memset(used, 0, (size_t)shape->n_routed);
   for (int32_t i = 0; i < shape->k; i++) {
     if (i >= shape->k - shape->n_optional && mass >= shape->mass) return;
-    mass += take_next(&d, used);
+    mass += take_next(logits, shape->n_routed, p, used);
   }
 }
 
@@ -55,13 +41,13 @@ void moh__router_masses(const moh__router_shape *shape, int32_t n,
   unsigned char taken[MOH__CANDIDATES_MAX];
   int32_t n_fixed = shape->k - shape->n_optional;
   for (int32_t t = 0; t < n; t++) {
-    distribution d = distribution_of(
-        routed_logits + (int64_t)t * shape->n_routed, shape->n_routed);
+    const real *own = routed_logits + (int64_t)t * shape->n_routed;
+    moh__normaliser p = moh__normalise(own, shape->n_routed);
     real mass = 0;
     memset(taken, 0, (size_t)shape->n_routed);
     for (int32_t i = 0; i < shape->k; i++) {
       if (i >= n_fixed) *masses++ = mass;
-      mass += take_next(&d, taken);
+      mass += take_next(own, shape->n_routed, p, taken);
     }
   }
 }

@@ -1,6 +1,14 @@
 /* Softmax of rows and its gradient. */
 #include "route/softmax.h"
 
+moh__normaliser moh__normalise(const real *logits, int32_t n) {
+  moh__normaliser s = {-INFINITY, 0};
+  for (int32_t i = 0; i < n; i++)
+    if (!(logits[i] <= s.max)) s.max = logits[i]; /* NaN stays */
+  for (int32_t i = 0; i < n; i++) s.sum += moh__exp(logits[i] - s.max);
+  return s;
+}
+
 static void softmax_row(const real *logits, int32_t n, real *p) {
   real max = -INFINITY;
   for (int32_t i = 0; i < n; i++)
