@@ -2,28 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/blocks.h"
 #include "format/safetensors.h"
-
-static double number_of_bf16(uint16_t bits) {
-  uint32_t wide = (uint32_t)bits << 16;
-  float value;
-  memcpy(&value, &wide, sizeof(value));
-  return value;
-}
-
-/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
-static double number_of_f16(uint16_t bits) {
-  int exponent = bits >> 10 & 31;
-  double fraction = bits & 1023;
-  double size;
-  if (exponent == 31)
-    size = fraction == 0 ? INFINITY : NAN;
-  else if (exponent == 0)
-    size = ldexp(fraction, -24);
-  else
-    size = ldexp(1024 + fraction, exponent - 25);
-  return bits >> 15 ? -size : size;
-}
 
 /* Data of a file may lie at any address. */
 double moh__st_number(const moh__st_tensor *tensor, int64_t i) {
@@ -44,9 +24,9 @@ double moh__st_number(const moh__st_tensor *tensor, int64_t i) {
     case MOH__F32:
       return value.single;
     case MOH__F16:
-      return number_of_f16(value.half);
+      return moh__f16_value(value.half);
     case MOH__BF16:
-      return number_of_bf16(value.half);
+      return moh__bf16_value(value.half);
     case MOH__I64:
       return (double)value.int64;
     case MOH__I32:

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/blocks.h"
 #include "base/pool.h"
 #include "base/real.h"
 #include "base/status.h"
@@ -292,16 +293,6 @@ void moh__pack_rows_bf16(moh__bf16 *dst, const real *src, int64_t ld,
  * n_j of one panel, word by word; 0 outside of B. */
 void moh__pack_words(const moh__pack *p, int64_t panel, int64_t k0,
                      int64_t n_k, int64_t j0, int64_t n_j);
-
-/* Rounds to nearest, ties to even; NaN stays NaN. */
-moh__bf16 moh__bf16_of(real x);
-static inline real moh__bf16_value(moh__bf16 x) {
-  union {
-    uint32_t u;
-    float f;
-  } bits = {(uint32_t)x << 16};
-  return (real)bits.f;
-}
 
 /* Writes n rows of keys and of values, d wide and ld apart, as keys number
  * slot, slot + 1, ... of a page; slot + n <= 64. */

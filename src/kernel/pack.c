@@ -8,14 +8,6 @@
 #include "kernel/kernel.h"
 #include "kernel/turn.h"
 
-moh__bf16 moh__bf16_of(real x) {
-  float f = (float)x;
-  uint32_t u;
-  memcpy(&u, &f, sizeof(u));
-  if (f != f) return (moh__bf16)((u | 0x400000) >> 16);
-  return (moh__bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
-}
-
 /* B(k, j), 0 outside of it. */
 static real element(const moh__pack *p, int64_t k, int64_t j) {
   if (k >= p->k || j >= p->n) return 0;
@@ -34,7 +26,7 @@ void moh__pack_words(const moh__pack *p, int64_t panel, int64_t k0,
         p->dst[first * p->k + k * width + j] = x;
       else
         p->dst16[first * depth + (k / 2 * width + j) * 2 + 1 - k % 2] =
-            moh__bf16_of(x);
+            moh__bf16_of((float)x);
     }
 }
 

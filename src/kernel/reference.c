@@ -12,7 +12,7 @@ static int64_t row_at(const int32_t *index, int64_t i) {
 }
 
 static real rounded(const moh__gemm *g, real x) {
-  return g->bf16 ? moh__bf16_value(moh__bf16_of(x)) : x;
+  return g->bf16 ? moh__bf16_value(moh__bf16_of((float)x)) : x;
 }
 
 /* B(k, j) of a packed or plain operand; b_rows only with plain ones. */
