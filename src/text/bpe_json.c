@@ -314,7 +314,11 @@ json_t *moh__bpe_document(const moh__vocab *tokens, const uint64_t *merges,
       "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
       "ignore_merges", 0, "vocab", moh__vocab_json(tokens), "merges",
       merges_json(tokens, merges, n_merges));
-  return moh__tokenizer_document(
-      json_pack("[o]", moh__special_token("</s>", end)), byte_level(false),
-      byte_level(true), model);
+  return moh__tokenizer_document((moh__document){
+      .added = json_pack("[o]", moh__special_token("</s>", end)),
+      .normalizer = json_null(),
+      .pre_tokenizer = byte_level(false),
+      .post_processor = json_null(),
+      .decoder = byte_level(true),
+      .model = model});
 }

@@ -131,8 +131,13 @@ static inline bool moh__is_absent(const json_t *json) {
 json_t *moh__special_token(const char *content, json_int_t id);
 /* Word -> id, in the order of the words. */
 json_t *moh__vocab_json(const moh__vocab *vocab);
-/* A tokenizer.json. Steals every part; NULL when one is NULL, too. */
-json_t *moh__tokenizer_document(json_t *added, json_t *pre_tokenizer,
-                                json_t *decoder, json_t *model);
+/* A tokenizer.json of these parts, JSON null where it has none. Steals every
+ * part; NULL when one is NULL, too. */
+typedef struct moh__document {
+  json_t *added, *normalizer, *pre_tokenizer, *post_processor, *decoder;
+  json_t *model;
+} moh__document;
+
+json_t *moh__tokenizer_document(moh__document parts);
 
 #endif

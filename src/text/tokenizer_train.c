@@ -100,12 +100,12 @@ json_t *moh__vocab_json(const moh__vocab *vocab) {
   return object;
 }
 
-json_t *moh__tokenizer_document(json_t *added, json_t *pre_tokenizer,
-                                json_t *decoder, json_t *model) {
-  return json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:n, s:o, s:o}", "version",
-                   "1.0", "truncation", "padding", "added_tokens", added,
-                   "normalizer", "pre_tokenizer", pre_tokenizer,
-                   "post_processor", "decoder", decoder, "model", model);
+json_t *moh__tokenizer_document(moh__document p) {
+  return json_pack("{s:s, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+                   "1.0", "truncation", "padding", "added_tokens", p.added,
+                   "normalizer", p.normalizer, "pre_tokenizer",
+                   p.pre_tokenizer, "post_processor", p.post_processor,
+                   "decoder", p.decoder, "model", p.model);
 }
 
 static json_t *word_level(const moh__vocab *vocab) {
@@ -120,19 +120,26 @@ static json_t *words_document(const moh__vocab *vocab) {
                             moh__special_token("<unk>", unknown));
   json_t *steps = json_pack("[{s:s}, o]", "type", "WhitespaceSplit",
                             split_step("[!-/:-@\\[-`{-~]"));
-  return moh__tokenizer_document(
-      added,
-      json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", steps),
-      json_pack("{s:s, s:s, s:b}", "type", "WordPiece", "prefix", "##",
-                "cleanup", 1),
-      word_level(vocab));
+  return moh__tokenizer_document((moh__document){
+      .added = added,
+      .normalizer = json_null(),
+      .pre_tokenizer =
+          json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", steps),
+      .post_processor = json_null(),
+      .decoder = json_pack("{s:s, s:s, s:b}", "type", "WordPiece", "prefix",
+                           "##", "cleanup", 1),
+      .model = word_level(vocab)});
 }
 
 /* `<unk>` is not an added token here: in a text it is five characters. */
 static json_t *chars_document(const moh__vocab *vocab) {
-  return moh__tokenizer_document(json_array(), split_step("[\\s\\S]"),
-                                 json_pack("{s:s}", "type", "Fuse"),
-                                 word_level(vocab));
+  return moh__tokenizer_document(
+      (moh__document){.added = json_array(),
+                      .normalizer = json_null(),
+                      .pre_tokenizer = split_step("[\\s\\S]"),
+                      .post_processor = json_null(),
+                      .decoder = json_pack("{s:s}", "type", "Fuse"),
+                      .model = word_level(vocab)});
 }
 
 /* ---- training --------------------------------------------------------- */

@@ -1,0 +1,24 @@
+/* What the sources of text/vocab_document.h share. */
+#ifndef MOH_TEXT_VOCAB_INTERNAL_H
+#define MOH_TEXT_VOCAB_INTERNAL_H
+
+#include "text/tokenizer_internal.h"
+#include "text/vocab_document.h"
+
+/* The tokens, checked: UTF-8 without zero bytes, none twice. */
+moh_status moh__vocab_of_gguf(moh__vocab *words, const moh__gguf_vocab *vocab,
+                              moh_error *err);
+int32_t moh__gguf_type(const moh__gguf_vocab *vocab, size_t id);
+
+/* New references; NULL when memory ran out. */
+json_t *moh__gguf_added(const moh__gguf_vocab *vocab);
+/* TemplateProcessing with a token in front and one behind, -1: none. */
+json_t *moh__template_document(const moh__text *tokens, int64_t front,
+                               int64_t behind);
+
+/* Checks the ids of special tokens; the template that puts them around a
+ * text. adds_bos: what is so where the file does not say. */
+moh_status moh__gguf_ends(json_t **post, const moh__gguf_vocab *vocab,
+                          bool adds_bos, moh_error *err);
+
+#endif
