@@ -49,6 +49,43 @@ static inline int64_t moh__packed_size_bf16(int64_t k, int64_t n) {
 }
 
 /*
+ * Weights as blocks of f16, q8_0 or q4_0 (base/blocks.h). Panels have the
+ * columns and places of f32 ones, with moh__packed_column_bytes for a column:
+ *   f16   (k, j) at element k * width + j of its panel;
+ *   q8_0  for each block of 32 in depth the scales, f16 [width], and the
+ *         integers plus 128 as [8][width][4], four neighbours in k together;
+ *   q4_0  the scales, and [4][width][4] bytes: the lower half of byte i of row
+ *         r is k = 4 r + i, the upper one k = 16 + 4 r + i, plus 8.
+ */
+enum { MOH__BLOCK = 32 };
+
+static inline bool moh__is_integers(moh__block_type type) {
+  return type == MOH__BLOCK_Q8_0 || type == MOH__BLOCK_Q4_0;
+}
+
+/* With integers, k is a multiple of 32. */
+static inline int64_t moh__packed_column_bytes(moh__block_type type,
+                                               int64_t k) {
+  return k / moh__block_elements(type) * (int64_t)moh__block_bytes(type);
+}
+static inline int64_t moh__packed_bytes(moh__block_type type, int64_t k,
+                                        int64_t n) {
+  return moh__packed_column_bytes(type, k) * ((n + 15) / 16 * 16);
+}
+
+/*
+ * 32 neighbours of a row of A, rounded for products with integers: scale is
+ * their largest magnitude / 127, q is A / scale to the nearest integer.
+ * Weights have no sign in memory, so sums of products begin at `start`: the sum
+ * of q times -128 (q8_0) or -8 (q4_0).
+ */
+typedef struct moh__codes {
+  int8_t q[MOH__BLOCK];
+  float scale;
+  int32_t start;
+} moh__codes;
+
+/*
  * C[cr(i)][j] (+)= sum over k ascending of A(i, k) B(k, j),
  * i < m, j < n. Rows are a base plus 32-bit indices; NULL means i itself.
  *
@@ -64,6 +101,10 @@ static inline int64_t moh__packed_size_bf16(int64_t k, int64_t n) {
  * by pairs of k, the first of a pair in the upper half of 32 bits: (k, j) at
  * b16 + 64 p k_even + (k / 2 * width(p) + j - 64 p) * 2 + 1 - k % 2, with
  * k_even the depth rounded up to even, and 0 where that exceeds k.
+ *
+ * f16 (type, packed in `blocks`): B is exact in f32, and all else as in f32.
+ * q8_0, q4_0: A is read from `codes`. An element's chain has one term for each
+ * block of 32, (scale of A * scale of B) * the exact sum of integers.
  */
 typedef struct moh__gemm {
   int64_t m, n, k;
@@ -73,6 +114,10 @@ typedef struct moh__gemm {
   const real *b;
   int64_t ldb; /* 0: packed panels */
   const moh__bf16 *b16;
+  moh__block_type type; /* of packed B: f32, or */
+  const void *blocks;
+  const moh__codes *codes; /* row r of A at codes + r * codes_ld */
+  int64_t codes_ld;
   const int32_t *b_rows; /* gemm_at: [k] or NULL */
   real *c;
   int64_t ldc;
@@ -194,6 +239,10 @@ typedef struct moh__adamw {
 typedef struct moh__kernels {
   const char *name;
   void (*pack)(const moh__pack *p);
+  /* k numbers to k / 32 codes for weights of a type; where one is not finite
+   * the scale is NaN, and below 2^-100 all are 0 */
+  void (*encode)(moh__codes *dst, moh__block_type type, const real *x,
+                 int64_t k);
   /* matrix products on one thread; scratch: MOH__SCRATCH_BYTES */
   void (*gemm)(const moh__gemm *g, void *scratch);
   void (*gemm_at)(const moh__gemm *g, void *scratch);
@@ -246,7 +295,10 @@ void moh__kernel_use(const moh__kernels *table);
 static inline void moh__gemm_columns(moh__gemm *g, int64_t j, int64_t n) {
   g->n = n;
   g->c += j;
-  if (g->b16 != NULL)
+  if (g->blocks != NULL)
+    g->blocks = (const char *)g->blocks +
+                j * moh__packed_column_bytes(g->type, g->k);
+  else if (g->b16 != NULL)
     g->b16 += j * ((g->k + 1) / 2 * 2);
   else
     g->b += g->ldb == 0 ? j * g->k : j;
@@ -288,6 +340,10 @@ void moh__pack_transposed_bf16(moh__bf16 *dst, const real *src, int64_t ld,
                                int64_t k, int64_t n);
 void moh__pack_rows_bf16(moh__bf16 *dst, const real *src, int64_t ld,
                          int64_t k, int64_t n);
+
+/* Packs n outputs of k inputs, whose blocks are rows row_bytes apart. */
+void moh__pack_blocks(void *dst, moh__block_type type, const void *rows,
+                      int64_t row_bytes, int64_t k, int64_t n);
 
 /* Rows k0 .. k0 + n_k (past an odd depth, too, in bf16) and columns j0 .. j0 +
  * n_j of one panel, word by word; 0 outside of B. */

@@ -17,6 +17,7 @@ static real rounded(const moh__gemm *g, real x) {
 
 /* B(k, j) of a packed or plain operand; b_rows only with plain ones. */
 static real b_at(const moh__gemm *g, int64_t k, int64_t j) {
+  if (g->type == MOH__BLOCK_F16) return moh__reference_f16(g, k, j);
   if (g->b16 != NULL) {
     int64_t p = j / MOH__PANEL;
     int64_t depth = (g->k + 1) / 2 * 2;
@@ -36,8 +37,21 @@ static void reference_pack(const moh__pack *p) {
     moh__pack_words(p, panel, 0, depth, 0, moh__panel_width(p->n, panel));
 }
 
+static void integer_gemm(const moh__gemm *g) {
+  for (int64_t i = 0; i < g->m; i++) {
+    const moh__codes *a = g->codes + row_at(g->a_rows, i) * g->codes_ld;
+    real *c = g->c + row_at(g->c_rows, i) * g->ldc;
+    for (int64_t j = 0; j < g->n; j++)
+      c[j] = moh__reference_chain(g, a, j, g->accumulate ? c[j] : 0);
+  }
+}
+
 static void reference_gemm(const moh__gemm *g, void *scratch) {
   (void)scratch;
+  if (moh__is_integers(g->type)) {
+    integer_gemm(g);
+    return;
+  }
   for (int64_t i = 0; i < g->m; i++) {
     const real *a = g->a + row_at(g->a_rows, i) * g->lda;
     real *c = g->c + row_at(g->c_rows, i) * g->ldc;
@@ -172,6 +186,7 @@ static void reference_adamw(const moh__adamw *a, real *w, const real *g,
 const moh__kernels moh__kernels_reference = {
     .name = "reference",
     .pack = reference_pack,
+    .encode = moh__reference_encode,
     .gemm = reference_gemm,
     .gemm_at = reference_gemm_at,
     .attention = moh__reference_attention,

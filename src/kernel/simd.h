@@ -214,6 +214,10 @@ INLINE vf vexp(vf x) {
 void SIMD(gemm)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at)(const moh__gemm *g, void *scratch);
 void SIMD(pack)(const moh__pack *p);
+void SIMD(gemm_f16)(const moh__gemm *g, void *scratch);
+void SIMD(gemm_blocks)(const moh__gemm *g);
+void SIMD(encode)(moh__codes *dst, moh__block_type type, const float *x,
+                  int64_t k);
 void SIMD(gemm_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(gemm_at_bf16)(const moh__gemm *g, void *scratch);
 void SIMD(attention)(const moh__attention *a, void *scratch);

@@ -212,7 +212,11 @@ static void clear_c(const moh__gemm *g) {
 
 static void rows_gemm(const moh__gemm *g, void *scratch) {
   if (g->k == 0 && !g->accumulate) clear_c(g);
-  if (g->bf16)
+  if (moh__is_integers(g->type))
+    SIMD(gemm_blocks)(g);
+  else if (g->type == MOH__BLOCK_F16)
+    SIMD(gemm_f16)(g, scratch);
+  else if (g->bf16)
     SIMD(gemm_bf16)(g, scratch);
   else
     SIMD(gemm)(g, scratch);
@@ -230,6 +234,7 @@ const moh__kernels SIMD(kernels);
 const moh__kernels SIMD(kernels) = {
     .name = SIMD_TEXT(MOH_SIMD_NAME),
     .pack = SIMD(pack),
+    .encode = SIMD(encode),
     .gemm = rows_gemm,
     .gemm_at = rows_gemm_at,
     .attention = SIMD(attention),

@@ -19,7 +19,8 @@ extern const moh__kernels moh__kernels_avx512;
 extern const moh__kernels moh__kernels_avx512bf16;
 
 static bool has_avx2(void) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
 }
 static bool has_avx512(void) {
   return has_avx2() && __builtin_cpu_supports("avx512f") &&
@@ -28,7 +29,8 @@ static bool has_avx512(void) {
          __builtin_cpu_supports("avx512vl");
 }
 static bool has_avx512bf16(void) {
-  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
