@@ -14,6 +14,7 @@ static const char *const switches[] = {"off", "on", NULL};
 static const char *const ffns[] = {"swiglu", "relu", NULL};
 static const char *const positions[] = {"rope", "learned", "cope", "none",
                                         NULL};
+static const char *const biases[] = {"none", "qkv", "all", NULL};
 static const char *const gradients[] = {"one-step", "exact", NULL};
 static const char *const gate_scales[] = {"unit", "paper", "one", NULL};
 
@@ -96,6 +97,10 @@ const moh__option moh__model_options[] = {
      FIELD(position), .choices = positions},
     {"rope-theta", 0, MOH__OPTION_REAL, "X", "base of rotary positions", NULL,
      FIELD(rope_theta), .min = 1, .max = 1e12},
+    {"rope-scaling", 0, MOH__OPTION_STRING, "SCALING",
+     "rotary positions for longer sequences: none; linear:F, F times as "
+     "slow; llama3:F,LOW,HIGH,LENGTH, as LLaMA 3.1's, the slow ones alone",
+     "none", FIELD(rope_scaling)},
     {"cope-positions", 0, MOH__OPTION_INT, "N", "contextual positions", NULL,
      FIELD(cope_positions), SIZE(1 << 20)},
     {"window", 0, MOH__OPTION_STRING, "WINDOW",
@@ -107,6 +112,14 @@ const moh__option moh__model_options[] = {
     {"output-projection", 0, MOH__OPTION_CHOICE, NULL,
      "the matrix W_O behind the heads", NULL, FIELD(output_projection),
      .choices = switches},
+    {"attention-bias", 0, MOH__OPTION_CHOICE, NULL,
+     "biases of Q, K and V (as Qwen2), or of the output projection, too",
+     "none", FIELD(attention_bias), .choices = biases},
+    {"mlp-bias", 0, MOH__OPTION_FLAG, NULL,
+     "biases of the feed-forward's matrices", NULL, FIELD(mlp_bias)},
+    {"qk-norm", 0, MOH__OPTION_FLAG, NULL,
+     "RMSNorm of every query and key before positions (as Qwen3)", NULL,
+     FIELD(qk_norm)},
     {"tied", 0, MOH__OPTION_FLAG, NULL, "the output matrix is the embedding",
      NULL, FIELD(tied)},
     {"untied", 0, MOH__OPTION_FLAG, NULL,
@@ -184,6 +197,10 @@ static void set_kinds(const moh__model_values *v, moh__config *c) {
   if (moh__is_set_choice(v->gate_scale)) c->gate_scale = scale[v->gate_scale];
   if (moh__is_set_choice(v->output_projection))
     c->output_projection = v->output_projection == 1;
+  c->qkv_bias = moh__choice_or(v->attention_bias, 0) > 0;
+  c->output_bias = moh__choice_or(v->attention_bias, 0) > 1;
+  c->mlp_bias = v->mlp_bias;
+  c->qk_norm = v->qk_norm;
   if (moh__is_set_choice(v->route_by))
     c->route_by = (moh__route_by)v->route_by;
   set_int(&c->route_seed, v->route_seed);
@@ -280,6 +297,9 @@ moh_status moh__model_options_config(const moh__model_values *v,
   MOH_TRY(set_experts(v, config, err));
   if (v->window != NULL)
     MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
+  if (v->rope_scaling != NULL)
+    MOH_TRY(as_usage(
+        moh__config_set_rope_scaling(config, v->rope_scaling, err), err));
   if (v->heads != NULL)
     MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
   return check_needs(v, config, err);

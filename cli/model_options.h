@@ -10,7 +10,7 @@ typedef struct moh__model_values {
   const char *preset, *heads;
   int64_t n_layers, d_model, d_ff, n_heads, n_kv_heads, d_head, max_seq_len;
   int64_t cope_positions;
-  const char *window, *experts;
+  const char *window, *experts, *rope_scaling;
   int64_t expert_hidden;
   double rope_theta;
   int norm, norm_placement, final_norm, ffn, position, output_projection;
@@ -21,6 +21,8 @@ typedef struct moh__model_values {
   int architecture, hrm_gradient;
   int64_t hrm_cycles, hrm_steps, hrm_supervision, hyper_width, hyper_mix;
   bool tied, untied;
+  int attention_bias;
+  bool mlp_bias, qk_norm;
 } moh__model_values;
 
 extern const moh__option moh__preset_options[]; /* --preset, --heads,

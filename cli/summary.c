@@ -43,8 +43,8 @@ static void count_params(const moh__model *model, moh__summary *s) {
     moh__part part = part_of(w);
     s->counts[part] += w->n;
     s->total += w->n;
-    s->n_layers +=
-        part == MOH__PART_QUERY || contains(w, "mixer.read.out.weight");
+    s->n_layers += contains(w, "q_proj.weight") ||
+                   contains(w, "mixer.read.out.weight");
     if (part == MOH__PART_ROUTER && contains(w, "layers.0."))
       s->routers_per_layer += w->n;
   }

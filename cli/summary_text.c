@@ -57,6 +57,8 @@ static const char *family(const moh__model *model, const moh__summary *s) {
   if (s->cope) return "custom, with contextual positions";
   if (s->dynamic_tanh) return "custom, with dynamic tanh";
   if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
+    if (model->config.qk_norm) return "Qwen3";
+    if (model->config.qkv_bias && !model->config.output_bias) return "Qwen2";
     if (sliding) return mha ? "LLaMA, with a sliding window" : "Mistral";
     if (mha) return "LLaMA, LLaMA 2 7B";
     return s->n_kv_heads > 1 ? "LLaMA 2 70B, LLaMA 3"
@@ -138,14 +140,21 @@ static void print_experts(const moh__box *box, const moh__model *model,
   print_biases(box, x->bias_balance);
 }
 
+static void print_rope(const moh__box *box, const moh__config *c) {
+  char scaling[80];
+  moh__box_field(box, "positions", "RoPE, theta %g", c->rope_theta);
+  if (c->rope_scaling.kind == MOH__ROPE_UNSCALED) return;
+  moh__config_rope_scaling_text(c, scaling, sizeof scaling);
+  moh__box_field(box, "", "scaled, %s", scaling);
+}
+
 static void print_positions(const moh__box *box, const moh__model *model,
                             const moh__summary *s) {
   if (s->cope)
     moh__box_field(box, "positions", "CoPE, %" PRId64 " for each head",
                    s->n_positions);
   else if (s->rope)
-    moh__box_field(box, "positions", "RoPE, theta %g",
-                   model->config.rope_theta);
+    print_rope(box, &model->config);
   else if (s->n_positions > 0)
     moh__box_field(box, "positions", "learned, %" PRId64, s->n_positions);
   else
@@ -188,6 +197,15 @@ static void print_window(const moh__box *box, const moh__model *model) {
     moh__box_field(box, "window", "all earlier tokens");
 }
 
+/* Biases, and norms of queries and keys. */
+static void print_vectors(const moh__box *box, const moh__config *c) {
+  if (c->qk_norm) moh__box_field(box, "", "queries and keys are normed");
+  if (c->qkv_bias || c->output_bias || c->mlp_bias)
+    moh__box_field(box, "biases of", "%s%s%s", c->qkv_bias ? "Q, K, V  " : "",
+                   c->output_bias ? "O  " : "",
+                   c->mlp_bias ? "feed-forward" : "");
+}
+
 static void print_attention(const moh__box *box, const moh__model *model,
                             const moh__summary *s) {
   if (s->mixer) {
@@ -208,6 +226,7 @@ static void print_attention(const moh__box *box, const moh__model *model,
         attention_name(s), s->n_heads, s->n_kv_heads,
         100.0 - 100.0 * (double)s->n_kv_heads / (double)s->n_heads);
   if (!s->projection) moh__box_field(box, "", "no output projection");
+  print_vectors(box, &model->config);
   print_window(box, model);
 }
 

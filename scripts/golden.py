@@ -19,15 +19,16 @@ import argparse
 import json
 import math
 import pathlib
-import struct
 import sys
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from golden_files import (VOCAB, config_json, read_safetensors,
+                          write_safetensors)
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
-VOCAB = 29
 STEPS = 10
 ADAM = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8}
 DECAY = 0.1  # decoupled, on two-dimensional tensors
@@ -57,9 +58,15 @@ class Config:
     ffn: str = "swiglu"  # swiglu, relu
     position: str = "rope"  # rope, learned, cope, none
     rope_theta: float = 10000.0
+    # ("linear", factor), ("llama3", factor, low, high, original length)
+    rope_scaling: tuple = ()
     cope_positions: int = 5
     tied: bool = False
     output_projection: bool = True
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
     heads: str = "all"  # all, moh, static
     n_shared: int = 0
     k: int = 0
@@ -126,6 +133,19 @@ CONFIGS = [
            k_experts=1, expert_width=10, expert_balance=0.3, expert_z=0.1),
     # Dynamic tanh in place of norms.
     Config("tanh", 12, (8, 4), n_kv_heads=2, norm="dyt"),
+    # LLaMA 3.1's positions, of which pairs are fast, slow and in between,
+    # and all the biases that LLaMA may have.
+    Config("llama-biases", 13, (9, 6), n_kv_heads=2, d_head=10,
+           rope_scaling=("llama3", 8.0, 1.0, 4.0, 12), qkv_bias=True,
+           output_bias=True, mlp_bias=True),
+    # The shapes of Qwen2 and Qwen3.
+    Config("qwen2", 14, (5, 8), n_kv_heads=2, tied=True, qkv_bias=True),
+    Config("qwen3", 15, (8, 3), n_kv_heads=1, d_head=6, qk_norm=True),
+    # Mixture of heads on all that these families have.
+    Config("moh-qwen", 16, (9, 7), n_heads=6, n_kv_heads=3, qkv_bias=True,
+           output_bias=True, mlp_bias=True, qk_norm=True,
+           rope_scaling=("linear", 3.0), heads="moh", n_shared=1, k=2,
+           balance_weight=0.1),
 ]
 
 
@@ -161,6 +181,14 @@ def attention_shapes(c):
     }
     if c.output_projection:
         shapes["o_proj.weight"] = (c.d_model, c.n_heads * c.d_head)
+    if c.qkv_bias:
+        for which, heads in (("q", c.n_heads), ("k", c.n_kv_heads),
+                             ("v", c.n_kv_heads)):
+            shapes[f"{which}_proj.bias"] = (heads * c.d_head,)
+    if c.output_bias:
+        shapes["o_proj.bias"] = (c.d_model,)
+    if c.qk_norm:
+        shapes["q_norm.weight"] = shapes["k_norm.weight"] = (c.d_head,)
     if c.position == "cope":
         shapes["cope.weight"] = (c.n_heads, c.cope_positions, c.d_head)
     if c.heads == "moh":
@@ -180,6 +208,11 @@ def layer_shapes(c):
         shapes[f"{name}.gate_proj.weight"] = (hidden, c.d_model)
     shapes[f"{name}.up_proj.weight"] = (hidden, c.d_model)
     shapes[f"{name}.down_proj.weight"] = (c.d_model, hidden)
+    if c.mlp_bias:
+        if c.ffn == "swiglu":
+            shapes[f"{name}.gate_proj.bias"] = (hidden,)
+        shapes[f"{name}.up_proj.bias"] = (hidden,)
+        shapes[f"{name}.down_proj.bias"] = (c.d_model,)
     if c.n_experts > 0:
         shapes["mlp.wg.weight"] = (c.n_experts, c.d_model)
     return shapes
@@ -228,6 +261,17 @@ def make_params(c):
 # ---- the model, one sequence at a time -----------------------------------
 
 
+def rms_norm(c, gain, x):
+    mean_square = (x * x).mean(dim=-1, keepdim=True)
+    return gain * x / torch.sqrt(mean_square + c.norm_eps)
+
+
+def affine(p, name, x):
+    """W x, plus the bias where there is one."""
+    y = x @ p[f"{name}.weight"].T
+    return y + p[f"{name}.bias"] if f"{name}.bias" in p else y
+
+
 def normalise(c, p, name, x):
     """RMSNorm (1910.07467, eq. 4), LayerNorm (1607.06450) or dynamic tanh
     (2503.10622)."""
@@ -235,20 +279,36 @@ def normalise(c, p, name, x):
     if c.norm == "dyt":
         return gain * torch.tanh(p[f"{name}.alpha"] * x) + p[f"{name}.bias"]
     if c.norm == "rms":
-        mean_square = (x * x).mean(dim=-1, keepdim=True)
-        return gain * x / torch.sqrt(mean_square + c.norm_eps)
+        return rms_norm(c, gain, x)
     centred = x - x.mean(dim=-1, keepdim=True)
     variance = (centred * centred).mean(dim=-1, keepdim=True)
     return gain * centred / torch.sqrt(variance + c.norm_eps) \
         + p[f"{name}.bias"]
 
 
+def scaled(c, rate):
+    """The rate of one pair, as LLaMA 3.1 changes it: by its wavelength."""
+    if not c.rope_scaling:
+        return rate
+    kind, factor = c.rope_scaling[:2]
+    if kind == "linear":
+        return rate / factor
+    low, high, original = c.rope_scaling[2:]
+    wavelength = 2 * math.pi / rate
+    if wavelength < original / high:
+        return rate
+    if wavelength > original / low:
+        return rate / factor
+    smooth = (original / wavelength - low) / (high - low)
+    return (1 - smooth) * rate / factor + smooth * rate
+
+
 def rotate(c, x):
     """x (T, heads, d): rotary positions (2104.09864, eq. 34), pairs
     (i, i + d/2) turned by position * theta^(-2i/d)."""
     half = c.d_head // 2
-    rates = c.rope_theta ** (-2.0 * torch.arange(half, dtype=torch.float64)
-                             / c.d_head)
+    rates = torch.tensor([scaled(c, c.rope_theta ** (-2.0 * i / c.d_head))
+                          for i in range(half)], dtype=torch.float64)
     angles = torch.arange(len(x), dtype=torch.float64)[:, None] * rates
     cos, sin = torch.cos(angles)[:, None, :], torch.sin(angles)[:, None, :]
     low, high = x[..., :half], x[..., half:]
@@ -278,8 +338,11 @@ def head_outputs(c, p, layer, x):
     name = f"model.layers.{layer}.self_attn"
     T = len(x)
     q, k, v = (
-        (x @ p[f"{name}.{which}_proj.weight"].T).view(T, -1, c.d_head)
+        affine(p, f"{name}.{which}_proj", x).view(T, -1, c.d_head)
         for which in "qkv")
+    if c.qk_norm:
+        q = rms_norm(c, p[f"{name}.q_norm.weight"], q)
+        k = rms_norm(c, p[f"{name}.k_norm.weight"], k)
     if c.position == "rope":
         q, k = rotate(c, q), rotate(c, k)
     hidden = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
@@ -356,14 +419,14 @@ def attention(c, p, layer, x, state):
     y = y.reshape(len(x), -1)
     if not c.output_projection:
         return y
-    return y @ p[f"model.layers.{layer}.self_attn.o_proj.weight"].T
+    return affine(p, f"model.layers.{layer}.self_attn.o_proj", y)
 
 
 def hidden_units(c, p, name, x):
-    hidden = x @ p[f"{name}.up_proj.weight"].T
+    hidden = affine(p, f"{name}.up_proj", x)
     if c.ffn == "relu":
         return torch.relu(hidden)
-    gate = x @ p[f"{name}.gate_proj.weight"].T  # 2002.05202
+    gate = affine(p, f"{name}.gate_proj", x)  # 2002.05202
     return gate * torch.sigmoid(gate) * hidden
 
 
@@ -382,7 +445,7 @@ def expert_weights(c, p, layer, x, state):
 def feed_forward(c, p, layer, x, state):
     name = f"model.layers.{layer}.mlp"
     if c.n_experts == 0:
-        return hidden_units(c, p, name, x) @ p[f"{name}.down_proj.weight"].T
+        return affine(p, f"{name}.down_proj", hidden_units(c, p, name, x))
     weights = expert_weights(c, p, layer, x, state)
     name += ".experts"
     hidden = hidden_units(c, p, name, x).view(len(x), -1, c.expert_width)
@@ -490,91 +553,6 @@ def adamw_steps(c, p, batch):
 
 
 # ---- files ---------------------------------------------------------------
-
-
-def write_safetensors(path, tensors):
-    """8 bytes header length, JSON header padded with spaces, data."""
-    names = {np.dtype("<f8"): "F64", np.dtype("<f4"): "F32",
-             np.dtype("<i4"): "I32"}
-    header, data = {}, b""
-    for name, value in tensors.items():
-        raw = np.ascontiguousarray(value).tobytes()
-        header[name] = {"dtype": names[value.dtype],
-                        "shape": list(value.shape),
-                        "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def read_safetensors(path):
-    raw = path.read_bytes()
-    size = struct.unpack("<Q", raw[:8])[0]
-    types = {"F64": "<f8", "F32": "<f4", "I32": "<i4"}
-    tensors = {}
-    for name, entry in json.loads(raw[8:8 + size]).items():
-        begin, end = (8 + size + at for at in entry["data_offsets"])
-        tensors[name] = np.frombuffer(raw[begin:end],
-                                      types[entry["dtype"]])
-    return tensors
-
-
-def heads_json(c):
-    if c.heads == "all":
-        return {"strategy": "all"}
-    if c.heads == "static":
-        return {"strategy": "static", "n_static": c.n_static}
-    return {"strategy": "moh", "n_shared": c.n_shared, "k": c.k,
-            "gate_scale": c.gate_scale, "balance_weight": c.balance_weight,
-            "z_weight": c.z_weight, "router_init_std": 0.02}
-
-
-def moh_json(c):
-    moh = {"architecture": "transformer", "norm": c.norm,
-           "pre_norm": c.pre_norm, "final_norm": c.final_norm,
-           "ffn": c.ffn, "position": c.position}
-    if c.position == "cope":
-        moh["cope_positions"] = c.cope_positions
-    if c.n_experts > 0:
-        moh["experts"] = {
-            "n_shared": c.n_shared_experts, "k": c.k_experts,
-            "n_routed": c.n_experts, "width": c.expert_width,
-            "balance_weight": c.expert_balance, "z_weight": c.expert_z,
-            "router_init_std": 0.02}
-    moh["output_projection"] = c.output_projection
-    moh["heads"] = heads_json(c)
-    return moh
-
-
-def config_json(c):
-    """config.json, see src/model/config_json.c."""
-    llama = (c.norm == "rms" and c.pre_norm and c.final_norm
-             and c.ffn == "swiglu" and c.position == "rope"
-             and c.output_projection and c.heads == "all"
-             and c.n_experts == 0)
-    root = {
-        "architectures": ["LlamaForCausalLM" if llama else "MohForCausalLM"],
-        "model_type": "llama" if llama else "moh",
-        "vocab_size": VOCAB,
-        "hidden_size": c.d_model,
-        "intermediate_size": c.d_ff,
-        "num_hidden_layers": c.n_layers,
-        "num_attention_heads": c.n_heads,
-        "num_key_value_heads": c.n_kv_heads,
-        "head_dim": c.d_head,
-        "max_position_embeddings": c.max_seq_len,
-        "hidden_act": "silu" if c.ffn == "swiglu" else "relu",
-        "rms_norm_eps": c.norm_eps,
-        "initializer_range": 0.02,
-        "tie_word_embeddings": c.tied,
-        "torch_dtype": "float32",
-    }
-    if c.position == "rope":
-        root["rope_theta"] = c.rope_theta
-    if not llama:
-        root["moh"] = moh_json(c)
-    return root
 
 
 def make_batch(c):

@@ -9,6 +9,23 @@
 
 /* ---- declaring ---- */
 
+/* Biases and norms of what the matrices give. */
+static moh_status declare_vectors(const moh__declaration *d) {
+  const moh__config *c = &d->model->config;
+  int64_t kv = c->n_kv_heads * c->d_head;
+  if (c->qkv_bias) {
+    MOH_TRY(moh__declare_vector(d, "self_attn.q_proj.bias",
+                                c->n_heads * c->d_head));
+    MOH_TRY(moh__declare_vector(d, "self_attn.k_proj.bias", kv));
+    MOH_TRY(moh__declare_vector(d, "self_attn.v_proj.bias", kv));
+  }
+  if (c->output_bias)
+    MOH_TRY(moh__declare_vector(d, "self_attn.o_proj.bias", c->d_model));
+  if (!c->qk_norm) return MOH_OK;
+  MOH_TRY(moh__declare_vector(d, "self_attn.q_norm.weight", c->d_head));
+  return moh__declare_vector(d, "self_attn.k_norm.weight", c->d_head);
+}
+
 static moh_status declare_attention(const moh__declaration *d) {
   const moh__config *c = &d->model->config;
   int64_t q = c->n_heads * c->d_head;
@@ -22,6 +39,7 @@ static moh_status declare_attention(const moh__declaration *d) {
   if (c->output_projection)
     MOH_TRY(moh__declare_matrix(d, "self_attn.o_proj.weight", c->d_model, q,
                                 MOH__PACK_INPUTS, c->n_heads));
+  MOH_TRY(declare_vectors(d));
   if (c->position == MOH__POSITION_COPE) {
     int64_t shape[3] = {c->n_heads, c->cope_positions, c->d_head};
     MOH_TRY(moh__declare(d, "self_attn.cope.weight", 3, shape, MOH__PARAM_F32,
@@ -55,6 +73,12 @@ moh__block_params moh__block_find(const moh__model *model,
   FIND(k, "self_attn.k_proj.weight");
   FIND(v, "self_attn.v_proj.weight");
   FIND(o, "self_attn.o_proj.weight");
+  FIND(q_bias, "self_attn.q_proj.bias");
+  FIND(k_bias, "self_attn.k_proj.bias");
+  FIND(v_bias, "self_attn.v_proj.bias");
+  FIND(o_bias, "self_attn.o_proj.bias");
+  FIND(q_norm, "self_attn.q_norm.weight");
+  FIND(k_norm, "self_attn.k_norm.weight");
   FIND(cope, "self_attn.cope.weight");
   FIND(window_share, "self_attn.window_share");
   FIND(router_shared, "self_attn.wg_1.weight");
@@ -130,6 +154,16 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
   return moh__op_head_router(p->tape, x, &args, plan);
 }
 
+/* Bias and norm, where there are; plan: of entries, NULL for rows. */
+static moh__tensor *finish(const moh__pass *p, moh__tensor *x,
+                           moh__param *bias, moh__param *norm,
+                           const moh__plan *plan) {
+  if (bias != NULL) x = moh__op_bias(p->tape, x, bias, plan);
+  if (norm == NULL) return x;
+  return moh__op_norm(p->tape, x, MOH__NORM_RMS,
+                      (real)p->model->config.norm_eps, norm, NULL);
+}
+
 static void rotate(const moh__pass *p, moh__tensor *q, moh__tensor *k,
                    const moh__plan *plan) {
   const moh__config *c = &p->model->config;
@@ -167,12 +201,16 @@ moh__tensor *moh__block_attention(const moh__pass *p,
   moh__tensor *q = moh__op_gathered_linear(p->tape, x, w->q, plan);
   moh__tensor *k = moh__op_linear(p->tape, x, w->k);
   moh__tensor *v = moh__op_linear(p->tape, x, w->v);
+  q = finish(p, q, w->q_bias, w->q_norm, plan);
+  k = finish(p, k, w->k_bias, w->k_norm, NULL);
+  v = finish(p, v, w->v_bias, NULL, NULL);
   if (p->model->config.position == MOH__POSITION_ROPE) rotate(p, q, k, plan);
   moh__tensor *o = attend(p, w, slot, q, k, v, plan);
   if (gates != NULL) o = moh__op_gate(p->tape, o, gates);
   o = moh__op_head_probe(p->tape, o, plan, w->layer);
   if (w->o == NULL) return moh__op_scatter_heads(p->tape, o, plan);
-  return moh__op_scattered_linear(p->tape, o, w->o, plan);
+  o = moh__op_scattered_linear(p->tape, o, w->o, plan);
+  return finish(p, o, w->o_bias, NULL, NULL);
 }
 
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,

@@ -14,6 +14,8 @@ typedef struct moh__block_params {
   int64_t layer; /* its number; not known to moh__block_find */
   moh__norm_params norm1, norm2;
   moh__param *q, *k, *v, *o;
+  moh__param *q_bias, *k_bias, *v_bias, *o_bias;
+  moh__param *q_norm, *k_norm; /* (d_head), one for all heads */
   moh__param *cope;
   moh__param *window_share; /* of a window that adapts: a buffer */
   moh__param *router_shared, *router_routed, *router_mix, *router_bias;

@@ -33,6 +33,11 @@ moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
                       n_groups);
 }
 
+moh_status moh__declare_vector(const moh__declaration *d, const char *name,
+                               int64_t n) {
+  return moh__declare(d, name, 1, &n, 0, MOH__PACK_NONE, 1);
+}
+
 static moh_status router_matrix(const moh__declaration *d, const char *router,
                                 const char *name, int64_t out) {
   char full[MOH__NAME_MAX];
@@ -77,15 +82,14 @@ moh_status moh__declare_router_bias(const moh__declaration *d,
 moh_status moh__declare_norm(const moh__declaration *d, const char *name) {
   char full[MOH__NAME_MAX];
   snprintf(full, sizeof(full), "%s.weight", name);
-  int64_t shape[1] = {d->model->config.d_model};
-  MOH_TRY(moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1));
+  int64_t width = d->model->config.d_model;
+  MOH_TRY(moh__declare_vector(d, full, width));
   if (d->model->config.norm == MOH__NORM_RMS) return MOH_OK;
   snprintf(full, sizeof(full), "%s.bias", name);
-  MOH_TRY(moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1));
+  MOH_TRY(moh__declare_vector(d, full, width));
   if (d->model->config.norm != MOH__NORM_DYT) return MOH_OK;
-  shape[0] = 1;
   snprintf(full, sizeof(full), "%s.alpha", name);
-  return moh__declare(d, full, 1, shape, 0, MOH__PACK_NONE, 1);
+  return moh__declare_vector(d, full, 1);
 }
 
 moh__norm_params moh__find_norm(const moh__model *model, const char *prefix,

@@ -25,6 +25,9 @@ moh_status moh__declare(const moh__declaration *d, const char *name,
 moh_status moh__declare_matrix(const moh__declaration *d, const char *name,
                                int64_t out, int64_t in,
                                moh__grouping grouping, int64_t n_groups);
+/* A bias of n outputs, or a norm's gain: 1-D, not decayed. */
+moh_status moh__declare_vector(const moh__declaration *d, const char *name,
+                               int64_t n);
 /* The matrices of a router over the width of the model, whatever of them the
  * shape has: <name>.wg (routed), .wg_1 (shared), .wg_0 (mix), the released
  * code's names. */

@@ -10,8 +10,13 @@ static moh_status declare_dense(const moh__declaration *d) {
                                 c->d_model, MOH__PACK_OUTPUTS, 1));
   MOH_TRY(moh__declare_matrix(d, "mlp.up_proj.weight", c->d_ff, c->d_model,
                               MOH__PACK_OUTPUTS, 1));
-  return moh__declare_matrix(d, "mlp.down_proj.weight", c->d_model, c->d_ff,
-                             MOH__PACK_OUTPUTS, 1);
+  MOH_TRY(moh__declare_matrix(d, "mlp.down_proj.weight", c->d_model, c->d_ff,
+                              MOH__PACK_OUTPUTS, 1));
+  if (!c->mlp_bias) return MOH_OK;
+  if (c->ffn == MOH__FFN_SWIGLU)
+    MOH_TRY(moh__declare_vector(d, "mlp.gate_proj.bias", c->d_ff));
+  MOH_TRY(moh__declare_vector(d, "mlp.up_proj.bias", c->d_ff));
+  return moh__declare_vector(d, "mlp.down_proj.bias", c->d_model);
 }
 
 /* The matrices of all experts, one behind the other in one tensor. */
@@ -49,6 +54,9 @@ moh__feed_forward moh__feed_forward_find(const moh__model *model,
   FIND(up, "up_proj");
   FIND(down, "down_proj");
 #undef FIND
+  f.gate_bias = moh__find_param(model, prefix, "mlp.gate_proj.bias");
+  f.up_bias = moh__find_param(model, prefix, "mlp.up_proj.bias");
+  f.down_bias = moh__find_param(model, prefix, "mlp.down_proj.bias");
   f.router_bias = moh__find_param(model, prefix, "mlp.wg.bias");
   return f;
 }
@@ -85,14 +93,21 @@ static moh__tensor *run_experts(const moh__model *model, moh__tape *tape,
   return moh__op_scattered_linear(tape, h, w->down, plan);
 }
 
+/* W x, plus b where there is one. */
+static moh__tensor *affine(moh__tape *tape, moh__tensor *x, moh__param *w,
+                           moh__param *b) {
+  moh__tensor *y = moh__op_linear(tape, x, w);
+  return b == NULL ? y : moh__op_bias(tape, y, b, NULL);
+}
+
 static moh__tensor *run_dense(moh__tape *tape, const moh__feed_forward *w,
                               moh__tensor *x) {
-  moh__tensor *up = moh__op_linear(tape, x, w->up);
+  moh__tensor *up = affine(tape, x, w->up, w->up_bias);
   moh__tensor *h =
       w->gate == NULL
           ? moh__op_relu(tape, up)
-          : moh__op_swiglu(tape, moh__op_linear(tape, x, w->gate), up);
-  return moh__op_linear(tape, h, w->down);
+          : moh__op_swiglu(tape, affine(tape, x, w->gate, w->gate_bias), up);
+  return affine(tape, h, w->down, w->down_bias);
 }
 
 moh__tensor *moh__feed_forward_run(const moh__model *model, moh__tape *tape,

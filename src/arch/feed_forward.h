@@ -24,6 +24,7 @@ typedef struct moh__feed_forward {
   moh__param *gate;   /* (hidden, d_model); NULL with ReLU */
   moh__param *up;     /* (hidden, d_model) */
   moh__param *down;   /* (d_model, hidden) */
+  moh__param *gate_bias, *up_bias, *down_bias; /* NULL: none */
   moh__param *router; /* (routed experts, d_model); NULL: there are none, and
                        * otherwise hidden units go by expert, shared ones
                        * first */

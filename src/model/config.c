@@ -97,6 +97,8 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
   MOH_TRY(check_choice("norm", c->norm, MOH__NORM_DYT, err));
   MOH_TRY(check_choice("ffn", c->ffn, MOH__FFN_RELU, err));
   MOH_TRY(check_choice("position", c->position, MOH__POSITION_NONE, err));
+  MOH_TRY(check_choice("rope_scaling", c->rope_scaling.kind, MOH__ROPE_LLAMA3,
+                       err));
   MOH_TRY(
       check_choice("window", c->window.kind, MOH__WINDOW_PERPLEXITY, err));
   MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_ADAPTIVE, err));
@@ -160,6 +162,40 @@ static moh_status check_window(const moh__config *c, moh_error *err) {
                    c->window.min, c->window.max);
 }
 
+static const moh__int_field original_max_field = {
+    "original_max_position_embeddings", FIELD(rope_scaling.original_max), 1,
+    1 << 20};
+
+static moh_status check_rope_scaling(const moh__config *c, moh_error *err) {
+  const moh__rope_scaling *s = &c->rope_scaling;
+  if (s->kind == MOH__ROPE_UNSCALED) return MOH_OK;
+  if (c->position != MOH__POSITION_ROPE)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "rope_scaling needs position to be rope");
+  MOH_TRY(check_real("factor of rope_scaling", s->factor, 1, 1e6, err));
+  if (s->kind == MOH__ROPE_LINEAR) return MOH_OK;
+  MOH_TRY(check_real("low_freq_factor", s->low_freq_factor, 1e-6, 1e6, err));
+  MOH_TRY(
+      check_real("high_freq_factor", s->high_freq_factor, 1e-6, 1e6, err));
+  MOH_TRY(check_int(c, &original_max_field, err));
+  if (s->low_freq_factor < s->high_freq_factor) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "low_freq_factor is %g, it must be below "
+                   "high_freq_factor, %g",
+                   s->low_freq_factor, s->high_freq_factor);
+}
+
+/* A bias belongs to a matrix that is there. */
+static moh_status check_biases(const moh__config *c, moh_error *err) {
+  if (c->output_bias && !c->output_projection)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "output_bias needs output_projection");
+  if (c->mlp_bias && c->experts.n_routed > 0)
+    return moh__fail(err, MOH_ERR_CONFIG,
+                     "mlp_bias does not go with experts");
+  return MOH_OK;
+}
+
 static moh_status check_position(const moh__config *c, moh_error *err) {
   if (c->position == MOH__POSITION_COPE)
     return check_int(c, &cope_field, err);
@@ -215,6 +251,9 @@ static const char *without_keys(const moh__config *c) {
   if (c->position == MOH__POSITION_ROPE) return "position rope";
   if (c->position == MOH__POSITION_COPE) return "position cope";
   if (c->window.kind != MOH__WINDOW_NONE) return "a window";
+  if (c->qkv_bias) return "qkv_bias";
+  if (c->qk_norm) return "qk_norm";
+  if (c->output_bias) return "output_bias";
   return c->output_projection ? "output_projection" : NULL;
 }
 
@@ -342,10 +381,12 @@ moh_status moh__config_check(const moh__config *config, moh_error *err) {
   MOH_TRY(check_reals(config, err));
   MOH_TRY(check_attention(config, err));
   MOH_TRY(check_position(config, err));
+  MOH_TRY(check_rope_scaling(config, err));
   MOH_TRY(check_window(config, err));
   MOH_TRY(check_hrm(config, err));
   MOH_TRY(check_hypermixer(config, err));
   MOH_TRY(check_experts(config, err));
+  MOH_TRY(check_biases(config, err));
   return check_heads(config, err);
 }
 

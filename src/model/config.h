@@ -29,6 +29,23 @@ typedef enum moh__position_kind {
   MOH__POSITION_NONE
 } moh__position_kind;
 
+/* How much more slowly pairs of a head turn than RoPE lets them
+ * (model/rope_speed.h): for sequences longer than those of training. */
+typedef enum moh__rope_scaling_kind {
+  MOH__ROPE_UNSCALED,
+  MOH__ROPE_LINEAR, /* all of them, by factor */
+  MOH__ROPE_LLAMA3  /* slow ones by factor, fast ones not */
+} moh__rope_scaling_kind;
+
+typedef struct moh__rope_scaling {
+  moh__rope_scaling_kind kind;
+  double factor;
+  /* LLaMA 3: turns within original_max tokens below which a pair is slow, and
+   * above which it is fast. */
+  double low_freq_factor, high_freq_factor;
+  int64_t original_max;
+} moh__rope_scaling;
+
 typedef enum moh__head_strategy {
   MOH__HEADS_ALL,     /* every token uses every head */
   MOH__HEADS_MOH,     /* n_shared always, k of the others by the router */
@@ -74,10 +91,16 @@ typedef struct moh__config {
   moh__ffn_kind ffn;
   moh__position_kind position;
   double rope_theta;
+  moh__rope_scaling rope_scaling;
   int64_t cope_positions;
   moh__window window; /* keys that a query sees */
   bool tied;              /* output matrix is the embedding */
   bool output_projection; /* W_O */
+  bool qkv_bias;          /* of W_Q, W_K and W_V, */
+  bool output_bias;       /* of W_O, */
+  bool mlp_bias;          /* and of a dense feed-forward's matrices */
+  bool qk_norm; /* RMSNorm of each head's query and key, before positions:
+                 * one gain for all heads */
   moh__head_strategy heads;
   moh__route_by route_by; /* what n_shared and k count */
   int64_t n_shared;       /* heads (or groups) always on, the first ones */
@@ -195,6 +218,14 @@ moh_status moh__config_set_window(moh__config *config, const char *text,
 /* The same spelling back. */
 void moh__config_window_text(const moh__config *config, char *text,
                              size_t size);
+
+/* "none"; "linear:F"; "llama3:F,LOW,HIGH,LENGTH": the members of
+ * moh__rope_scaling in order. */
+moh_status moh__config_set_rope_scaling(moh__config *config, const char *text,
+                                        moh_error *err);
+/* The same spelling back. */
+void moh__config_rope_scaling_text(const moh__config *config, char *text,
+                                   size_t size);
 
 /* "head", "group", NULL: the names of moh__route_by. */
 extern const char *const moh__route_by_names[];

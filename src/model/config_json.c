@@ -1,8 +1,9 @@
 /*
  * config.json. Fields that LLaMA checkpoints have keep their names. A dense
- * pre-norm model with RMSNorm, SwiGLU, RoPE and W_O is a LLaMA model and is
- * written as one ("llama"), so that common tools read it; every other model
- * is a "moh" one, whose "moh" object holds what LLaMA has no field for:
+ * pre-norm model with RMSNorm, SwiGLU, RoPE and W_O is one of the LLaMA family
+ * and is written as such ("llama", "qwen2", "qwen3"; config_family.h), so that
+ * common tools read it; every other model is a "moh" one, whose "moh" object
+ * holds what those have no field for:
  *
  *   "moh": {"architecture": "transformer" | "hrm" | "hypermixer",
  *     "hypermixer": {"width": 32, "mix": 64},     with hypermixer only
@@ -20,6 +21,8 @@
  *       "bias_balance": 0.001},
  *                                        where the feed-forward has experts
  *     "output_projection": true,
+ *     "qkv_bias": true, "output_bias": true, "mlp_bias": true, "qk_norm": true,
+ *                                        each where there is such a thing
  *     "heads": {"strategy": "all"}
  *            | {"strategy": "static", "n_static": 6}
  *            | {"strategy": "moh", "n_shared": 2, "k": 4, "gate_scale":
@@ -32,52 +35,23 @@
  *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
  *               "route_by": "group"}}
  *
- * rms_norm_eps serves both norms proper; rope_theta is there with RoPE only.
+ * rms_norm_eps serves all norms proper; rope_theta and rope_scaling are there
+ * with RoPE only.
  */
-#include <string.h>
-
-#include "base/json.h"
+#include "model/config_family.h"
 #include "model/config_fields.h"
+#include "model/config_parts.h"
 
 static const char *const gradient_names[] = {"one-step", "exact", NULL};
 static const char *const norm_names[] = {"rms", "layer", "dyt", NULL};
 static const char *const ffn_names[] = {"swiglu", "relu", NULL};
-static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
 static const char *const strategy_names[] = {"all",    "moh",      "static",
                                              "random", "adaptive", NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
-static const char llama_class[] = "LlamaForCausalLM";
-static const char moh_class[] = "MohForCausalLM";
-
-/* What a file of LLaMA's type says by being one. */
-static bool is_llama(const moh__config *c) {
-  return c->architecture == MOH__TRANSFORMER && c->norm == MOH__NORM_RMS &&
-         c->pre_norm && c->final_norm && c->ffn == MOH__FFN_SWIGLU &&
-         c->position == MOH__POSITION_ROPE && c->output_projection &&
-         c->heads == MOH__HEADS_ALL && c->window.kind == MOH__WINDOW_NONE &&
-         c->experts.n_routed == 0;
-}
-
 /* ---- writing: 0 is success, as in jansson ---- */
-
-static int put_text(json_t *object, const char *key, const char *text) {
-  return json_object_set_new(object, key, json_string(text));
-}
-
-static int put_int(json_t *object, const char *key, int64_t value) {
-  return json_object_set_new(object, key, json_integer(value));
-}
-
-static int put_real(json_t *object, const char *key, double value) {
-  return json_object_set_new(object, key, json_real(value));
-}
-
-static int put_bool(json_t *object, const char *key, bool value) {
-  return json_object_set_new(object, key, json_boolean(value));
-}
 
 /* How many of what a token uses. */
 static int put_counts(json_t *heads, const moh__config *c) {
@@ -176,93 +150,27 @@ static json_t *moh_to_json(const moh__config *c) {
     failed |=
         json_object_set_new(moh, "experts", experts_to_json(&c->experts));
   failed |= put_bool(moh, "output_projection", c->output_projection) |
+            put_if(moh, "qkv_bias", c->qkv_bias) |
+            put_if(moh, "output_bias", c->output_bias) |
+            put_if(moh, "mlp_bias", c->mlp_bias) |
+            put_if(moh, "qk_norm", c->qk_norm) |
             json_object_set_new(moh, "heads", heads_to_json(c));
   if (failed == 0) return moh;
   json_decref(moh);
   return NULL;
 }
 
-static int put_type(json_t *root, bool llama) {
-  json_t *classes = json_array();
-  return json_array_append_new(classes,
-                               json_string(llama ? llama_class : moh_class)) |
-         json_object_set_new(root, "architectures", classes) |
-         put_text(root, "model_type", llama ? "llama" : "moh");
-}
-
-static int put_common(json_t *root, const moh__config *c) {
-  int failed = 0;
-  for (int i = 0; i < MOH__N_SIZES; i++) {
-    const moh__int_field *field = &moh__config_sizes[i];
-    failed |= put_int(root, field->name, moh__config_int_value(c, field));
-  }
-  failed |= put_text(root, "hidden_act", act_names[c->ffn]) |
-            put_real(root, "rms_norm_eps", c->norm_eps) |
-            put_real(root, "initializer_range", c->init_std) |
-            put_bool(root, "tie_word_embeddings", c->tied) |
-            put_text(root, "torch_dtype", "float32");
-  if (c->position == MOH__POSITION_ROPE)
-    failed |= put_real(root, "rope_theta", c->rope_theta);
-  return failed;
-}
-
 json_t *moh__config_to_json(const moh__config *config) {
   json_t *root = json_object();
-  bool llama = is_llama(config);
-  int failed = put_type(root, llama) | put_common(root, config);
-  if (!llama) failed |= json_object_set_new(root, "moh", moh_to_json(config));
+  int failed = moh__family_put(root, config);
+  if (moh__config_family(config) == MOH__FAMILY_NONE)
+    failed |= json_object_set_new(root, "moh", moh_to_json(config));
   if (failed == 0) return root;
   json_decref(root);
   return NULL;
 }
 
 /* ---- reading ---- */
-
-/* The place of a field's text among names. */
-static moh_status get_choice(const json_t *object, const char *key,
-                             const char *const *names, int *choice,
-                             moh_error *err) {
-  const char *text;
-  MOH_TRY(moh__json_get_string(object, key, &text, err));
-  for (int i = 0; names[i] != NULL; i++) {
-    if (strcmp(names[i], text) != 0) continue;
-    *choice = i;
-    return MOH_OK;
-  }
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "the field \"%s\" is \"%.60s\", which is not known here",
-                   key, text);
-}
-
-static moh_status get_object(const json_t *object, const char *key,
-                             json_t **value, moh_error *err) {
-  *value = json_object_get(object, key);
-  if (json_is_object(*value)) return MOH_OK;
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "the field \"%s\" is missing or not an object", key);
-}
-
-static moh_status get_int(const json_t *object, const char *key,
-                          int64_t *value, moh_error *err) {
-  return moh__json_get_int(object, key, INT64_MIN, INT64_MAX, value, err);
-}
-
-/* Refuses keys that are not among names. */
-static moh_status refuse_unknown(json_t *object, const char *where,
-                                 const char *const *names, moh_error *err) {
-  const char *key;
-  json_t *value = NULL;
-  json_object_foreach(object, key, value) {
-    int i = 0;
-    while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
-    if (names[i] == NULL)
-      return moh__fail(err, MOH_ERR_FORMAT,
-                       "the field \"%.60s\" in \"%s\" is not known here: the "
-                       "file may need a newer version",
-                       key, where);
-  }
-  return MOH_OK;
-}
 
 /* The other side of put_counts. */
 static moh_status read_counts(moh__config *c, const json_t *heads,
@@ -463,6 +371,14 @@ static moh_status read_choices(moh__config *c, const json_t *moh,
   return MOH_OK;
 }
 
+static moh_status read_vectors(moh__config *c, const json_t *moh,
+                               moh_error *err) {
+  MOH_TRY(get_bool_if(moh, "qkv_bias", &c->qkv_bias, err));
+  MOH_TRY(get_bool_if(moh, "output_bias", &c->output_bias, err));
+  MOH_TRY(get_bool_if(moh, "mlp_bias", &c->mlp_bias, err));
+  return get_bool_if(moh, "qk_norm", &c->qk_norm, err);
+}
+
 static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
   static const char *const known[] = {"architecture",
                                       "norm",
@@ -471,6 +387,10 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
                                       "ffn",
                                       "position",
                                       "output_projection",
+                                      "qkv_bias",
+                                      "output_bias",
+                                      "mlp_bias",
+                                      "qk_norm",
                                       "heads",
                                       "cope_positions",
                                       "window",
@@ -485,6 +405,7 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
   MOH_TRY(moh__json_get_bool(moh, "final_norm", &c->final_norm, err));
   MOH_TRY(moh__json_get_bool(moh, "output_projection", &c->output_projection,
                              err));
+  MOH_TRY(read_vectors(c, moh, err));
   if (c->position == MOH__POSITION_COPE)
     MOH_TRY(get_int(moh, "cope_positions", &c->cope_positions, err));
   else if (json_object_get(moh, "cope_positions") != NULL)
@@ -502,78 +423,35 @@ static moh_status read_moh(moh__config *c, json_t *moh, moh_error *err) {
   return read_heads(c, heads, err);
 }
 
-/* LLaMA options that change the arithmetic and are not known here: ignoring
- * them would give a model that runs and is wrong. null and false mean off.
- */
-static moh_status refuse_options(const json_t *root, moh_error *err) {
-  static const char *const options[] = {"rope_scaling", "attention_bias",
-                                        "mlp_bias", "sliding_window", NULL};
-  for (int i = 0; options[i] != NULL; i++) {
-    const json_t *value = json_object_get(root, options[i]);
-    if (value == NULL || json_is_null(value) || json_is_false(value))
-      continue;
-    return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "the field \"%s\" is set, which is not supported",
-                     options[i]);
-  }
-  return MOH_OK;
-}
-
-/* model_type, and architectures in accord with it. */
-static moh_status read_type(const json_t *root, bool *llama, moh_error *err) {
-  static const char *const types[] = {"llama", "moh", NULL};
-  int type;
-  MOH_TRY(get_choice(root, "model_type", types, &type, err));
-  *llama = type == 0;
-  const char *wanted = *llama ? llama_class : moh_class;
-  const json_t *classes = json_object_get(root, "architectures");
-  const char *class = json_string_value(json_array_get(classes, 0));
-  if (class != NULL && strcmp(class, wanted) == 0) return MOH_OK;
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "the field \"architectures\" must be [\"%s\"] when "
-                   "\"model_type\" is \"%s\"",
-                   wanted, types[type]);
-}
-
-static moh_status read_common(moh__config *c, const json_t *root,
-                              moh_error *err) {
-  for (int i = 0; i < MOH__N_SIZES; i++) {
-    const moh__int_field *field = &moh__config_sizes[i];
-    MOH_TRY(get_int(root, field->name, moh__config_int(c, field), err));
-  }
-  MOH_TRY(moh__json_get_real(root, "rms_norm_eps", &c->norm_eps, err));
-  MOH_TRY(moh__json_get_real(root, "initializer_range", &c->init_std, err));
-  return moh__json_get_bool(root, "tie_word_embeddings", &c->tied, err);
-}
-
-/* The fields that belong to a choice of the "moh" object. */
-static moh_status read_dependent(moh__config *c, const json_t *root,
-                                 moh_error *err) {
+/* What goes with the feed-forward; a file of the family may leave it out. */
+static moh_status check_act(const moh__config *c, const json_t *root,
+                            moh__family family, moh_error *err) {
+  static const char *const names[] = {"silu", "relu", NULL};
   int act;
-  MOH_TRY(get_choice(root, "hidden_act", act_names, &act, err));
-  if (act != (int)c->ffn)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "the field \"hidden_act\" is \"%s\", but \"%s\" is what "
-                     "goes with \"%s\"",
-                     act_names[act], act_names[c->ffn], ffn_names[c->ffn]);
-  if (c->position != MOH__POSITION_ROPE) return MOH_OK;
-  return moh__json_get_real(root, "rope_theta", &c->rope_theta, err);
+  if (family != MOH__FAMILY_NONE && !is_given(root, "hidden_act"))
+    return MOH_OK;
+  MOH_TRY(get_choice(root, "hidden_act", names, &act, err));
+  if (act == (int)c->ffn) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"hidden_act\" is \"%s\", but \"%s\" is what "
+                   "goes with \"%s\"",
+                   names[act], names[c->ffn], ffn_names[c->ffn]);
 }
 
 moh_status moh__config_from_json(moh__config *config, const json_t *root,
                                  moh_error *err) {
   moh__config c;
-  bool llama;
+  moh__family family;
   json_t *moh = NULL;
   moh__config_default(&c);
-  MOH_TRY(read_type(root, &llama, err));
-  MOH_TRY(refuse_options(root, err));
-  MOH_TRY(read_common(&c, root, err));
-  if (!llama) {
+  MOH_TRY(moh__family_read_type(root, &family, err));
+  MOH_TRY(moh__family_read(&c, root, family, err));
+  if (family == MOH__FAMILY_NONE) {
     MOH_TRY(get_object(root, "moh", &moh, err));
     MOH_TRY(read_moh(&c, moh, err));
   }
-  MOH_TRY(read_dependent(&c, root, err));
+  MOH_TRY(check_act(&c, root, family, err));
+  MOH_TRY(moh__family_read_rope(&c, root, family, err));
   MOH_TRY(moh__config_check(&c, err));
   *config = c;
   return MOH_OK;

@@ -85,6 +85,58 @@ void moh__config_window_text(const moh__config *config, char *text,
              moh__window_names[w->kind], w->min, w->max);
 }
 
+/* n numbers with commas between them, and nothing behind. */
+static bool read_numbers(const char *text, double *numbers, int n) {
+  for (int i = 0; i < n; i++) {
+    char *end;
+    numbers[i] = strtod(text, &end);
+    if (end == text || *end != (i + 1 < n ? ',' : '\0')) return false;
+    text = end + 1;
+  }
+  return true;
+}
+
+/* A length that is no whole number, or too large, is 0, which is no length. */
+static bool read_llama3(const char *text, moh__rope_scaling *s) {
+  double n[4];
+  if (!read_numbers(text, n, 4)) return false;
+  s->factor = n[0];
+  s->low_freq_factor = n[1];
+  s->high_freq_factor = n[2];
+  if (n[3] >= 1 && n[3] <= 1e9 && n[3] == (double)(int64_t)n[3])
+    s->original_max = (int64_t)n[3];
+  return true;
+}
+
+moh_status moh__config_set_rope_scaling(moh__config *config, const char *text,
+                                        moh_error *err) {
+  moh__rope_scaling s = {.kind = MOH__ROPE_UNSCALED};
+  if (strncmp(text, "linear:", 7) == 0 &&
+      read_numbers(text + 7, &s.factor, 1))
+    s.kind = MOH__ROPE_LINEAR;
+  else if (strncmp(text, "llama3:", 7) == 0 && read_llama3(text + 7, &s))
+    s.kind = MOH__ROPE_LLAMA3;
+  else if (strcmp(text, "none") != 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "'%.60s' is no scaling of rotary positions: write none, "
+                     "linear:FACTOR or llama3:FACTOR,LOW,HIGH,LENGTH",
+                     text);
+  config->rope_scaling = s;
+  return MOH_OK;
+}
+
+void moh__config_rope_scaling_text(const moh__config *config, char *text,
+                                   size_t size) {
+  const moh__rope_scaling *s = &config->rope_scaling;
+  if (s->kind == MOH__ROPE_LINEAR)
+    snprintf(text, size, "linear:%g", s->factor);
+  else if (s->kind == MOH__ROPE_LLAMA3)
+    snprintf(text, size, "llama3:%g,%g,%g,%" PRId64, s->factor,
+             s->low_freq_factor, s->high_freq_factor, s->original_max);
+  else
+    snprintf(text, size, "none");
+}
+
 moh_status moh__config_set_heads(moh__config *config, const char *text,
                                  moh_error *err) {
   int64_t n_shared = 0, k = 0, k_min = 0, n_static = 0;

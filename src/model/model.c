@@ -14,6 +14,7 @@
 #include "base/block.h"
 #include "base/checked.h"
 #include "kernel/kernel.h"
+#include "model/rope_speed.h"
 
 enum {
   ALIGN_ELEMENTS = MOH__ALIGN / sizeof(real),
@@ -40,7 +41,7 @@ static moh_status check_angles(const moh__model *model, int64_t n,
                    model->config.max_seq_len);
 }
 
-/* cos and sin of position * theta^(-2i/d), pairs; computed in double. */
+/* cos and sin of position times speed, pairs; computed in double. */
 moh_status moh__model_make_tables(moh__model *model, moh_error *err) {
   const moh__config *c = &model->config;
   if (c->position != MOH__POSITION_ROPE) return MOH_OK;
@@ -51,7 +52,7 @@ moh_status moh__model_make_tables(moh__model *model, moh_error *err) {
   if (model->rope_angles == NULL)
     return no_memory(err, "rotary positions", n);
   for (int64_t i = 0; i < half; i++) {
-    double speed = pow(c->rope_theta, -2.0 * (double)i / (double)c->d_head);
+    double speed = moh__rope_speed(c, i);
     for (int64_t t = 0; t < c->max_seq_len; t++) {
       real *cs = model->rope_angles + t * c->d_head + 2 * i;
       cs[0] = (real)cos((double)t * speed);

@@ -3,6 +3,7 @@
  * y = gain h (+ bias), and a_i = gain_i dy_i:
  *   dx += (a - h mean(a h) - mean(a) [LayerNorm only]) / s
  *   dgain += sum over rows of dy h,  dbias += sum over rows of dy
+ * A gain shorter than a row is one for all heads of it: each is a row then.
  */
 #include "base/checked.h"
 #include "kernel/kernel.h"
@@ -13,6 +14,7 @@ enum { COLUMNS = 64 }; /* of a task */
 typedef struct norm_node {
   moh__tape_node node;
   moh__tensor *x, *y;
+  int64_t rows, cols; /* cols: of the gain */
   moh__param *gain, *bias;
   moh__norm_kind kind;
   real eps;
@@ -23,7 +25,7 @@ typedef struct norm_node {
 
 static void forward_row(const norm_node *s, int64_t r) {
   const moh__kernels *kernels = moh__kernel();
-  int64_t d = s->x->cols;
+  int64_t d = s->cols;
   const real *x = s->x->v + r * d;
   real *y = s->y->v + r * d;
   real mean = 0;
@@ -50,7 +52,7 @@ static void forward_rows(void *context, int64_t begin, int64_t end,
 /* a and h: scratch rows. */
 static void backward_row(const norm_node *s, int64_t r, real *a, real *h) {
   const moh__kernels *kernels = moh__kernel();
-  int64_t d = s->x->cols;
+  int64_t d = s->cols;
   real inverse = s->inverse[r];
   real *dx = s->x->g + r * d;
   kernels->scale_gain(h, s->x->v + r * d, s->mean[r], inverse, NULL, d);
@@ -70,7 +72,7 @@ static void backward_rows(void *context, int64_t begin, int64_t end,
                           void *scratch) {
   const norm_node *s = context;
   real *a = scratch;
-  real *h = a + moh__round_up(s->x->cols, MOH__ALIGN);
+  real *h = a + moh__round_up(s->cols, MOH__ALIGN);
   for (int64_t r = begin; r < end; r++) backward_row(s, r, a, h);
 }
 
@@ -79,8 +81,8 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
                           void *scratch) {
   (void)scratch;
   const norm_node *s = context;
-  int64_t d = s->x->cols;
-  for (int64_t r = 0; r < s->x->rows; r++) {
+  int64_t d = s->cols;
+  for (int64_t r = 0; r < s->rows; r++) {
     const real *x = s->x->v + r * d;
     const real *dy = s->y->g + r * d;
     for (int64_t c = begin; c < end; c++)
@@ -96,24 +98,29 @@ static void norm_backward(moh__tape *tape, void *context) {
   moh__param_settle(s->gain, tape->pool);
   if (s->bias != NULL) moh__param_settle(s->bias, tape->pool);
   s->adds = moh__tensor_adds(s->x);
-  moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
-  moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
+  moh__rows_run(tape->pool, s->rows, s->cols, backward_rows, s);
+  moh__range_run(tape->pool, s->cols, COLUMNS, backward_gain, s);
 }
 
 moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
                           moh__norm_kind kind, real eps, moh__param *gain,
                           moh__param *bias) {
-  norm_node all = {
-      .x = x, .gain = gain, .bias = bias, .kind = kind, .eps = eps};
+  norm_node all = {.x = x,
+                   .rows = x->rows * (x->cols / gain->n),
+                   .cols = gain->n,
+                   .gain = gain,
+                   .bias = bias,
+                   .kind = kind,
+                   .eps = eps};
   all.y = moh__tape_tensor(tape, x->rows, x->cols);
-  all.mean = moh__tape_reals(tape, x->rows);
-  all.inverse = moh__tape_reals(tape, x->rows);
+  all.mean = moh__tape_reals(tape, all.rows);
+  all.inverse = moh__tape_reals(tape, all.rows);
   norm_node *s = moh__tape_push(tape, sizeof(*s), norm_backward);
   if (s != NULL) {
     all.node = s->node;
     *s = all;
   }
   if (!moh__tape_counting(tape))
-    moh__rows_run(tape->pool, x->rows, x->cols, forward_rows, &all);
+    moh__rows_run(tape->pool, all.rows, all.cols, forward_rows, &all);
   return all.y;
 }

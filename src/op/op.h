@@ -62,7 +62,8 @@ typedef enum moh__norm_kind {
 
 /* RMSNorm: y = gain x / sqrt(mean(x^2) + eps) (arXiv 1910.07467, eq. 4).
  * LayerNorm: y = gain (x - mean) / sqrt(var + eps) + bias (1607.06450).
- * gain, bias (d); bias NULL for RMSNorm. */
+ * gain, bias (d); bias NULL for RMSNorm. x (n, d), or (n, heads d): then every
+ * head is normed by itself. */
 moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,
                           moh__norm_kind kind, real eps, moh__param *gain,
                           moh__param *bias);

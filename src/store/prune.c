@@ -179,13 +179,16 @@ typedef struct blocks {
   int64_t outer, n, size, heads, first;
 } blocks;
 
+static bool is_kv(const char *name) {
+  return strstr(name, ".k_proj.") != NULL || strstr(name, ".v_proj.") != NULL;
+}
+
 static blocks blocks_of(const moh__config *c, const moh__param *w,
                         const char *name) {
   int64_t each = moh__config_heads_each(c);
   blocks b = {.outer = 1, .n = c->n_heads, .heads = 1};
   if (strcmp(name, "self_attn.o_proj.weight") == 0) b.outer = w->shape[0];
-  if (strcmp(name, "self_attn.k_proj.weight") == 0 ||
-      strcmp(name, "self_attn.v_proj.weight") == 0)
+  if (is_kv(name))
     b = (blocks){1, c->n_kv_heads, 0, c->n_heads / c->n_kv_heads, 0};
   if (strcmp(name, "self_attn.wg.weight") == 0 ||
       strcmp(name, "self_attn.wg.bias") == 0)
@@ -208,8 +211,7 @@ static void copy_blocks(moh__param *to, const moh__param *from, blocks b,
 
 /* Of KV heads none goes where only query heads do. */
 static bool is_whole(const moh__pruning *p, const char *name) {
-  return !p->groups && (strcmp(name, "self_attn.k_proj.weight") == 0 ||
-                        strcmp(name, "self_attn.v_proj.weight") == 0);
+  return !p->groups && is_kv(name);
 }
 
 static void copy_layer(moh__model *to, const moh__model *from,
@@ -217,8 +219,9 @@ static void copy_layer(moh__model *to, const moh__model *from,
   static const char *const names[] = {
       "self_attn.q_proj.weight", "self_attn.k_proj.weight",
       "self_attn.v_proj.weight", "self_attn.o_proj.weight",
-      "self_attn.cope.weight",   "self_attn.wg.weight",
-      "self_attn.wg.bias"};
+      "self_attn.q_proj.bias",   "self_attn.k_proj.bias",
+      "self_attn.v_proj.bias",   "self_attn.cope.weight",
+      "self_attn.wg.weight",     "self_attn.wg.bias"};
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     moh__param *w = moh__model_layer_param(to, layer, names[i]);
     if (w == NULL || is_whole(p, names[i])) continue;

@@ -122,6 +122,16 @@ class Usage(Case):
              "--cope-positions needs --position cope"),
             ("--preset seed --rope-theta 9 --position none",
              "--rope-theta needs --position rope"),
+            ("--preset seed --rope-scaling linear:2",
+             "rope_scaling needs position to be rope"),
+            ("--preset nano --vocab 9 --rope-scaling linear:x",
+             "'linear:x' is no scaling of rotary positions: write none, "
+             "linear:FACTOR or llama3:FACTOR,LOW,HIGH,LENGTH"),
+            ("--preset nano --vocab 9 --rope-scaling llama3:8,1,4,1.5",
+             "original_max_position_embeddings is 0, it must lie between 1 "
+             "and 1048576"),
+            ("--preset seed --attention-bias all",
+             "output_bias needs output_projection"),
             ("--preset seed --window 0", "window.size is 0, it must lie "
              "between 1 and 1048576"),
             ("--model none --n-heads 3",
@@ -316,6 +326,9 @@ class Inspect(Case):
                 ("original", start + "all --position learned --norm layer "
                  "--ffn relu --norm-placement post"),
                 ("tanh", start + "all --norm dyt"),
+                ("qwen2", start + "all --attention-bias qkv --tied"),
+                ("qwen3", start + "moh:2+4 --qk-norm --attention-bias all "
+                 "--mlp-bias --rope-scaling llama3:8,1,4,8192"),
                 ("cope", start + "all --position cope --tied"),
                 ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
                 ("experts", start + "all --experts 0+2/8 --expert-hidden 96"),

@@ -146,11 +146,31 @@ static const choice feed_forwards[] = {{"experts 0+2/4", experts},
 
 static const choice dense_feed_forward = {"dense", dense};
 
+/* ---- biases and norms of queries and keys ---- */
+
+static void qwen2(moh__config *c) { c->qkv_bias = true; }
+static void qwen3(moh__config *c) { c->qk_norm = true; }
+static void biases(moh__config *c) {
+  c->qkv_bias = c->output_bias = c->mlp_bias = true;
+}
+static void vectors(moh__config *c) {
+  biases(c);
+  c->qk_norm = true;
+  if (c->position == MOH__POSITION_ROPE)
+    c->rope_scaling = (moh__rope_scaling){MOH__ROPE_LLAMA3, 4, 1, 4, 12};
+}
+
+static const choice families[] = {{"Q, K, V biases", qwen2},
+                                  {"Q and K norms", qwen3},
+                                  {"all biases", biases},
+                                  {"all biases, Q and K norms", vectors}};
+
 /* ---- all together ---- */
 
 static bool is_possible(const moh__config *c) {
   if (c->architecture != MOH__HYPERMIXER) return true;
-  return c->n_kv_heads == c->n_heads && c->route_by == MOH__ROUTE_BY_HEAD &&
+  return !c->qkv_bias && !c->output_bias && !c->qk_norm &&
+         c->n_kv_heads == c->n_heads && c->route_by == MOH__ROUTE_BY_HEAD &&
          c->window.kind == MOH__WINDOW_NONE &&
          (c->position == MOH__POSITION_NONE ||
           c->position == MOH__POSITION_LEARNED);
@@ -184,6 +204,23 @@ static void for_each_expert(void (*check)(const combination *c)) {
       }
 }
 
+/* The same of biases and norms, with the KV heads that they are cut by. */
+static void for_each_family(void (*check)(const combination *c)) {
+  combination c;
+  int turn = 0;
+  for (int a = 0; a < N(architectures); a++)
+    for (int g = 0; g < N(kv_heads); g++)
+      for (int h = 0; h < N(heads); h++) {
+        int p = (turn + turn / N(families)) % N(positions);
+        const choice *const part[] = {
+            &architectures[a], &kv_heads[g], &positions[p],
+            &windows[0],       &heads[h],    &families[turn % N(families)]};
+        turn++;
+        combine(&c, part);
+        check(&c);
+      }
+}
+
 void for_each_combination(void (*check)(const combination *c)) {
   combination c;
   for (int a = 0; a < N(architectures); a++)
@@ -198,4 +235,5 @@ void for_each_combination(void (*check)(const combination *c)) {
             check(&c);
           }
   for_each_expert(check);
+  for_each_family(check);
 }

@@ -141,6 +141,10 @@ static void choices_of_the_block(void **state) {
   CHANGE(final_norm, false, ALL_NEW);
   CHANGE(ffn, MOH__FFN_RELU, ALL_NEW);
   CHANGE(tied, true, ALL_NEW);
+  CHANGE(qkv_bias, true, ALL_NEW);
+  CHANGE(output_bias, true, ALL_NEW);
+  CHANGE(mlp_bias, true, ALL_NEW);
+  CHANGE(qk_norm, true, ALL_NEW);
   c.d_model = c.n_heads * c.d_head;
   CHANGE(output_projection, false, ALL_NEW);
 }
@@ -153,6 +157,14 @@ static void positions(void **state) {
   CHANGE(position, MOH__POSITION_LEARNED, ALL_NEW);
   CHANGE(position, MOH__POSITION_COPE, ALL_NEW);
   CHANGE(rope_theta, 500, LOSS);
+  c.rope_scaling = (moh__rope_scaling){MOH__ROPE_UNSCALED, 8, 1, 4, 9};
+  CHANGE(rope_scaling.kind, MOH__ROPE_LINEAR, LOSS);
+  c.rope_scaling.kind = MOH__ROPE_LLAMA3;
+  CHANGE(rope_scaling.factor, 2, LOSS);
+  CHANGE(rope_scaling.low_freq_factor, 0.5, LOSS);
+  CHANGE(rope_scaling.high_freq_factor, 3, LOSS);
+  CHANGE(rope_scaling.original_max, 40, LOSS);
+  c.rope_scaling.kind = MOH__ROPE_UNSCALED;
   c.position = MOH__POSITION_COPE;
   CHANGE(cope_positions, 6, ALL_NEW);
 }

@@ -120,6 +120,153 @@ static void unknown_arithmetic_is_refused(void **state) {
   assert_unreadable("root", "sliding_window", "4096", "sliding_window");
 }
 
+/* ---- files of other programs ---- */
+
+static const char llama_text[] =
+    "{\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":64,"
+    "\"intermediate_size\":96,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":4}";
+
+/* The text above with fields changed: {"key": value, ...}; null removes. */
+static moh_status read_llama(moh__config *config, const char *changes,
+                             moh_error *err) {
+  const char *key;
+  json_t *root = json_loads(llama_text, 0, NULL), *value;
+  json_t *changed = json_loads(changes, 0, NULL);
+  assert_non_null(changed);
+  json_object_foreach(changed, key, value)
+      json_object_set(root, key, value);
+  moh_status status = moh__config_from_json(config, root, err);
+  json_decref(changed);
+  json_decref(root);
+  return status;
+}
+
+static moh__config good_llama(const char *changes) {
+  moh__config config;
+  moh_error err = {0};
+  if (read_llama(&config, changes, &err) != MOH_OK)
+    fail_msg("%s: %s", changes, err.message);
+  return config;
+}
+
+static void what_is_left_out_has_its_default(void **state) {
+  (void)state;
+  moh__config c = good_llama("{}");
+  assert_int_equal(c.n_kv_heads, 4);
+  assert_int_equal(c.d_head, 16);
+  assert_int_equal(c.max_seq_len, 2048);
+  assert_true(c.rope_theta == 10000 && c.norm_eps == 1e-6);
+  assert_true(c.init_std == 0.02 && !c.tied);
+  assert_false(c.qkv_bias || c.output_bias || c.mlp_bias || c.qk_norm);
+  c = good_llama("{\"head_dim\":null,\"num_key_value_heads\":null,"
+                 "\"rope_scaling\":null,\"rope_theta\":500000}");
+  assert_true(c.n_kv_heads == 4 && c.d_head == 16 && c.rope_theta == 5e5);
+  c = good_llama("{\"model_type\":\"qwen2\",\"sliding_window\":64,"
+                 "\"use_sliding_window\":false,\"max_window_layers\":1}");
+  assert_true(c.qkv_bias && !c.output_bias && !c.qk_norm);
+  assert_int_equal(c.max_seq_len, 32768);
+  c = good_llama("{\"model_type\":\"qwen3\"}");
+  assert_true(c.qk_norm && !c.qkv_bias && c.d_head == 128);
+}
+
+static void what_changes_nothing_is_passed_over(void **state) {
+  (void)state;
+  good_llama("{\"use_cache\":true,\"pretraining_tp\":2,\"auto_map\":{},"
+             "\"attention_dropout\":0.1,\"partial_rotary_factor\":1.0,"
+             "\"layer_types\":[\"full_attention\",\"full_attention\"],"
+             "\"quantization_config\":{\"quant_method\":\"moh\"}}");
+  good_llama("{\"model_type\":\"qwen2\",\"sliding_window\":64,"
+             "\"use_sliding_window\":true,\"max_window_layers\":2}");
+}
+
+static void scaling_is_read_in_both_spellings(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "{\"rope_theta\":5e5,\"rope_scaling\":{\"rope_type\":\"llama3\",",
+      "{\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"llama3\",",
+      "{\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"llama3\",",
+  };
+  static const char rest[] =
+      "\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+      "\"original_max_position_embeddings\":8192}}";
+  for (int i = 0; i < 3; i++) {
+    char text[512];
+    snprintf(text, sizeof(text), "%s%s", texts[i], rest);
+    moh__config c = good_llama(text);
+    moh__rope_scaling s = c.rope_scaling;
+    assert_true(c.rope_theta == 5e5);
+    assert_true(s.kind == MOH__ROPE_LLAMA3 && s.factor == 8);
+    assert_true(s.low_freq_factor == 1 && s.high_freq_factor == 4);
+    assert_int_equal(s.original_max, 8192);
+  }
+  moh__config c = good_llama(
+      "{\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":7}}");
+  assert_true(c.rope_theta == 7 && c.rope_scaling.kind == MOH__ROPE_UNSCALED);
+  c = good_llama(
+      "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}");
+  assert_true(c.rope_scaling.kind == MOH__ROPE_LINEAR &&
+              c.rope_scaling.factor == 4);
+}
+
+static void foreign_arithmetic_is_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *changes, *part;
+  } rows[] = {
+      {"{\"sliding_window\":4096}", "sliding_window"},
+      {"{\"model_type\":\"qwen2\",\"sliding_window\":64,"
+       "\"use_sliding_window\":true}",
+       "sliding_window"},
+      {"{\"model_type\":\"qwen3\",\"sliding_window\":64,"
+       "\"use_sliding_window\":true,\"max_window_layers\":1}",
+       "sliding_window"},
+      {"{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+       "layer_types"},
+      {"{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
+      {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}}", "yarn"},
+      {"{\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4}}", "dynamic"},
+      {"{\"rope_scaling\":{\"factor\":4}}", "rope_scaling"},
+      {"{\"rope_scaling\":[4]}", "rope_scaling"},
+      {"{\"rope_scaling\":{\"type\":\"linear\"}}", "factor"},
+      {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":4,"
+       "\"mscale\":1}}",
+       "mscale"},
+      {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}", "factor"},
+      {"{\"rope_parameters\":{\"rope_type\":\"default\"},"
+       "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}",
+       "rope_parameters"},
+      {"{\"rope_parameters\":{\"rope_type\":\"default\","
+       "\"partial_rotary_factor\":0.25}}",
+       "partial_rotary_factor"},
+      {"{\"quantization_config\":{\"quant_method\":\"gptq\"}}",
+       "quantization_config"},
+      {"{\"hidden_act\":\"gelu\"}", "hidden_act"},
+      {"{\"hidden_act\":\"relu\"}", "hidden_act"},
+      {"{\"model_type\":\"mistral\"}", "mistral"},
+      {"{\"architectures\":[\"LlamaForSequenceClassification\"]}",
+       "architectures"},
+      {"{\"model_type\":\"qwen2\",\"mlp_bias\":true}", "mlp_bias"},
+      {"{\"attention_bias\":1}", "attention_bias"},
+      {"{\"logits_scaling\":8.0}", "logits_scaling"},
+      {"{\"hidden_size\":null}", "hidden_size"},
+      {"{\"num_attention_heads\":0}", "head"},
+      {"{\"num_key_value_heads\":-1}", "num_key_value_heads"},
+      {"{\"num_key_value_heads\":3}", "num_key_value_heads"},
+      {"{\"rms_norm_eps\":\"1e-6\"}", "rms_norm_eps"},
+      {"{\"rope_theta\":0}", "rope_theta"},
+  };
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    moh__config config;
+    moh_error err = {0};
+    if (read_llama(&config, rows[i].changes, &err) == MOH_OK)
+      fail_msg("%s is read", rows[i].changes);
+    if (strstr(err.message, rows[i].part) == NULL)
+      fail_msg("%s: '%s' lacks '%s'", rows[i].changes, err.message,
+               rows[i].part);
+  }
+}
+
 static void what_is_no_object_is_refused(void **state) {
   (void)state;
   moh__config config;
@@ -134,6 +281,10 @@ int main(void) {
       cmocka_unit_test(missing_fields_are_named),
       cmocka_unit_test(wrong_fields_are_named),
       cmocka_unit_test(unknown_arithmetic_is_refused),
+      cmocka_unit_test(what_is_left_out_has_its_default),
+      cmocka_unit_test(what_changes_nothing_is_passed_over),
+      cmocka_unit_test(scaling_is_read_in_both_spellings),
+      cmocka_unit_test(foreign_arithmetic_is_refused),
       cmocka_unit_test(what_is_no_object_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

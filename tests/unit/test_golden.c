@@ -29,7 +29,9 @@ static const double TRAINED_TOLERANCE = 1e-7;
 static char *const names[] = {"llama",     "original",   "seed",
                               "moh-paper", "moh-one",    "moh-routed",
                               "static",    "cope",       "moh-shared",
-                              "experts",   "experts-one", "tanh"};
+                              "experts",   "experts-one", "tanh",
+                              "llama-biases", "qwen2",   "qwen3",
+                              "moh-qwen"};
 enum { N_NAMES = sizeof names / sizeof names[0], MAX_ROWS = 64 };
 
 typedef struct golden {

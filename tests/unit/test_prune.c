@@ -75,11 +75,13 @@ static void check_config(const moh__config *c, int64_t n_keep, bool groups,
   moh__pruning_free(&p);
 }
 
+/* Biases belong to heads where their matrices do. */
 static moh__config with(int64_t n_kv_heads, int position) {
   moh__config c = tiny_config();
   c.n_kv_heads = n_kv_heads;
   c.position = (moh__position_kind)position;
   c.cope_positions = 5;
+  c.qkv_bias = c.output_bias = c.mlp_bias = c.qk_norm = true;
   return c;
 }
 
