@@ -90,8 +90,10 @@ static double param_bytes(const moh__contender *c, const moh__param *w) {
   if ((w->flags & MOH__PARAM_EMBEDDING) != 0 && !packed)
     return (double)w->shape[1] * sizeof(real);
   if (w->n_groups > 1 || w->n_dims == 3) n *= active_share(c, w);
-  bool half = packed && w->precision == MOH__PRECISION_BF16;
-  return n * (half ? 2 : sizeof(real));
+  if (!packed) return n * sizeof(real);
+  moh__block_type type = moh__param_type(w);
+  return n * (double)moh__block_bytes(type) /
+         (double)moh__block_elements(type);
 }
 
 /* Keys and values of one token, all layers. */

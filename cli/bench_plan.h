@@ -13,7 +13,7 @@ typedef enum moh__bench_kind {
   MOH__BENCH_KINDS
 } moh__bench_kind;
 
-enum { MOH__BENCH_OWN_MAX = 8, MOH__BENCH_PRECISIONS = 2 };
+enum { MOH__BENCH_OWN_MAX = 8, MOH__BENCH_PRECISIONS = MOH__PRECISIONS };
 
 typedef struct moh__bench_plan {
   moh__config config; /* with all heads, and experts if any */

@@ -40,7 +40,9 @@ static const moh__option bench_options[] = {
      "of the thread is taken, else the clock",
      "1", .offset = offsetof(values, threads)},
     {"precision", 0, MOH__OPTION_LIST, "TYPE,...",
-     "what matrix products compute in: f32, bf16", "f32",
+     "what matrix products compute in: f32, bf16; for prefill and decoding "
+     "also f16, q8_0, q4_0",
+     "f32",
      .offset = offsetof(values, precision)},
     {"batch", 'b', MOH__OPTION_INT, "N",
      "sequences of a training step, and of a layer's attention", "1",
@@ -192,6 +194,25 @@ static moh_status check_parts(const moh__bench_plan *p, const moh__list *work,
   return MOH_OK;
 }
 
+static bool has_gradients(int work) {
+  return work != MOH__BENCH_PREFILL && work != MOH__BENCH_DECODING;
+}
+
+/* Gradients have their own precisions; works that are not named are left
+ * out. */
+static moh_status check_precisions(const moh__bench_plan *p,
+                                   const moh__list *work, moh_error *err) {
+  for (int q = 0; q < MOH__BENCH_PRECISIONS; q++)
+    for (int w = 0; w < MOH__BENCH_WORKS; w++)
+      if (work->n > 0 && p->precisions[q] && p->work[w] &&
+          has_gradients(w) && !moh__precision_trains((moh__precision)q))
+        return moh__fail(err, MOH_ERR_ARGUMENT,
+                         "--work %s has gradients, which there are none of "
+                         "with --precision %s",
+                         moh__bench_work_names[w], moh__precision_names[q]);
+  return MOH_OK;
+}
+
 static moh_status check_router(const moh__bench_plan *p,
                                const moh__list *work, moh_error *err) {
   bool some = p->kinds[MOH__BENCH_75] || p->kinds[MOH__BENCH_50];
@@ -235,6 +256,7 @@ static moh_status make_plan(const values *v, moh__bench_plan *p,
   MOH_TRY(fill_own(p, v->model.heads, err));
   MOH_TRY(fill_kinds(p, &v->contenders, err));
   MOH_TRY(check_parts(p, &v->work, err));
+  MOH_TRY(check_precisions(p, &v->work, err));
   return check_router(p, &v->work, err);
 }
 
@@ -293,7 +315,9 @@ static moh_status hold_all(hall *h, moh__pool *const *pools, moh_error *err) {
     for (int q = 0; p->work[w] && q < MOH__BENCH_PRECISIONS; q++) {
       t.work = (moh__bench_work)w;
       t.precision = (moh__precision)q;
-      if (p->precisions[q]) MOH_TRY(hold_lengths(h, &t, err));
+      if (p->precisions[q] &&
+          (!has_gradients(w) || moh__precision_trains(t.precision)))
+        MOH_TRY(hold_lengths(h, &t, err));
     }
   return MOH_OK;
 }

@@ -75,6 +75,8 @@ typedef struct costs {
   moh__session_bytes session;
   size_t arena;      /* of training */
   size_t recomputed; /* the same with --recompute */
+  bool trains;       /* in this precision */
+  int n_exact;       /* matrices that are f32 though it is not */
 } costs;
 
 /* 1, 256, 1024, 4096, ... and the longest sequence. */
@@ -83,6 +85,18 @@ static void fill_contexts(costs *c, int64_t longest) {
   if (longest > 1) c->contexts[c->n_contexts++] = 1;
   for (int64_t n = 256; n < longest; n *= 4) c->contexts[c->n_contexts++] = n;
   c->contexts[c->n_contexts++] = longest;
+}
+
+/* Groups of which have no whole blocks of inputs. */
+static int count_exact(const moh__model *model) {
+  int n = 0;
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    n += w->grouping != MOH__PACK_NONE &&
+         w->precision != MOH__PRECISION_F32 &&
+         moh__param_type(w) == MOH__BLOCK_F32;
+  }
+  return n;
 }
 
 static moh_status find_costs(const values *v, const moh__model *model,
@@ -98,6 +112,8 @@ static moh_status find_costs(const values *v, const moh__model *model,
                      c->context, longest);
   fill_contexts(c, longest);
   c->model = moh__model_measure(model);
+  c->trains = moh__precision_trains(model->precision);
+  c->n_exact = count_exact(model);
   c->beam = moh__int_or(v->beam, 0);
   MOH_TRY(moh__branches_measure(model, (int32_t)c->context, (int32_t)c->beam,
                                 &c->session, err));
@@ -204,9 +220,14 @@ static void print_memory(const moh__box *box, const costs *c) {
   moh__box_section(box, title);
   print_bytes(box, "weights", c->model.data);
   print_bytes(box, "packed weights", c->model.packed);
+  if (c->n_exact > 0)
+    moh__box_field(box, "  in f32", "%d %s whose inputs are no blocks of %d",
+                   c->n_exact, c->n_exact == 1 ? "matrix" : "matrices",
+                   MOH__BLOCK);
   print_bytes(box, "keys and values", (int64_t)c->session.pages);
   print_bytes(box, "working memory", working_bytes(c));
   print_bytes(box, "total", inference_bytes(c));
+  if (!c->trains) return;
   snprintf(title, sizeof title,
            "memory for training, %" PRId64 " x %" PRId64 " tokens", c->batch,
            c->context);
@@ -254,18 +275,24 @@ static json_t *macs_json(const moh__model *model, const moh__summary *s,
 }
 
 static json_t *memory_json(const costs *c) {
-  return json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-      "context", (json_int_t)c->context, "batch", (json_int_t)c->batch,
-      "weights", (json_int_t)c->model.data, "packed",
-      (json_int_t)c->model.packed, "gradients", (json_int_t)c->model.grads,
-      "moments", (json_int_t)c->model.moments, "activations",
-      (json_int_t)c->arena, "activations_recomputed",
+  json_t *bytes = json_pack(
+      "{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "context",
+      (json_int_t)c->context, "batch", (json_int_t)c->batch, "weights",
+      (json_int_t)c->model.data, "packed", (json_int_t)c->model.packed,
+      "matrices_in_f32", c->n_exact,
+      "keys_and_values", (json_int_t)c->session.pages, "work",
+      (json_int_t)c->session.work, "inference_total",
+      (json_int_t)inference_bytes(c));
+  json_t *training = json_pack(
+      "{s:I, s:I, s:I, s:I, s:I, s:I}", "gradients",
+      (json_int_t)c->model.grads, "moments", (json_int_t)c->model.moments,
+      "activations", (json_int_t)c->arena, "activations_recomputed",
       (json_int_t)c->recomputed, "packed_back",
-      (json_int_t)c->model.packed_back, "keys_and_values",
-      (json_int_t)c->session.pages, "work", (json_int_t)c->session.work,
-      "inference_total", (json_int_t)inference_bytes(c), "training_total",
+      (json_int_t)c->model.packed_back, "training_total",
       (json_int_t)training_bytes(c));
+  if (c->trains) json_object_update(bytes, training);
+  json_decref(training);
+  return bytes;
 }
 
 static moh_status print_json(const moh__model *model,

@@ -140,7 +140,7 @@ const moh__option moh__training_options[] = {
      FIELD(expert_z), .min = 0, .max = 1e6},
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
      "what products are computed in; weights and moments stay f32", "f32",
-     FIELD(precision), .choices = moh__precision_names},
+     FIELD(precision), .choices = moh__precision_trained_names},
     {"recompute", 0, MOH__OPTION_FLAG, NULL,
      "compute the activations within a layer again in backward, not keep "
      "them: less memory, a third more time",

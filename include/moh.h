@@ -104,7 +104,14 @@ typedef struct moh_tokenizer moh_tokenizer;
  * attention, losses, gradients and moments stay f32, and so do the weights
  * that training changes and saves. Takes half of the memory and, where the
  * processor has instructions for it, half of the time. */
-typedef enum moh_precision { MOH_F32, MOH_BF16 } moh_precision;
+typedef enum moh_precision {
+  MOH_F32,
+  MOH_BF16,
+  MOH_F16,  /* weights alone; computed in f32 */
+  MOH_Q8_0, /* weights as 8-bit integers with a scale for each 32 inputs, and
+               products of integers: activations are rounded so, too */
+  MOH_Q4_0  /* the same with 4 bits for weights */
+} moh_precision;
 
 typedef struct moh_load_options {
   size_t size;

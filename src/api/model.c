@@ -48,9 +48,14 @@ static moh_status load(moh_model *model, const char *dir,
                        const moh_load_options *o, moh_error *err) {
   moh__tokenizer *tokenizer;
   moh__load_options inner = {.verify = o->verify, .writable = o->trainable};
-  if (o->precision != MOH_F32 && o->precision != MOH_BF16)
+  if ((unsigned)o->precision >= MOH__PRECISIONS)
     return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no precision",
                      (int)o->precision);
+  if (o->trainable && !moh__precision_trains((moh__precision)o->precision))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "weights in %s cannot be trained: load them in f32 or "
+                     "bf16",
+                     moh__precision_names[o->precision]);
   MOH_TRY(moh__model_load(&model->inner, &tokenizer, dir, inner, err));
   moh__model_set_precision(model->inner, (moh__precision)o->precision);
   model->trainable = o->trainable;

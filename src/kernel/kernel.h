@@ -304,6 +304,12 @@ static inline void moh__gemm_columns(moh__gemm *g, int64_t j, int64_t n) {
     g->b += g->ldb == 0 ? j * g->k : j;
 }
 
+/* Rows of A from row i on, where they are not listed. */
+static inline void moh__gemm_skip_rows(moh__gemm *g, int64_t i) {
+  g->a += i * g->lda;
+  if (g->codes != NULL) g->codes += i * g->codes_ld;
+}
+
 /* gemm and gemm_at over a pool: the rows and columns of C are cut into
  * pieces, so the result does not depend on the number of threads. */
 void moh__gemm_run(moh__pool *pool, const moh__gemm *g);

@@ -28,12 +28,12 @@ typedef struct gemm_job {
 static moh__gemm piece_of(const gemm_job *job, int64_t i, int64_t j) {
   moh__gemm g = *job->g;
   g.m = g.m - i < job->rows ? g.m - i : job->rows;
-  if (!job->at && g.a_rows != NULL) {
+  if (job->at)
+    g.a += i;
+  else if (g.a_rows != NULL)
     g.a_rows += i;
-  } else {
-    g.a += job->at ? i : i * g.lda;
-    if (g.codes != NULL) g.codes += i * g.codes_ld;
-  }
+  else
+    moh__gemm_skip_rows(&g, i);
   if (g.c_rows == NULL)
     g.c += i * g.ldc;
   else

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernel/kernel.h"
+#include "op/codes.h"
 #include "op/op.h"
 
 enum { CHUNK = 192 }; /* rows whose logits exist at one time */
@@ -83,15 +84,20 @@ static void run_chunk(chunk_job *job) {
   int64_t d = job->x->cols;
   int64_t left = job->x->rows - job->first;
   int64_t rows = left < CHUNK ? left : CHUNK;
+  moh__coded coded = moh__coded_rows(job->tape, job->w,
+                                     job->x->v + job->first * d, rows);
   moh__gemm z = {.m = rows,
                  .n = job->w->shape[0],
                  .k = d,
                  .a = job->x->v + job->first * d,
                  .lda = d,
+                 .codes = coded.codes,
+                 .codes_ld = coded.ld,
                  .c = job->logits,
                  .ldc = job->w->shape[0]};
   moh__param_operand(job->w, 0, false, &z);
   moh__gemm_run(job->tape->pool, &z);
+  moh__coded_release(job->tape, &coded);
   moh__rows_run(job->tape->pool, rows, job->w->shape[0], finish_rows, job);
   if (job->tape->recording) pass_back(job, rows);
 }
@@ -109,7 +115,11 @@ void moh__op_cross_entropy(moh__tape *tape, moh__tensor *x, moh__param *w,
   int64_t rows = x->rows < CHUNK ? x->rows : CHUNK;
   job.logits = moh__tape_reals(tape, rows * w->shape[0]);
   if (tape->recording) job.x_adds = moh__tensor_adds(x);
-  if (!moh__tape_counting(tape))
+  if (moh__tape_counting(tape)) {
+    moh__coded coded = moh__coded_rows(tape, w, NULL, rows);
+    moh__coded_release(tape, &coded);
+  } else {
     for (; job.first < x->rows; job.first += CHUNK) run_chunk(&job);
+  }
   moh__arena_release(tape->arena, mark); /* nothing is kept for backward */
 }

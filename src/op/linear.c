@@ -3,6 +3,7 @@
  *   dx += dy W,   dW += dy^T x.
  */
 #include "kernel/kernel.h"
+#include "op/codes.h"
 #include "op/op.h"
 
 typedef struct linear_node {
@@ -52,15 +53,20 @@ moh__tensor *moh__op_linear(moh__tape *tape, moh__tensor *x, moh__param *w) {
     s->y = y;
     s->w = w;
   }
-  if (moh__tape_counting(tape)) return y;
-  moh__gemm g = {.m = x->rows,
-                 .n = out,
-                 .k = in,
-                 .a = x->v,
-                 .lda = in,
-                 .c = y->v,
-                 .ldc = out};
-  moh__param_operand(w, 0, false, &g);
-  moh__gemm_run(tape->pool, &g);
+  moh__coded coded = moh__coded_rows(tape, w, x->v, x->rows);
+  if (!moh__tape_counting(tape)) {
+    moh__gemm g = {.m = x->rows,
+                   .n = out,
+                   .k = in,
+                   .a = x->v,
+                   .lda = in,
+                   .codes = coded.codes,
+                   .codes_ld = coded.ld,
+                   .c = y->v,
+                   .ldc = out};
+    moh__param_operand(w, 0, false, &g);
+    moh__gemm_run(tape->pool, &g);
+  }
+  moh__coded_release(tape, &coded);
   return y;
 }

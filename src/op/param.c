@@ -3,7 +3,13 @@
 
 #include <string.h>
 
-const char *const moh__precision_names[] = {"f32", "bf16", NULL};
+const char *const moh__precision_names[] = {"f32",  "bf16", "f16",
+                                            "q8_0", "q4_0", NULL};
+const char *const moh__precision_trained_names[] = {"f32", "bf16", NULL};
+
+static const moh__block_type types[MOH__PRECISIONS] = {
+    MOH__BLOCK_F32, MOH__BLOCK_BF16, MOH__BLOCK_F16, MOH__BLOCK_Q8_0,
+    MOH__BLOCK_Q4_0};
 
 bool moh__precision_find(const char *name, moh__precision *precision) {
   for (int i = 0; moh__precision_names[i] != NULL; i++) {
@@ -25,12 +31,27 @@ static operand operand_of(const moh__param *w, bool backward) {
   return backward ? (operand){out, in} : (operand){in, out};
 }
 
+moh__block_type moh__param_type(const moh__param *w) {
+  moh__block_type type = types[w->precision];
+  bool whole = moh__param_group_in(w) % moh__block_elements(type) == 0;
+  return whole ? type : MOH__BLOCK_F32;
+}
+
+static moh__block_type type_of(const moh__param *w, bool backward) {
+  if (!backward) return moh__param_type(w);
+  return w->precision == MOH__PRECISION_BF16 ? MOH__BLOCK_BF16
+                                             : MOH__BLOCK_F32;
+}
+
 /* Bytes of one group. */
 static int64_t group_bytes(const moh__param *w, bool backward) {
   operand o = operand_of(w, backward);
-  if (w->precision == MOH__PRECISION_BF16)
+  moh__block_type type = type_of(w, backward);
+  if (type == MOH__BLOCK_F32)
+    return moh__packed_size(o.k, o.n) * (int64_t)sizeof(real);
+  if (type == MOH__BLOCK_BF16)
     return moh__packed_size_bf16(o.k, o.n) * (int64_t)sizeof(moh__bf16);
-  return moh__packed_size(o.k, o.n) * (int64_t)sizeof(real);
+  return moh__packed_bytes(type, o.k, o.n);
 }
 
 static int64_t all_bytes(const moh__param *w, bool backward) {
@@ -58,6 +79,8 @@ void moh__param_operand(const moh__param *w, int64_t g, bool backward,
   const char *packed = backward ? w->packed_back : w->packed;
   product->bf16 = false;
   product->b16 = NULL;
+  product->blocks = NULL;
+  product->type = MOH__BLOCK_F32;
   product->ldb = 0;
   if (packed == NULL) {
     product->b = group_data(w, g);
@@ -65,11 +88,16 @@ void moh__param_operand(const moh__param *w, int64_t g, bool backward,
     return;
   }
   packed += g * group_bytes(w, backward);
-  product->bf16 = w->precision == MOH__PRECISION_BF16;
-  if (product->bf16)
+  moh__block_type type = type_of(w, backward);
+  product->bf16 = type == MOH__BLOCK_BF16;
+  if (product->bf16) {
     product->b16 = (const moh__bf16 *)(const void *)packed;
-  else
+  } else if (type == MOH__BLOCK_F32) {
     product->b = (const real *)(const void *)packed;
+  } else {
+    product->type = type;
+    product->blocks = packed;
+  }
 }
 
 void moh__param_settle(moh__param *w, moh__pool *pool) {
@@ -85,8 +113,45 @@ typedef struct pack_job {
   int64_t panels; /* tasks of a group */
 } pack_job;
 
+/* The encoders take floats. */
+static void round_row(moh__block_type type, const real *src, int64_t n,
+                      unsigned char *dst) {
+#ifdef MOH_REAL_DOUBLE
+  float block[MOH__BLOCK];
+  for (int64_t i = 0; i < n; i += MOH__BLOCK) {
+    int64_t left = n - i < MOH__BLOCK ? n - i : MOH__BLOCK;
+    for (int64_t q = 0; q < left; q++) block[q] = (float)src[i + q];
+    moh__block_encode(type, block, left,
+                      dst + moh__packed_column_bytes(type, i));
+  }
+#else
+  moh__block_encode(type, src, n, dst);
+#endif
+}
+
+/* A panel whose n columns are rounded to blocks on the way, from k0 on as many
+ * inputs at a time as there is room for. */
+static void pack_rounded(const pack_job *job, const real *src, int64_t k,
+                         int64_t n, char *dst, unsigned char *room) {
+  enum {
+    DEPTH = MOH__SCRATCH_BYTES / MOH__PANEL / 2 / MOH__BLOCK * MOH__BLOCK
+  };
+  moh__block_type type = moh__param_type(job->w);
+  int64_t ld = moh__param_in(job->w);
+  int64_t width = moh__panel_width(n, 0);
+  for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {
+    int64_t depth = k - k0 < DEPTH ? k - k0 : DEPTH;
+    int64_t row = moh__packed_column_bytes(type, depth);
+    for (int64_t j = 0; j < n; j++)
+      round_row(type, src + j * ld + k0, depth, room + j * row);
+    moh__pack_blocks(dst + width * moh__packed_column_bytes(type, k0), type,
+                     room, row, depth, n);
+  }
+}
+
 /* Panels p of group g: columns 64 p.. of its operand. */
-static void pack_panel(const pack_job *job, int64_t g, int64_t p) {
+static void pack_panel(const pack_job *job, int64_t g, int64_t p,
+                       void *scratch) {
   const moh__param *w = job->w;
   operand o = operand_of(w, job->backward);
   int64_t j = p * MOH__PANEL;
@@ -95,12 +160,18 @@ static void pack_panel(const pack_job *job, int64_t g, int64_t p) {
   const real *src = group_data(w, g) + (job->backward ? j : j * ld);
   char *dst = (char *)(job->backward ? w->packed_back : w->packed) +
               g * group_bytes(w, job->backward);
-  if (w->precision == MOH__PRECISION_BF16) {
+  moh__block_type type = type_of(w, job->backward);
+  if (type == MOH__BLOCK_BF16) {
     moh__bf16 *to = (moh__bf16 *)(void *)dst + j * ((o.k + 1) / 2 * 2);
     if (job->backward)
       moh__pack_rows_bf16(to, src, ld, o.k, n);
     else
       moh__pack_transposed_bf16(to, src, ld, o.k, n);
+    return;
+  }
+  if (type != MOH__BLOCK_F32) {
+    pack_rounded(job, src, o.k, n,
+                 dst + j * moh__packed_column_bytes(type, o.k), scratch);
     return;
   }
   real *to = (real *)(void *)dst + j * o.k;
@@ -111,9 +182,8 @@ static void pack_panel(const pack_job *job, int64_t g, int64_t p) {
 }
 
 static void pack_task(void *context, int64_t task, void *scratch) {
-  (void)scratch;
   const pack_job *job = context;
-  pack_panel(job, task / job->panels, task % job->panels);
+  pack_panel(job, task / job->panels, task % job->panels, scratch);
 }
 
 void moh__param_pack(moh__param *w, moh__pool *pool) {

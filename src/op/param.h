@@ -32,15 +32,26 @@ typedef enum moh__grouping {
   MOH__PACK_INPUTS   /* groups of columns (inputs): W_O by head */
 } moh__grouping;
 
-/* What products with a weight compute in; the numbers are moh_precision's.
+/*
+ * What weights are in memory, and what products with them compute in: f16 in
+ * f32; q8_0 and q4_0 in integers, both operands being rounded to blocks of 32.
+ * Training knows the first two. The numbers are moh_precision's.
  */
 typedef enum moh__precision {
   MOH__PRECISION_F32,
-  MOH__PRECISION_BF16
+  MOH__PRECISION_BF16,
+  MOH__PRECISION_F16,
+  MOH__PRECISION_Q8_0,
+  MOH__PRECISION_Q4_0,
+  MOH__PRECISIONS
 } moh__precision;
 
-/* "f32", "bf16", NULL. */
+/* "f32", "bf16", ..., NULL; and those of training. */
 extern const char *const moh__precision_names[];
+extern const char *const moh__precision_trained_names[];
+static inline bool moh__precision_trains(moh__precision precision) {
+  return precision <= MOH__PRECISION_BF16;
+}
 /* False when there is none of that name. */
 bool moh__precision_find(const char *name, moh__precision *precision);
 
@@ -95,6 +106,10 @@ static inline int64_t moh__param_group_out(const moh__param *w) {
   int64_t out = moh__param_out(w);
   return w->grouping == MOH__PACK_OUTPUTS ? out / w->n_groups : out;
 }
+
+/* What `packed` is made of: as the precision says, but f32 where a group's
+ * inputs are no whole blocks of it. packed_back is bf16 or f32. */
+moh__block_type moh__param_type(const moh__param *w);
 
 /* Bytes that `packed` and `packed_back` need, 0 when never packed. */
 int64_t moh__param_packed_bytes(const moh__param *w);

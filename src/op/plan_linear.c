@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernel/kernel.h"
+#include "op/codes.h"
 #include "op/op.h"
 
 enum {
@@ -22,7 +23,8 @@ enum {
 typedef struct plan_job {
   const moh__plan *plan;
   moh__param *w;
-  const real *from; /* row- or entry-major input */
+  const real *from; /* row- or entry-major input, */
+  moh__coded coded; /* and rounded, where W has integers */
   real *to;
   int64_t in, out;           /* of a group */
   bool backward;             /* multiply by W_c^T */
@@ -45,11 +47,13 @@ static void gather_block(const plan_job *job, int32_t c, int32_t first,
                  .k = job->in,
                  .a = job->from,
                  .lda = job->in,
+                 .codes = job->coded.codes,
+                 .codes_ld = job->coded.ld,
                  .c = job->to + (int64_t)first * job->out,
                  .ldc = job->out,
                  .accumulate = job->adds};
   if (plan->rows == NULL)
-    g.a += (first - plan->start[c]) * job->in;
+    moh__gemm_skip_rows(&g, first - plan->start[c]);
   else
     g.a_rows = plan->rows + first;
   moh__param_operand(job->w, c, job->backward, &g);
@@ -91,11 +95,14 @@ static void scatter_candidate(const plan_job *job, int32_t c,
   moh__gemm g = {.m = last - first,
                  .n = job->out,
                  .k = job->in,
-                 .a = job->from + (int64_t)first * job->in,
+                 .a = job->from,
                  .lda = job->in,
+                 .codes = job->coded.codes,
+                 .codes_ld = job->coded.ld,
                  .c = job->to,
                  .ldc = job->out,
                  .accumulate = true};
+  moh__gemm_skip_rows(&g, first);
   if (plan->rows == NULL)
     g.c += (first - plan->start[c]) * job->out;
   else
@@ -154,6 +161,20 @@ static void save_node(plan_node *s, moh__tensor *x, moh__tensor *y,
   s->y = y;
   s->w = w;
   s->plan = plan;
+}
+
+static void run(moh__tape *tape, const moh__tensor *x, moh__param *w,
+                const moh__plan *plan, const moh__tensor *y,
+                void (*products)(moh__tape *tape, plan_job *job)) {
+  plan_job job = {.plan = plan,
+                  .w = w,
+                  .from = x->v,
+                  .coded = moh__coded_rows(tape, w, x->v, x->rows),
+                  .to = y->v,
+                  .in = x->cols,
+                  .out = y->cols};
+  if (!moh__tape_counting(tape)) products(tape, &job);
+  moh__coded_release(tape, &job.coded);
 }
 
 /* dW_c: a product over the candidate's entries. rows_in says which operand
@@ -225,14 +246,7 @@ moh__tensor *moh__op_gathered_linear(moh__tape *tape, moh__tensor *x,
                                     moh__param_group_out(w));
   save_node(moh__tape_push(tape, sizeof(plan_node), gathered_backward), x, y,
             w, plan);
-  if (moh__tape_counting(tape)) return y;
-  plan_job job = {.plan = plan,
-                  .w = w,
-                  .from = x->v,
-                  .to = y->v,
-                  .in = x->cols,
-                  .out = y->cols};
-  gather(tape, &job);
+  run(tape, x, w, plan, y, gather);
   return y;
 }
 
@@ -249,14 +263,7 @@ moh__tensor *moh__op_scattered_linear(moh__tape *tape, moh__tensor *x,
       moh__tape_tensor(tape, plan->n_rows, moh__param_group_out(w));
   save_node(moh__tape_push(tape, sizeof(plan_node), scattered_backward), x, y,
             w, plan);
-  if (moh__tape_counting(tape)) return y;
-  plan_job job = {.plan = plan,
-                  .w = w,
-                  .from = x->v,
-                  .to = y->v,
-                  .in = x->cols,
-                  .out = y->cols};
-  scatter(tape, &job);
+  run(tape, x, w, plan, y, scatter);
   return y;
 }
 

@@ -36,7 +36,9 @@ static moh_status get_precision(moh__train_options *o, const json_t *json,
   const char *name;
   if (json_object_get(json, "precision") == NULL) return MOH_OK;
   MOH_TRY(moh__json_get_string(json, "precision", &name, err));
-  if (moh__precision_find(name, &o->precision)) return MOH_OK;
+  if (moh__precision_find(name, &o->precision) &&
+      moh__precision_trains(o->precision))
+    return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT,
                    "\"precision\" is '%s', neither f32 nor bf16", name);
 }

@@ -183,7 +183,7 @@ class Bench(Case):
 
     def test_bytes_of_decoding(self):
         # static:1 uses one KV head of two; static:3 and all heads use both
-        for precision, size in (("f32", 4), ("bf16", 2)):
+        for precision, size in (("f32", 4), ("bf16", 2), ("f16", 2)):
             (table,) = self.tables(
                 "--contexts", 70, "--work", "decoding", "--contenders",
                 "masked", "--heads", "static:1,static:3,moh:4+0",
@@ -340,7 +340,9 @@ class Bench(Case):
                 ("--experts 2/8", "is no choice of experts"),
                 ("--contenders 60", "--contenders knows masked, 75, 50, "
                  "pruned, none, not '60'"),
-                ("--precision f64", "--precision knows f32, bf16, not 'f64'"),
+                ("--precision f64", "--precision knows f32, bf16, f16, q8_0, q4_0, not 'f64'"),
+                ("--work decoding,training --precision f32,q4_0",
+                 "--work training has gradients"),
                 ("--contexts 0", number % "contexts"),
                 ("--contexts 8x", number % "contexts"),
                 ("--contexts 2000000", number % "contexts"),
