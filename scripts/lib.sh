@@ -41,6 +41,7 @@ can_compile|libc6-dev
 have pkg-config|pkg-config
 has_library jansson|libjansson-dev
 has_library libpcre2-8|libpcre2-dev
+has_library libutf8proc|libutf8proc-dev
 has_library libcrypto|libssl-dev
 has_library libedit|libedit-dev
 has_library cmocka|libcmocka-dev'

@@ -156,25 +156,73 @@ static moh_status reserve(moh__bpe_work *work, size_t n, moh_error *err) {
   return MOH_OK;
 }
 
-/* The bytes that have a token, unknown ones as the unknown token. */
+/* A letter that the vocabulary lacks. */
+static moh_status add_unknown(const moh__tokenizer *tokenizer,
+                              moh__text letter, size_t first, moh__ids *ids,
+                              moh_error *err) {
+  int32_t id = tokenizer->unknown;
+  bool again = ids->n > first && ids->ids[ids->n - 1] == id;
+  if (id >= 0) {
+    if (tokenizer->bpe->fuse_unknown && again) return MOH_OK;
+    return moh__ids_push(ids, id, err);
+  }
+  int quoted = moh__quoted(letter);
+  if (letter.n == 1 || quoted == 0) {
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "the vocabulary lacks the byte 0x%02X and has no "
+                     "unknown token",
+                     (unsigned char)letter.bytes[0]);
+  }
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "the vocabulary lacks the character \"%.*s\" and has no "
+                   "unknown token",
+                   quoted, letter.bytes);
+}
+
+static bool has_bytes(const moh__bpe *bpe, moh__text letter) {
+  for (size_t i = 0; i < letter.n; i++) {
+    if (bpe->byte_id[(unsigned char)letter.bytes[i]] < 0) return false;
+  }
+  return true;
+}
+
+static moh_status add_bytes(const moh__bpe *bpe, moh__text letter,
+                            moh__ids *ids, moh_error *err) {
+  for (size_t i = 0; i < letter.n; i++) {
+    MOH_TRY(moh__ids_push(ids, bpe->byte_id[(unsigned char)letter.bytes[i]],
+                          err));
+  }
+  return MOH_OK;
+}
+
+/* The token of a character. A special one is none: text must not become a
+ * control token. */
+static int32_t find_letter(const moh__tokenizer *tokenizer,
+                           moh__text letter) {
+  if (tokenizer->bpe->of_bytes) return -1;
+  int32_t id = moh__vocab_find(&tokenizer->vocab, letter);
+  return id >= 0 && tokenizer->is_special[id] ? -1 : id;
+}
+
+/* The tokens of the letters of a word, and of bytes that are not UTF-8. */
 static moh_status start_ids(const moh__tokenizer *tokenizer, moh__text word,
                             moh__ids *ids, moh_error *err) {
   const moh__bpe *bpe = tokenizer->bpe;
-  size_t first = ids->n;
-  for (size_t i = 0; i < word.n; i++) {
-    int32_t id = bpe->byte_id[(unsigned char)word.bytes[i]];
-    if (id < 0) {
-      id = tokenizer->unknown;
-      bool again = ids->n > first && ids->ids[ids->n - 1] == id;
-      if (bpe->fuse_unknown && again) continue;
+  size_t first = ids->n, n = 1;
+  uint32_t code;
+  for (size_t at = 0; at < word.n; at += n) {
+    moh__text rest = moh__text_part(word, at, word.n);
+    if (!bpe->of_bytes) n = moh__utf8_next(rest, &code);
+    if (n == 0) n = 1;
+    moh__text letter = moh__text_part(rest, 0, n);
+    int32_t id = find_letter(tokenizer, letter);
+    if (id >= 0) {
+      MOH_TRY(moh__ids_push(ids, id, err));
+    } else if (has_bytes(bpe, letter)) {
+      MOH_TRY(add_bytes(bpe, letter, ids, err));
+    } else {
+      MOH_TRY(add_unknown(tokenizer, letter, first, ids, err));
     }
-    if (id < 0) {
-      return moh__fail(err, MOH_ERR_ARGUMENT,
-                       "the vocabulary lacks the byte 0x%02X and has no "
-                       "unknown token",
-                       (unsigned char)word.bytes[i]);
-    }
-    MOH_TRY(moh__ids_push(ids, id, err));
   }
   return MOH_OK;
 }
@@ -208,15 +256,17 @@ static moh_status merge_ids(const moh__bpe *bpe, moh__bpe_work *work,
 static moh_status find_word(const moh__tokenizer *tokenizer, moh__text word,
                             int32_t *id, moh_error *err) {
   char *spelled = malloc(2 * word.n + 1);
+  bool of_bytes = tokenizer->bpe->of_bytes;
   size_t n = 0;
   if (spelled == NULL) {
     return moh__fail(err, MOH_ERR_MEMORY,
                      "no memory to encode a word of %zu bytes", word.n);
   }
-  for (size_t i = 0; i < word.n; i++) {
+  for (size_t i = 0; of_bytes && i < word.n; i++) {
     n += moh__byte_char((unsigned char)word.bytes[i], spelled + n);
   }
-  *id = moh__vocab_find(&tokenizer->vocab, (moh__text){spelled, n});
+  *id = moh__vocab_find(&tokenizer->vocab,
+                        of_bytes ? (moh__text){spelled, n} : word);
   if (*id >= 0 && tokenizer->is_special[*id]) *id = -1;
   free(spelled);
   return MOH_OK;
@@ -235,8 +285,7 @@ static moh_status encode_word(const moh__tokenizer *tokenizer,
   return merge_ids(tokenizer->bpe, work, ids, first, err);
 }
 
-static void remember(slot *at, moh__text word, const int32_t *ids,
-                     size_t n) {
+static void remember(slot *at, moh__text word, const int32_t *ids, size_t n) {
   if (word.n > CACHE_BYTES || n > CACHE_IDS) return;
   at->n_bytes = (uint8_t)word.n;
   at->n_ids = (uint8_t)n;
@@ -261,15 +310,41 @@ static moh_status encode_known(const moh__tokenizer *tokenizer,
   return MOH_OK;
 }
 
+/* Whether a character at `at` begins what is merged by itself. */
+static bool cuts_at(const moh__bpe *bpe, moh__text word, size_t at) {
+  for (int i = 0; i < MOH__BPE_CUTS; i++) {
+    moh__text blank = moh__bpe_blanks[i];
+    if (!bpe->cuts[i]) continue;
+    moh__text rest = moh__text_part(word, at, word.n);
+    if (!moh__text_starts(rest, blank)) continue;
+    moh__text before =
+        moh__text_part(word, at < blank.n ? 0 : at - blank.n, at);
+    if (!moh__text_starts(before, blank)) return true;
+  }
+  return false;
+}
+
+/* The length of a word's front part that is encoded by itself. */
+static size_t part_of(const moh__bpe *bpe, moh__text word) {
+  size_t n = word.n < MOH__BPE_WORD_MAX ? word.n : MOH__BPE_WORD_MAX;
+  if (bpe->cuts[0] || bpe->cuts[1]) {
+    for (size_t at = 1; at < n; at++) {
+      if (cuts_at(bpe, word, at)) return at;
+    }
+  }
+  if (bpe->of_bytes || n == word.n) return n;
+  while (n > 1 && ((unsigned char)word.bytes[n] & 0xC0) == 0x80) n--;
+  return n;
+}
+
 moh_status moh__bpe_encode(const moh__tokenizer *tokenizer,
-                           moh__bpe_work *work, moh__text word,
-                           moh__ids *ids, moh_error *err) {
+                           moh__bpe_work *work, moh__text word, moh__ids *ids,
+                           moh_error *err) {
   while (word.n > 0) {
     moh__text part = word;
-    if (part.n > MOH__BPE_WORD_MAX) part.n = MOH__BPE_WORD_MAX;
+    part.n = part_of(tokenizer->bpe, word);
     MOH_TRY(encode_known(tokenizer, work, part, ids, err));
-    word.bytes += part.n;
-    word.n -= part.n;
+    word = moh__text_part(word, part.n, word.n);
   }
   return MOH_OK;
 }
@@ -277,5 +352,7 @@ moh_status moh__bpe_encode(const moh__tokenizer *tokenizer,
 moh_status moh__bpe_encode_bytes(const moh__tokenizer *tokenizer,
                                  moh__text bytes, moh__ids *ids,
                                  moh_error *err) {
+  bool one = !tokenizer->bpe->of_bytes && !has_bytes(tokenizer->bpe, bytes);
+  if (one) return add_unknown(tokenizer, bytes, ids->n, ids, err);
   return start_ids(tokenizer, bytes, ids, err);
 }

@@ -1,13 +1,16 @@
 /*
- * Byte-level byte-pair encoding (BPE; Sennrich and others, arXiv
- * 1508.07909, over bytes as in GPT-2): a word starts as its bytes, and of
- * all pairs of neighbours that the list of merges has, the one that stands
- * first in the list is joined, until none is left. Among equals the
- * leftmost goes first.
+ * Byte-pair encoding (BPE; Sennrich and others, arXiv 1508.07909): a word
+ * starts as its letters, and of all pairs of neighbours that the list of
+ * merges has, the one that stands first in the list is joined, until none is
+ * left. Among equals the leftmost goes first.
  *
- * In a file each byte is written as a character that can be seen: bytes
- * that are one in Latin-1 as that, the others as U+0100 upward ("byte-level
- * characters"; a blank is U+0120).
+ * Letters are bytes where the pre-tokenizer ends with ByteLevel, as in GPT-2;
+ * else characters, as in LLaMA 2, where those that the vocabulary lacks may
+ * become the tokens "<0x00>" to "<0xFF>" of their bytes.
+ *
+ * In a file of the first kind each byte is written as a character that can be
+ * seen: bytes that are one in Latin-1 as that, the others as U+0100 upward
+ * ("byte-level characters"; a blank is U+0120).
  */
 #ifndef MOH_TEXT_BPE_H
 #define MOH_TEXT_BPE_H
@@ -18,7 +21,8 @@
 enum {
   /* A longer word is encoded in stretches of so many bytes, so that memory
    * stays bounded. */
-  MOH__BPE_WORD_MAX = 1 << 20
+  MOH__BPE_WORD_MAX = 1 << 20,
+  MOH__BPE_CUTS = 2 /* characters that stand for blanks: " ", U+2581 */
 };
 
 /* A joined pair, in an open-addressing table by pair. */
@@ -29,15 +33,17 @@ typedef struct moh__merge {
 } moh__merge;
 
 struct moh__bpe {
-  char *bytes;          /* what the tokens stand for, one after the other */
-  uint32_t *start;      /* [n_tokens + 1] in bytes */
-  int32_t byte_id[256]; /* -1: there is no token for the byte */
+  bool of_bytes;        /* letters are bytes, not characters */
+  int32_t byte_id[256]; /* the token of a byte; -1: there is none */
   moh__merge *merges;   /* [n_slots] */
   size_t n_slots;       /* a power of two */
   int32_t *result;      /* [n_merges] by rank */
   size_t n_merges;
   bool ignore_merges; /* a word of the vocabulary is that token at once */
-  bool fuse_unknown;  /* unknown bytes side by side are one token */
+  bool fuse_unknown;  /* unknown letters side by side are one token */
+  /* No merge reaches across the front of such a character, unless it stands
+   * behind one of its own kind: a word may be cut there. */
+  bool cuts[MOH__BPE_CUTS];
 };
 
 static inline uint64_t moh__pair_of(int32_t left, int32_t right) {
@@ -70,23 +76,21 @@ void moh__bpe_work_free(moh__bpe_work *work);
 
 /* Appends the ids of a word of any bytes. */
 moh_status moh__bpe_encode(const moh__tokenizer *tokenizer,
-                           moh__bpe_work *work, moh__text word,
-                           moh__ids *ids, moh_error *err);
-/* The same without merges, each byte by itself. */
+                           moh__bpe_work *work, moh__text word, moh__ids *ids,
+                           moh_error *err);
+/* The same for bytes that are not UTF-8, without merges: each byte by
+ * itself, or an unknown token. */
 moh_status moh__bpe_encode_bytes(const moh__tokenizer *tokenizer,
                                  moh__text bytes, moh__ids *ids,
                                  moh_error *err);
 
-/* The bytes that a token stands for. */
-static inline moh__text moh__bpe_token(const moh__bpe *bpe, int32_t id) {
-  uint32_t start = bpe->start[id];
-  return (moh__text){bpe->bytes + start, bpe->start[id + 1] - start};
-}
-
 /* ---- bpe_json.c -------------------------------------------------------
  */
 
-/* The model of a file whose vocabulary is read already. */
+/* The characters that words may be cut at. */
+extern const moh__text moh__bpe_blanks[MOH__BPE_CUTS];
+
+/* The model of a file whose vocabulary and steps are read already. */
 moh_status moh__bpe_read(moh__tokenizer *tokenizer, const json_t *model,
                          moh_error *err);
 void moh__bpe_free(moh__bpe *bpe);
@@ -95,8 +99,5 @@ void moh__bpe_free(moh__bpe *bpe);
  * of their ids. `</s>` is special. NULL when memory ran out. */
 json_t *moh__bpe_document(const moh__vocab *tokens, const uint64_t *merges,
                           size_t n_merges);
-
-/* How ByteLevel cuts a text into words. */
-extern const char moh__byte_level_pattern[];
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * The model "BPE" of a tokenizer.json: what its tokens stand for, and its
+ * The model "BPE" of a tokenizer.json: its options, its letters, and its
  * list of merges; and writing one.
  *
  * A special token, and an added one that the model does not have, stands
- * for its own text and comes about by no merge; every other token is
- * written with byte-level characters.
+ * for its own text and comes about by no merge; in byte-level BPE every
+ * other token is written with byte-level characters.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,14 +14,8 @@
 #include "base/json.h"
 #include "text/bpe.h"
 
-/* The pattern of GPT-2. White space is written out, because \s means other
- * characters in other versions of Unicode. */
-#define BLANK                                                           \
-  "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}" \
-  "\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
-const char moh__byte_level_pattern[] =
-    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^" BLANK
-    "\\p{L}\\p{N}]+|[" BLANK "]+(?![^" BLANK "])|[" BLANK "]+";
+const moh__text moh__bpe_blanks[MOH__BPE_CUTS] = {{" ", 1},
+                                                  {"\xE2\x96\x81", 3}};
 
 static moh_status no_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "no memory for a tokenizer");
@@ -28,8 +23,6 @@ static moh_status no_memory(moh_error *err) {
 
 void moh__bpe_free(moh__bpe *bpe) {
   if (bpe == NULL) return;
-  free(bpe->bytes);
-  free(bpe->start);
   free(bpe->merges);
   free(bpe->result);
   free(bpe);
@@ -43,14 +36,13 @@ static moh_status check_text(const json_t *model, const char *key,
                              moh_error *err) {
   const json_t *value = json_object_get(model, key);
   if (moh__is_absent(value)) return MOH_OK;
-  if (json_is_string(value) && json_string_length(value) == 0)
-    return MOH_OK;
+  if (json_is_string(value) && json_string_length(value) == 0) return MOH_OK;
   return moh__fail(err, MOH_ERR_UNSUPPORTED,
                    "a BPE model with \"%s\" is not known here", key);
 }
 
-static moh_status read_flag(const json_t *model, const char *key,
-                            bool *flag, moh_error *err) {
+static moh_status read_flag(const json_t *model, const char *key, bool *flag,
+                            moh_error *err) {
   *flag = false;
   if (moh__is_absent(json_object_get(model, key))) return MOH_OK;
   return moh__json_get_bool(model, key, flag, err);
@@ -67,8 +59,8 @@ static moh_status check_dropout(const json_t *model, moh_error *err) {
                    "here; set it to null");
 }
 
-static moh_status read_unknown(moh__tokenizer *tokenizer,
-                               const json_t *model, moh_error *err) {
+static moh_status read_unknown(moh__tokenizer *tokenizer, const json_t *model,
+                               moh_error *err) {
   const char *unknown;
   if (moh__is_absent(json_object_get(model, "unk_token"))) return MOH_OK;
   MOH_TRY(moh__json_get_string(model, "unk_token", &unknown, err));
@@ -80,19 +72,29 @@ static moh_status read_unknown(moh__tokenizer *tokenizer,
                    moh__quoted(name), unknown);
 }
 
-static moh_status read_options(moh__tokenizer *tokenizer,
-                               const json_t *model, moh_error *err) {
+/* The tokens "<0x00>" and so on, as the format writes them. */
+static void read_fallback(moh__tokenizer *tokenizer) {
+  char name[8];
+  for (int byte = 0; byte < 256; byte++) {
+    snprintf(name, sizeof(name), "<0x%02X>", (unsigned)byte);
+    tokenizer->bpe->byte_id[byte] = moh__tokenizer_id(tokenizer, name);
+  }
+}
+
+static moh_status read_options(moh__tokenizer *tokenizer, const json_t *model,
+                               moh_error *err) {
   bool byte_fallback;
+  moh__bpe *bpe = tokenizer->bpe;
   MOH_TRY(check_dropout(model, err));
   MOH_TRY(check_text(model, "continuing_subword_prefix", err));
   MOH_TRY(check_text(model, "end_of_word_suffix", err));
   MOH_TRY(read_flag(model, "byte_fallback", &byte_fallback, err));
-  if (byte_fallback) {
+  if (byte_fallback && bpe->of_bytes) {
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "\"byte_fallback\": true is not known here, only "
-                     "byte-level BPE is");
+                     "\"byte_fallback\": true together with the "
+                     "pre-tokenizer ByteLevel is not known here");
   }
-  moh__bpe *bpe = tokenizer->bpe;
+  if (byte_fallback) read_fallback(tokenizer);
   MOH_TRY(read_flag(model, "ignore_merges", &bpe->ignore_merges, err));
   MOH_TRY(read_flag(model, "fuse_unk", &bpe->fuse_unknown, err));
   return read_unknown(tokenizer, model, err);
@@ -101,60 +103,46 @@ static moh_status read_options(moh__tokenizer *tokenizer,
 /* ---- tokens -----------------------------------------------------------
  */
 
-/* Appends what a token stands for to bytes, which has room: it is never
- * longer than its spelling. */
-static moh_status put_token(moh__bpe *bpe, moh__text word, int32_t id,
-                            size_t *n, moh_error *err) {
-  size_t at = 0;
+/* In byte-level BPE a token is written with byte-level characters. */
+static moh_status check_spelling(moh__text word, int32_t id, moh_error *err) {
   uint32_t code = 0;
-  while (at < word.n) {
-    moh__text rest = {word.bytes + at, word.n - at};
-    at += moh__utf8_next(rest, &code);
-    int byte = moh__char_byte(code);
-    if (byte < 0) {
-      return moh__fail(err, MOH_ERR_FORMAT,
-                       "the token \"%.*s\" with id %d has the character "
-                       "U+%04X, which is none of byte-level BPE",
-                       moh__quoted(word), word.bytes, id, code);
-    }
-    bpe->bytes[(*n)++] = (char)byte;
+  for (size_t at = 0; at < word.n;) {
+    at += moh__utf8_next(moh__text_part(word, at, word.n), &code);
+    if (moh__char_byte(code) >= 0) continue;
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the token \"%.*s\" with id %d has the character "
+                     "U+%04X, which is none of byte-level BPE",
+                     moh__quoted(word), word.bytes, id, code);
   }
   return MOH_OK;
 }
 
-/* Whether a token stands for its own text. */
-static bool is_plain(const moh__tokenizer *tokenizer, const json_t *vocab,
-                     int32_t id) {
-  moh__text word = tokenizer->vocab.words[id];
-  return tokenizer->is_special[id] ||
-         json_object_get(vocab, word.bytes) == NULL;
-}
-
-static moh_status read_tokens(moh__tokenizer *tokenizer,
-                              const json_t *vocab, moh_error *err) {
-  moh__bpe *bpe = tokenizer->bpe;
+static moh_status read_bytes(moh__tokenizer *tokenizer, const json_t *vocab,
+                             moh_error *err) {
   const moh__vocab *words = &tokenizer->vocab;
-  size_t n_bytes = 0, n = 0;
-  for (size_t i = 0; i < words->n; i++) n_bytes += words->words[i].n;
-  bpe->bytes = malloc(n_bytes + 1);
-  bpe->start = calloc(words->n + 1, sizeof(*bpe->start));
-  if (bpe->bytes == NULL || bpe->start == NULL) return no_memory(err);
-  memset(bpe->byte_id, 0xFF, sizeof(bpe->byte_id));
   for (int32_t id = 0; (size_t)id < words->n; id++) {
-    moh__text word = words->words[id];
-    bool plain = is_plain(tokenizer, vocab, id);
-    size_t start = n;
-    if (plain) {
-      memcpy(bpe->bytes + n, word.bytes, word.n);
-      n += word.n;
-    } else {
-      MOH_TRY(put_token(bpe, word, id, &n, err));
-    }
-    bpe->start[id + 1] = (uint32_t)n;
-    if (plain || n != start + 1) continue;
-    bpe->byte_id[(unsigned char)bpe->bytes[start]] = id;
+    if (moh__is_plain(tokenizer, vocab, id)) continue;
+    MOH_TRY(check_spelling(words->words[id], id, err));
+    moh__text meaning = moh__tokenizer_token(tokenizer, id);
+    if (meaning.n != 1) continue;
+    tokenizer->bpe->byte_id[(unsigned char)meaning.bytes[0]] = id;
   }
   return MOH_OK;
+}
+
+/* Letters are bytes when both ends of the tokenizer say so. */
+static moh_status read_letters(moh__tokenizer *tokenizer, const json_t *model,
+                               moh_error *err) {
+  moh__bpe *bpe = tokenizer->bpe;
+  memset(bpe->byte_id, 0xFF, sizeof(bpe->byte_id));
+  bpe->of_bytes = tokenizer->pre.byte_level;
+  if (!bpe->of_bytes) return MOH_OK;
+  if (tokenizer->decoder.byte_level) {
+    return read_bytes(tokenizer, json_object_get(model, "vocab"), err);
+  }
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "a BPE model with the pre-tokenizer ByteLevel but without "
+                   "the decoder ByteLevel is not known here");
 }
 
 /* ---- merges -----------------------------------------------------------
@@ -204,8 +192,7 @@ static moh_status find_ids(const moh__tokenizer *tokenizer, const entry *e,
                            int32_t ids[3], moh_error *err) {
   ids[0] = moh__vocab_find(&tokenizer->vocab, e->left);
   ids[1] = moh__vocab_find(&tokenizer->vocab, e->right);
-  if (ids[0] < 0)
-    return fail_entry(e, err, "there is no token of the first");
+  if (ids[0] < 0) return fail_entry(e, err, "there is no token of the first");
   if (ids[1] < 0) {
     return fail_entry(e, err, "there is no token of the second");
   }
@@ -250,8 +237,8 @@ static moh_status make_table(moh__bpe *bpe, size_t n, moh_error *err) {
   return MOH_OK;
 }
 
-static moh_status read_merges(moh__tokenizer *tokenizer,
-                              const json_t *merges, moh_error *err) {
+static moh_status read_merges(moh__tokenizer *tokenizer, const json_t *merges,
+                              moh_error *err) {
   if (!json_is_array(merges)) {
     return moh__fail(err, MOH_ERR_FORMAT, "\"merges\" is %s, not an array",
                      moh__kind_of(merges));
@@ -266,13 +253,42 @@ static moh_status read_merges(moh__tokenizer *tokenizer,
   return MOH_OK;
 }
 
+static bool ends_with(moh__text text, moh__text end) {
+  return text.n >= end.n &&
+         memcmp(text.bytes + text.n - end.n, end.bytes, end.n) == 0;
+}
+
+/* Whether a merge reaches across the front of a blank. */
+static bool crosses(const moh__tokenizer *tokenizer, const moh__merge *merge,
+                    moh__text blank) {
+  const moh__text *words = tokenizer->vocab.words;
+  return moh__text_starts(words[merge->pair & UINT32_MAX], blank) &&
+         !ends_with(words[merge->pair >> 32], blank);
+}
+
+static void find_cuts(moh__tokenizer *tokenizer) {
+  moh__bpe *bpe = tokenizer->bpe;
+  for (int i = 0; i < MOH__BPE_CUTS; i++) {
+    moh__text blank = moh__bpe_blanks[i];
+    int32_t id = moh__vocab_find(&tokenizer->vocab, blank);
+    bpe->cuts[i] = !bpe->of_bytes && !bpe->ignore_merges && id >= 0 &&
+                   !tokenizer->is_special[id];
+    for (size_t k = 0; bpe->cuts[i] && k < bpe->n_slots; k++) {
+      if (bpe->merges[k].id < 0) continue;
+      bpe->cuts[i] = !crosses(tokenizer, &bpe->merges[k], blank);
+    }
+  }
+}
+
 moh_status moh__bpe_read(moh__tokenizer *tokenizer, const json_t *model,
                          moh_error *err) {
   tokenizer->bpe = calloc(1, sizeof(*tokenizer->bpe));
   if (tokenizer->bpe == NULL) return no_memory(err);
+  MOH_TRY(read_letters(tokenizer, model, err));
   MOH_TRY(read_options(tokenizer, model, err));
-  MOH_TRY(read_tokens(tokenizer, json_object_get(model, "vocab"), err));
-  return read_merges(tokenizer, json_object_get(model, "merges"), err);
+  MOH_TRY(read_merges(tokenizer, json_object_get(model, "merges"), err));
+  find_cuts(tokenizer);
+  return MOH_OK;
 }
 
 /* ---- writing ----------------------------------------------------------
@@ -308,12 +324,12 @@ static json_t *byte_level(bool add_prefix_space) {
 json_t *moh__bpe_document(const moh__vocab *tokens, const uint64_t *merges,
                           size_t n_merges) {
   json_int_t end = moh__vocab_find(tokens, moh__text_of("</s>"));
-  json_t *model = json_pack(
-      "{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE",
-      "dropout", "unk_token", "continuing_subword_prefix",
-      "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
-      "ignore_merges", 0, "vocab", moh__vocab_json(tokens), "merges",
-      merges_json(tokens, merges, n_merges));
+  json_t *model =
+      json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type",
+                "BPE", "dropout", "unk_token", "continuing_subword_prefix",
+                "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+                "ignore_merges", 0, "vocab", moh__vocab_json(tokens),
+                "merges", merges_json(tokens, merges, n_merges));
   return moh__tokenizer_document((moh__document){
       .added = json_pack("[o]", moh__special_token("</s>", end)),
       .normalizer = json_null(),

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "text/tokenizer_internal.h"
 
 void moh__decoding_init(moh__decoding *d, const moh__tokenizer *tokenizer,
@@ -14,40 +13,18 @@ void moh__decoding_init(moh__decoding *d, const moh__tokenizer *tokenizer,
 }
 
 void moh__decoding_free(moh__decoding *d) {
-  free(d->bytes);
-  *d = (moh__decoding){.tokenizer = d->tokenizer};
-}
-
-static moh_status append(moh__decoding *d, moh__text text, moh_error *err) {
-  size_t needed;
-  bool fits = moh__add_size(d->n, text.n, &needed) &&
-              moh__add_size(needed, 1, &needed);
-  if (fits && (d->bytes == NULL || needed > d->capacity)) {
-    size_t capacity = needed < 128 ? 128 : needed;
-    fits = moh__add_size(capacity, capacity / 2, &capacity);
-    char *grown = fits ? realloc(d->bytes, capacity) : NULL;
-    fits = grown != NULL;
-    if (fits) d->bytes = grown;
-    if (fits) d->capacity = capacity;
-  }
-  if (!fits) {
-    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a decoded text");
-  }
-  if (text.n > 0) memcpy(d->bytes + d->n, text.bytes, text.n);
-  d->n += text.n;
-  d->bytes[d->n] = '\0';
-  return MOH_OK;
+  moh__buffer_free(&d->text);
+  moh__decoding_init(d, d->tokenizer, d->skip_special);
 }
 
 /* Into the memory that it has. */
 moh_status moh__decoding_copy(moh__decoding *d, const moh__decoding *other,
                               moh_error *err) {
-  d->n = 0;
-  if (other->bytes != NULL)
-    MOH_TRY(append(d, (moh__text){other->bytes, other->n}, err));
+  d->text.n = 0;
+  if (other->text.bytes != NULL)
+    MOH_TRY(moh__buffer_add(&d->text, moh__buffer_text(&other->text), err));
   moh__decoding copy = *other;
-  copy.bytes = d->bytes;
-  copy.capacity = d->capacity;
+  copy.text = d->text;
   *d = copy;
   return MOH_OK;
 }
@@ -72,11 +49,12 @@ static bool is_glued(moh__decoding *d, moh__text token) {
 /* Whether an added token would come about where `token` is put behind the
  * text, as [PAD] from [, PAD, and ]. */
 static bool makes_added(const moh__decoding *d, moh__text token) {
-  for (size_t i = 0; i < d->tokenizer->n_added; i++) {
-    moh__text added = d->tokenizer->added[i].text;
-    for (size_t k = 1; k < added.n && k <= d->n; k++) {
+  moh__text text = moh__buffer_text(&d->text);
+  for (size_t i = 0; i < d->tokenizer->added.n; i++) {
+    moh__text added = d->tokenizer->added.tokens[i].text;
+    for (size_t k = 1; k < added.n && k <= text.n; k++) {
       moh__text tail = moh__text_part(added, k, added.n);
-      const char *behind = d->bytes + d->n - k;
+      const char *behind = text.bytes + text.n - k;
       if (!moh__text_starts(token, tail)) continue;
       if (memcmp(behind, added.bytes, k) == 0) return true;
     }
@@ -84,23 +62,55 @@ static bool makes_added(const moh__decoding *d, moh__text token) {
   return false;
 }
 
+/* The text without the characters that its front still has to lose. */
+static moh__text strip(moh__decoding *d, moh__text token) {
+  const moh__decoder *decoder = &d->tokenizer->decoder;
+  while (!d->has_front && d->n_stripped < decoder->n_strip &&
+         moh__text_starts(token, decoder->strip)) {
+    token = moh__text_part(token, decoder->strip.n, token.n);
+    d->n_stripped++;
+  }
+  d->has_front |= token.n > 0;
+  return token;
+}
+
 static moh_status join_token(moh__decoding *d, moh__text token, bool special,
                              moh_error *err) {
-  const moh__tokenizer *tokenizer = d->tokenizer;
-  bool glued = !d->started || tokenizer->decoder == MOH__DECODE_FUSE;
-  if (tokenizer->decoder == MOH__DECODE_WORD_PIECE) {
-    if (d->started && moh__text_starts(token, tokenizer->prefix)) {
-      token = moh__text_part(token, tokenizer->prefix.n, token.n);
+  const moh__decoder *decoder = &d->tokenizer->decoder;
+  bool glued = !d->started || decoder->joining == MOH__JOIN_FUSE;
+  if (decoder->joining == MOH__JOIN_WORD_PIECE) {
+    if (d->started && moh__text_starts(token, decoder->prefix)) {
+      token = moh__text_part(token, decoder->prefix.n, token.n);
       glued = true;
       d->glue_next = false;
-    } else if (tokenizer->cleanup && is_glued(d, token)) {
+    } else if (decoder->cleanup && is_glued(d, token)) {
       glued = glued || !makes_added(d, token);
     }
   }
   if (special) d->quote_open = d->glue_next = false;
   d->started = true;
-  if (!glued) MOH_TRY(append(d, moh__text_of(" "), err));
-  return append(d, token, err);
+  if (!glued) MOH_TRY(moh__buffer_add(&d->text, moh__text_of(" "), err));
+  return moh__buffer_add(&d->text, strip(d, token), err);
+}
+
+/* The first token of a text, when it may stand for less there. */
+static moh_status join_first(moh__decoding *d, int32_t id, bool special,
+                             moh_error *err) {
+  const moh__tokenizer *tokenizer = d->tokenizer;
+  const json_t *model = json_object_get(tokenizer->document, "model");
+  const json_t *vocab = json_object_get(model, "vocab");
+  moh__buffer buffers[2] = {{0}};
+  moh__matcher matcher;
+  moh__text token;
+  MOH_TRY(moh__matcher_open(&matcher, err));
+  moh_status status = moh__decoder_token(
+      &tokenizer->decoder, &matcher, tokenizer->vocab.words[id],
+      moh__is_plain(tokenizer, vocab, id), true, buffers, &token, err);
+  if (status == MOH_OK) status = join_token(d, token, special, err);
+  moh__buffer_free(&buffers[0]);
+  moh__buffer_free(&buffers[1]);
+  moh__matcher_close(&matcher);
+  return status;
 }
 
 moh_status moh__decoding_add(moh__decoding *d, int32_t id, moh_error *err) {
@@ -114,6 +124,8 @@ moh_status moh__decoding_add(moh__decoding *d, int32_t id, moh_error *err) {
   d->n_tokens++;
   bool special = tokenizer->is_special[id];
   if (special && d->skip_special) return MOH_OK;
+  if (!d->started && tokenizer->decoder.first_differs)
+    return join_first(d, id, special, err);
   return join_token(d, moh__tokenizer_token(tokenizer, id), special, err);
 }
 
@@ -123,7 +135,7 @@ moh_status moh__tokenizer_decode_bytes(const moh__tokenizer *tokenizer,
                                        size_t *n_bytes, moh_error *err) {
   moh__decoding d;
   moh__decoding_init(&d, tokenizer, skip_special);
-  moh_status status = append(&d, moh__text_of(""), err);
+  moh_status status = moh__buffer_add(&d.text, moh__text_of(""), err);
   for (size_t i = 0; i < n && status == MOH_OK; i++) {
     status = moh__decoding_add(&d, ids[i], err);
   }
@@ -131,8 +143,8 @@ moh_status moh__tokenizer_decode_bytes(const moh__tokenizer *tokenizer,
     moh__decoding_free(&d);
     return status;
   }
-  *bytes = d.bytes;
-  *n_bytes = d.n;
+  *bytes = d.text.bytes;
+  *n_bytes = d.text.n;
   return MOH_OK;
 }
 

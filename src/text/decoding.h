@@ -7,17 +7,18 @@
 #ifndef MOH_TEXT_DECODING_H
 #define MOH_TEXT_DECODING_H
 
-#include "text/tokenizer.h"
+#include "text/buffer.h"
 
 typedef struct moh__decoding {
   const moh__tokenizer *tokenizer;
   bool skip_special; /* special tokens give no text */
-  char *bytes;       /* all text so far, NUL-terminated; NULL: no token */
-  size_t n, capacity;
+  moh__buffer text;  /* all so far */
   size_t n_tokens;
-  bool started;    /* a token has come */
-  bool glue_next;  /* no blank before the next token */
-  bool quote_open; /* the next double quote is a closing one */
+  size_t n_stripped; /* characters that the front has lost */
+  bool has_front;    /* it loses no more */
+  bool started;      /* a token has come */
+  bool glue_next;    /* no blank before the next token */
+  bool quote_open;   /* the next double quote is a closing one */
 } moh__decoding;
 
 /* The tokenizer must outlive the decoder. */

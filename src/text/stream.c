@@ -83,8 +83,8 @@ static bool stop_step(moh__stop *stop, char byte) {
 /* Reads the new bytes up to the first complete stop string. */
 static void scan(moh__stream *stream) {
   const moh__decoding *d = &stream->decoding;
-  while (stream->scanned < d->n && stream->stop < 0) {
-    char byte = d->bytes[stream->scanned++];
+  while (stream->scanned < d->text.n && stream->stop < 0) {
+    char byte = d->text.bytes[stream->scanned++];
     for (int i = 0; i < stream->n_stops; i++) {
       if (!stop_step(&stream->stops[i], byte)) continue;
       if (stream->stop < 0 ||
@@ -129,7 +129,7 @@ static void pass(moh__stream *stream, const char *bytes, size_t n) {
  * unless `all`. */
 static void pass_on(moh__stream *stream, bool all) {
   while (stream->passed < stream->end) {
-    const char *bytes = stream->decoding.bytes + stream->passed;
+    const char *bytes = stream->decoding.text.bytes + stream->passed;
     moh__text rest = {bytes, stream->end - stream->passed};
     size_t n = moh__utf8_valid(rest);
     pass(stream, bytes, n);
@@ -146,7 +146,7 @@ static void pass_on(moh__stream *stream, bool all) {
 moh_status moh__stream_echo(moh__stream *stream, int32_t token,
                             moh_error *err) {
   MOH_TRY(moh__decoding_add(&stream->decoding, token, err));
-  stream->scanned = stream->end = stream->decoding.n;
+  stream->scanned = stream->end = stream->decoding.text.n;
   pass_on(stream, false);
   return MOH_OK;
 }

@@ -1,9 +1,8 @@
 /*
  * Encoding. A text is cut in stages, each handing pieces to the next: runs
- * of valid UTF-8, added tokens, the steps of the pre-tokenizer; nothing is
- * copied on the way. Patterns are those of the Rust library
- * `tokenizers`, whose regular expressions have Ruby's rules: an empty match
- * right behind a match does not count, ^ and $ stand at every line.
+ * of valid UTF-8, added tokens, the normalizer, added tokens that are looked
+ * for behind it, the steps of the pre-tokenizer. Only steps that change the
+ * text copy it.
  */
 #include "text/tokenizer.h"
 
@@ -39,12 +38,13 @@ moh_status moh__ids_push(moh__ids *ids, int32_t id, moh_error *err) {
 
 void moh__tokenizer_free(moh__tokenizer *tokenizer) {
   if (tokenizer == NULL) return;
-  for (size_t i = 0; i < tokenizer->n_steps; i++) {
-    pcre2_code_free(tokenizer->steps[i].pattern);
-  }
-  free(tokenizer->steps);
-  pcre2_match_context_free(tokenizer->limits);
-  free(tokenizer->added);
+  moh__added_free(&tokenizer->added);
+  moh__normalizer_free(tokenizer->normalizer);
+  moh__pre_tokenizer_free(&tokenizer->pre);
+  moh__post_processor_free(&tokenizer->post);
+  moh__decoder_free(&tokenizer->decoder);
+  free(tokenizer->bytes);
+  free(tokenizer->start);
   free(tokenizer->is_special);
   moh__vocab_free(&tokenizer->vocab);
   moh__bpe_free(tokenizer->bpe);
@@ -62,8 +62,9 @@ int32_t moh__tokenizer_id(const moh__tokenizer *tokenizer,
 }
 
 moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id) {
-  if (tokenizer->bpe != NULL) return moh__bpe_token(tokenizer->bpe, id);
-  return tokenizer->vocab.words[id];
+  uint32_t start = tokenizer->start[id];
+  return (moh__text){tokenizer->bytes + start,
+                     tokenizer->start[id + 1] - start};
 }
 
 int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer) {
@@ -82,176 +83,63 @@ typedef struct cutter {
   moh__piece_fn *fn;
   void *context;
   moh_error *err;
-  pcre2_match_data **matches; /* [n_steps] */
+  moh__matcher matcher;
+  moh__buffer normalized[2];
 } cutter;
 
-/* The White_Space property of Unicode, as Rust's char::is_whitespace. */
-static bool is_blank(uint32_t code) {
-  if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0D);
-  return code == 0x85 || code == 0xA0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
-         code == 0x2029 || code == 0x202F || code == 0x205F ||
-         code == 0x3000;
+static moh_status hand_word(void *context, moh__text word, moh_error *err) {
+  const cutter *cut = context;
+  moh__piece piece = {MOH__PIECE_WORD, word, -1};
+  return cut->fn(cut->context, piece, err);
 }
 
-static moh_status cut_step(cutter *cut, size_t step, moh__text text);
-
-static moh_status cut_blanks(cutter *cut, size_t step, moh__text text) {
-  size_t start = 0, at = 0;
-  uint32_t code = 0;
-  while (at < text.n) {
-    size_t n = moh__utf8_next(moh__text_part(text, at, text.n), &code);
-    if (is_blank(code)) {
-      MOH_TRY(cut_step(cut, step + 1, moh__text_part(text, start, at)));
-      start = at + n;
-    }
-    at += n;
-  }
-  return cut_step(cut, step + 1, moh__text_part(text, start, at));
+/* first: whether the text begins a whole one. */
+static moh_status cut_words(cutter *cut, moh__text text, bool first) {
+  moh__cutting cutting = {&cut->tokenizer->pre, &cut->matcher, hand_word, cut,
+                          cut->err};
+  return moh__pre_tokenizer_cut(&cutting, text, first);
 }
 
-/* A part of a text goes on to the next step, if it is wanted. */
-static moh_status hand_on(cutter *cut, size_t step, bool wanted,
-                          moh__text text, size_t from, size_t to) {
-  if (!wanted) return MOH_OK;
-  return cut_step(cut, step + 1, moh__text_part(text, from, to));
-}
+static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
+                            bool first);
 
-/* The first match at or behind `from`: its place in match[0], match[1].
- * match[0] is PCRE2_UNSET when there is none. */
-static moh_status find_match(cutter *cut, size_t step, moh__text text,
-                             size_t from, size_t match[2]) {
-  const moh__tokenizer *tokenizer = cut->tokenizer;
-  const pcre2_code *pattern = tokenizer->steps[step].pattern;
-  pcre2_match_data *data = cut->matches[step];
-  PCRE2_SPTR subject = (PCRE2_SPTR)text.bytes;
-  int rc = pcre2_match(pattern, subject, text.n, from, PCRE2_NO_UTF_CHECK,
-                       data, tokenizer->limits);
-  if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-    rc = pcre2_match(pattern, subject, text.n, from,
-                     PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data,
-                     tokenizer->limits);
-  }
-  match[0] = PCRE2_UNSET;
-  if (rc == PCRE2_ERROR_NOMATCH) return MOH_OK;
-  if (rc < 0) {
-    unsigned char reason[128];
-    pcre2_get_error_message(rc, reason, sizeof(reason));
-    return moh__fail(cut->err, MOH_ERR_UNSUPPORTED,
-                     "the pattern of pre-tokenizer step %zu gave up on a "
-                     "text of %zu bytes: %s",
-                     step + 1, text.n, (const char *)reason);
-  }
-  memcpy(match, pcre2_get_ovector_pointer(data), 2 * sizeof(match[0]));
-  if (match[0] < from || match[1] < match[0]) {
-    return moh__fail(cut->err, MOH_ERR_UNSUPPORTED,
-                     "the pattern of pre-tokenizer step %zu moves the start "
-                     "of its match; write it without \\K",
-                     step + 1);
-  }
-  return MOH_OK;
-}
-
-static moh_status cut_pattern(cutter *cut, size_t step, moh__text text) {
-  const moh__step *by = &cut->tokenizer->steps[step];
-  size_t from = 0, done = 0, last = PCRE2_UNSET, match[2];
-  uint32_t code;
-  while (from <= text.n) {
-    MOH_TRY(find_match(cut, step, text, from, match));
-    if (match[0] == PCRE2_UNSET) break;
-    if (match[0] == match[1] && match[1] == last) {
-      if (from == text.n) break;
-      from += moh__utf8_next(moh__text_part(text, from, text.n), &code);
-      continue;
-    }
-    MOH_TRY(hand_on(cut, step, by->rest, text, done, match[0]));
-    MOH_TRY(hand_on(cut, step, by->matches, text, match[0], match[1]));
-    from = done = last = match[1];
-  }
-  return hand_on(cut, step, by->rest, text, done, text.n);
-}
-
-/* With a blank in front, as each word inside a text has one. */
-static moh_status cut_prefix(cutter *cut, size_t step, moh__text text) {
-  if (text.bytes[0] == ' ') return cut_step(cut, step + 1, text);
-  size_t n;
-  char *longer = NULL;
-  if (moh__add_size(text.n, 1, &n)) longer = malloc(n);
-  if (longer == NULL) {
-    return moh__fail(cut->err, MOH_ERR_MEMORY, "no memory to cut a text");
-  }
-  longer[0] = ' ';
-  memcpy(longer + 1, text.bytes, text.n);
-  moh_status status = cut_step(cut, step + 1, (moh__text){longer, n});
-  free(longer);
-  return status;
-}
-
-/* The pre-tokenizer from one step on; `text` is valid UTF-8. */
-static moh_status cut_step(cutter *cut, size_t step, moh__text text) {
+/* A text without added tokens goes through the normalizer; one that has been
+ * there is cut into words. */
+static moh_status cut_between(cutter *cut, bool normalized, moh__text text,
+                              bool first) {
   if (text.n == 0) return MOH_OK;
-  if (step == cut->tokenizer->n_steps) {
-    moh__piece word = {MOH__PIECE_WORD, text, -1};
-    return cut->fn(cut->context, word, cut->err);
-  }
-  switch (cut->tokenizer->steps[step].kind) {
-    case MOH__STEP_BLANKS:
-      return cut_blanks(cut, step, text);
-    case MOH__STEP_PREFIX:
-      return cut_prefix(cut, step, text);
-    default:
-      return cut_pattern(cut, step, text);
-  }
+  if (normalized) return cut_words(cut, text, first);
+  MOH_TRY(moh__normalizer_apply(cut->tokenizer->normalizer, &cut->matcher,
+                                text, cut->normalized, &text, cut->err));
+  return cut_added(cut, true, text, first);
 }
 
-/* The longest added token at the front of a text, or NULL. */
-static const moh__added *added_at(const moh__tokenizer *tokenizer,
-                                  moh__text text, bool normalized) {
-  const moh__added *best = NULL;
-  if (!tokenizer->added_first[(unsigned char)text.bytes[0]]) return NULL;
-  for (size_t i = 0; i < tokenizer->n_added; i++) {
-    const moh__added *added = &tokenizer->added[i];
-    if (added->normalized != normalized) continue;
-    if (best != NULL && added->text.n <= best->text.n) continue;
-    if (moh__text_starts(text, added->text)) best = added;
-  }
-  return best;
-}
-
-/* Added tokens, the ones that are looked for in normalised text last; then
- * the pre-tokenizer on what lies between them. A special token that is not
- * wanted is text like the rest, but no other token starts inside it. */
-static moh_status cut_added(cutter *cut, bool normalized, moh__text text) {
+/* Added tokens, the ones that are looked for in normalized text last. A
+ * special token that is not wanted is text like the rest. */
+static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
+                            bool first) {
+  const moh__added_tokens *added = &cut->tokenizer->added;
   size_t done = 0;
-  for (size_t at = 0; at <= text.n; at++) {
-    const moh__added *added = NULL;
-    if (at < text.n) {
-      moh__text rest = moh__text_part(text, at, text.n);
-      added = added_at(cut->tokenizer, rest, normalized);
-      if (added == NULL) continue;
-      if (added->special && !cut->specials) {
-        at += added->text.n - 1;
-        continue;
-      }
-    }
-    moh__text between = moh__text_part(text, done, at);
-    MOH_TRY(normalized ? cut_step(cut, 0, between)
-                       : cut_added(cut, true, between));
-    if (added == NULL) break;
-    moh__piece piece = {MOH__PIECE_ADDED, added->text, added->id};
+  for (;;) {
+    moh__added_match match =
+        moh__added_find(added, normalized, cut->specials, text, done);
+    MOH_TRY(cut_between(cut, normalized,
+                        moh__text_part(text, done, match.start),
+                        first && done == 0));
+    if (match.added == NULL) return MOH_OK;
+    moh__piece piece = {MOH__PIECE_ADDED, match.added->text, match.added->id};
     MOH_TRY(cut->fn(cut->context, piece, cut->err));
-    done = at + added->text.n;
-    at = done - 1;
+    done = match.end;
   }
-  return MOH_OK;
 }
 
 /* Runs of UTF-8, and between them runs of bytes that are not. */
 static moh_status cut_runs(cutter *cut, moh__text text) {
   uint32_t code;
-  while (text.n > 0) {
+  for (bool first = true; text.n > 0; first = false) {
     size_t n = moh__utf8_valid(text);
-    if (n > 0) MOH_TRY(cut_added(cut, false, moh__text_part(text, 0, n)));
+    if (n > 0)
+      MOH_TRY(cut_added(cut, false, moh__text_part(text, 0, n), first));
     text = moh__text_part(text, n, text.n);
     n = 0;
     while (n < text.n &&
@@ -268,30 +156,20 @@ static moh_status cut_runs(cutter *cut, moh__text text) {
 }
 
 static void close_cutter(cutter *cut) {
-  if (cut->matches == NULL) return;
-  for (size_t i = 0; i < cut->tokenizer->n_steps; i++) {
-    pcre2_match_data_free(cut->matches[i]);
-  }
-  free(cut->matches);
-}
-
-static moh_status open_cutter(cutter *cut, moh_error *err) {
-  size_t n = cut->tokenizer->n_steps;
-  cut->matches = calloc(n + 1, sizeof(*cut->matches));
-  bool made = cut->matches != NULL;
-  for (size_t i = 0; made && i < n; i++) {
-    cut->matches[i] = pcre2_match_data_create(1, NULL);
-    made = cut->matches[i] != NULL;
-  }
-  if (made) return MOH_OK;
-  return moh__fail(err, MOH_ERR_MEMORY, "no memory to cut a text");
+  moh__matcher_close(&cut->matcher);
+  moh__buffer_free(&cut->normalized[0]);
+  moh__buffer_free(&cut->normalized[1]);
 }
 
 moh_status moh__tokenizer_cut(const moh__tokenizer *tokenizer, moh__text text,
                               bool specials, moh__piece_fn *fn, void *context,
                               moh_error *err) {
-  cutter cut = {tokenizer, specials, fn, context, err, NULL};
-  moh_status status = open_cutter(&cut, err);
+  cutter cut = {.tokenizer = tokenizer,
+                .specials = specials,
+                .fn = fn,
+                .context = context,
+                .err = err};
+  moh_status status = moh__matcher_open(&cut.matcher, err);
   if (status == MOH_OK) status = cut_runs(&cut, text);
   close_cutter(&cut);
   return status;
@@ -349,7 +227,7 @@ moh_status moh__encoder_new(moh__encoder **out,
   }
   encoder->cut = (cutter){.tokenizer = tokenizer, .context = encoder};
   encoder->cut.fn = bpe ? encode_bpe_piece : encode_piece;
-  moh_status status = open_cutter(&encoder->cut, err);
+  moh_status status = moh__matcher_open(&encoder->cut.matcher, err);
   if (status == MOH_OK && bpe) {
     status = moh__bpe_work_new(&encoder->work, err);
   }

@@ -1,13 +1,17 @@
 /*
  * Tokenizers, as tokenizer.json files describe them: added tokens are found
- * first, the text between them is cut into words by the pre-tokenizer, words
- * become ids by the model, and a decoder joins them again.
+ * first, the normalizer changes the text between them, the pre-tokenizer cuts
+ * it into words, words become ids by the model, the post-processor has special
+ * tokens for the front and the end, and a decoder joins tokens again.
  *
- * Known here: models WordLevel and byte-level BPE; pre-tokenizers
- * WhitespaceSplit, Digits, Split by a regular expression (behaviours Isolated
- * and Removed) and ByteLevel (for BPE, at the end), alone or in a Sequence;
- * decoders WordPiece (clean-up), Fuse and ByteLevel. An unknown step is an
- * error that names it.
+ * Models are WordLevel and BPE, of bytes or of characters with byte fallback.
+ * What is known of the rest stands in normalizer.h, pre_tokenizer.h,
+ * post_processor.h, decoder.h and added_tokens.h; an unknown step is an error
+ * that names it. Vocabularies of other files: vocab_document.h.
+ *
+ * Bytes that are not UTF-8 pass by all steps: byte-level BPE and byte fallback
+ * make the tokens of the bytes, other models one unknown token of a run of
+ * them. What lies before and behind them is handled as texts of their own.
  */
 #ifndef MOH_TEXT_TOKENIZER_H
 #define MOH_TEXT_TOKENIZER_H
@@ -112,7 +116,7 @@ void moh__encoder_free(moh__encoder *encoder);
  *
  * Words and characters: encoding the text gives the same ids again, when
  * there are no special ones among them. BPE: the text of the ids of a text is
- * that text, byte for byte, unless the tokenizer puts a blank in front.
+ * that text, byte for byte, unless the tokenizer's steps change it.
  */
 moh_status moh__tokenizer_decode(const moh__tokenizer *tokenizer,
                                  const int32_t *ids, size_t n,

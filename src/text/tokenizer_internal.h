@@ -8,11 +8,13 @@
 #ifndef MOH_TEXT_TOKENIZER_INTERNAL_H
 #define MOH_TEXT_TOKENIZER_INTERNAL_H
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-
 #include <jansson.h>
-#include <pcre2.h>
 
+#include "text/added_tokens.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
+#include "text/post_processor.h"
+#include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -44,51 +46,20 @@ moh_status moh__vocab_add(moh__vocab *vocab, moh__text word, moh_error *err);
 
 /* ---- tokenizer (tokenizer.c) ------------------------------------------ */
 
-/* One step of the pre-tokenizer. */
-typedef enum moh__step_kind {
-  MOH__STEP_BLANKS,  /* cut at Unicode white space */
-  MOH__STEP_PATTERN, /* cut at the matches of a pattern */
-  MOH__STEP_PREFIX   /* a blank in front, unless there is one */
-} moh__step_kind;
-
-typedef struct moh__step {
-  moh__step_kind kind;
-  pcre2_code *pattern;
-  bool matches; /* whether the pattern's matches become pieces ... */
-  bool rest;    /* ... and whether what lies between them does */
-} moh__step;
-
-/* A token that is found in the text before anything else. */
-typedef struct moh__added {
-  moh__text text;
-  int32_t id;
-  bool special;
-  bool normalized; /* looked for after the others */
-} moh__added;
-
-typedef enum moh__decoder {
-  MOH__DECODE_BLANKS,     /* no decoder: joined by blanks */
-  MOH__DECODE_WORD_PIECE, /* the same, but the prefix joins */
-  MOH__DECODE_FUSE        /* joined as they are */
-} moh__decoder;
-
 typedef struct moh__bpe moh__bpe;
 
 struct moh__tokenizer {
   json_t *document;
   moh__bpe *bpe; /* NULL: every word is a token (WordLevel) */
   moh__vocab vocab;
-  moh__added *added;
-  size_t n_added;
-  bool added_first[256]; /* bytes with which an added token starts */
   bool *is_special; /* [vocab.n] */
-  moh__step *steps;
-  size_t n_steps;
-  bool byte_level; /* ByteLevel is the last step */
-  pcre2_match_context *limits;
+  char *bytes;      /* what the tokens stand for, one after the other */
+  uint32_t *start;  /* [vocab.n + 1] in bytes */
+  moh__added_tokens added;
+  moh__normalizer *normalizer; /* NULL: texts stay as they are */
+  moh__pre_tokenizer pre;
+  moh__post_processor post;
   moh__decoder decoder;
-  moh__text prefix; /* WordPiece: tokens that start with it join on */
-  bool cleanup;     /* WordPiece: no blanks before full stops and such */
   int32_t end, unknown;
 };
 
@@ -124,6 +95,26 @@ const char *moh__kind_of(const json_t *json);
 static inline bool moh__is_absent(const json_t *json) {
   return json == NULL || json_is_null(json);
 }
+
+/* Whether the "type" of a part is this one. */
+bool moh__is_type(const json_t *part, const char *type);
+/* The message that a part's "type" is not known. */
+moh_status moh__refuse(const char *what, const json_t *part, moh_error *err);
+/* A member that is an object. */
+moh_status moh__get_object(const json_t *object, const char *key,
+                           const json_t **member, moh_error *err);
+
+/* Whether a token stands for its own text, however the tokens of the model
+ * are spelled: special ones, and those that the model does not have. */
+bool moh__is_plain(const moh__tokenizer *tokenizer, const json_t *vocab,
+                   int32_t id);
+
+/* Calls fn for a part, or, when its type is Sequence, for each part in its
+ * member `key`. */
+typedef moh_status moh__part_fn(void *context, const json_t *part,
+                                moh_error *err);
+moh_status moh__each_part(const json_t *json, const char *key,
+                          moh__part_fn *fn, void *context, moh_error *err);
 
 /* ---- documents (tokenizer_train.c) ------------------------------------ */
 

@@ -11,13 +11,7 @@
 #include "text/bpe.h"
 #include "text/tokenizer_internal.h"
 
-enum {
-  MAX_STEPS = 64,
-  MAX_PATTERN = 1 << 16,     /* bytes of a regular expression */
-  MATCH_LIMIT = 1000000,     /* steps of one search */
-  DEPTH_LIMIT = 100000,      /* nested steps */
-  HEAP_LIMIT = 20 * 1024     /* KiB of one search */
-};
+enum { MEANINGS_MAX = 1 << 29 }; /* bytes */
 
 static moh_status no_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "no memory for a tokenizer");
@@ -26,24 +20,21 @@ static moh_status no_memory(moh_error *err) {
 /* ---- fields ----------------------------------------------------------- */
 
 const char *moh__kind_of(const json_t *json) {
-  static const char *const names[] = {"an object", "an array", "a string",
-                                      "an integer", "a real number", "true",
-                                      "false", "null"};
+  static const char *const names[] = {
+      "an object",     "an array", "a string", "an integer",
+      "a real number", "true",     "false",    "null"};
   return json == NULL ? "missing" : names[json_typeof(json)];
 }
 
-/* A member that is an object. */
-static moh_status get_object(const json_t *object, const char *key,
-                             const json_t **member, moh_error *err) {
+moh_status moh__get_object(const json_t *object, const char *key,
+                           const json_t **member, moh_error *err) {
   *member = json_object_get(object, key);
   if (json_is_object(*member)) return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" is %s, not an object", key,
                    moh__kind_of(*member));
 }
 
-/* The "type" of a part, for the message that refuses it. */
-static moh_status refuse(const char *what, const json_t *part,
-                         moh_error *err) {
+moh_status moh__refuse(const char *what, const json_t *part, moh_error *err) {
   const char *type = json_string_value(json_object_get(part, "type"));
   moh__text name = moh__text_of(type ? type : "without a type");
   return moh__fail(err, MOH_ERR_UNSUPPORTED,
@@ -51,60 +42,21 @@ static moh_status refuse(const char *what, const json_t *part,
                    moh__quoted(name), name.bytes);
 }
 
-/* What must be false, because true is not known here. */
-static moh_status check_false(const json_t *object, const char *key,
-                              moh_error *err) {
-  bool value;
-  MOH_TRY(moh__json_get_bool(object, key, &value, err));
-  if (!value) return MOH_OK;
-  return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                   "\"%s\": true is not known here", key);
-}
-
-static bool is_type(const json_t *part, const char *type) {
+bool moh__is_type(const json_t *part, const char *type) {
   const char *name = json_string_value(json_object_get(part, "type"));
   return name != NULL && strcmp(name, type) == 0;
 }
 
-/* ---- added tokens ----------------------------------------------------- */
-
-static moh_status read_added(moh__added *added, const json_t *object,
-                             moh_error *err) {
-  const char *content;
-  int64_t id;
-  MOH_TRY(moh__json_get_string(object, "content", &content, err));
-  if (*content == '\0') {
-    return moh__fail(err, MOH_ERR_FORMAT, "\"content\" is empty");
+moh_status moh__each_part(const json_t *json, const char *key,
+                          moh__part_fn *fn, void *context, moh_error *err) {
+  if (!moh__is_type(json, "Sequence")) return fn(context, json, err);
+  const json_t *parts = json_object_get(json, key);
+  if (!json_is_array(parts)) {
+    return moh__fail(err, MOH_ERR_FORMAT, "\"%s\" is %s, not an array", key,
+                     moh__kind_of(parts));
   }
-  added->text = moh__text_of(content);
-  MOH_TRY(moh__json_get_int(object, "id", 0, MOH__TOKENS_MAX - 1, &id, err));
-  added->id = (int32_t)id;
-  MOH_TRY(check_false(object, "single_word", err));
-  MOH_TRY(check_false(object, "lstrip", err));
-  MOH_TRY(check_false(object, "rstrip", err));
-  MOH_TRY(moh__json_get_bool(object, "normalized", &added->normalized, err));
-  return moh__json_get_bool(object, "special", &added->special, err);
-}
-
-static moh_status read_added_tokens(moh__tokenizer *tokenizer,
-                                    const json_t *array, moh_error *err) {
-  if (moh__is_absent(array)) return MOH_OK;
-  if (!json_is_array(array)) {
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "\"added_tokens\" is %s, not an array",
-                     moh__kind_of(array));
-  }
-  size_t n = json_array_size(array);
-  tokenizer->added = calloc(n + 1, sizeof(*tokenizer->added));
-  if (tokenizer->added == NULL) return no_memory(err);
-  for (size_t i = 0; i < n; i++) {
-    moh__added *added = &tokenizer->added[i];
-    moh_status status = read_added(added, json_array_get(array, i), err);
-    if (status != MOH_OK) {
-      return moh__fail_in(err, status, "element %zu of \"added_tokens\"", i);
-    }
-    tokenizer->n_added = i + 1;
-    tokenizer->added_first[(unsigned char)added->text.bytes[0]] = true;
+  for (size_t i = 0; i < json_array_size(parts); i++) {
+    MOH_TRY(moh__each_part(json_array_get(parts, i), key, fn, context, err));
   }
   return MOH_OK;
 }
@@ -131,9 +83,8 @@ static moh_status place(moh__text *words, size_t n, moh__text word,
 }
 
 /* The words of the model, then the added tokens that it lacks. */
-static moh_status place_all(const moh__tokenizer *tokenizer,
-                            json_t *vocab, moh__text *words, size_t n,
-                            moh_error *err) {
+static moh_status place_all(const moh__tokenizer *tokenizer, json_t *vocab,
+                            moh__text *words, size_t n, moh_error *err) {
   const char *key;
   json_t *value = NULL;
   json_object_foreach(vocab, key, value) {
@@ -146,8 +97,8 @@ static moh_status place_all(const moh__tokenizer *tokenizer,
     }
     MOH_TRY(place(words, n, word, json_integer_value(value), err));
   }
-  for (size_t i = 0; i < tokenizer->n_added; i++) {
-    const moh__added *added = &tokenizer->added[i];
+  for (size_t i = 0; i < tokenizer->added.n; i++) {
+    const moh__added *added = &tokenizer->added.tokens[i];
     json_t *known = json_object_get(vocab, added->text.bytes);
     if (known == NULL) {
       MOH_TRY(place(words, n, added->text, added->id, err));
@@ -165,8 +116,9 @@ static moh_status place_all(const moh__tokenizer *tokenizer,
 static size_t count_tokens(const moh__tokenizer *tokenizer,
                            const json_t *vocab) {
   size_t n = json_object_size(vocab);
-  for (size_t i = 0; i < tokenizer->n_added; i++) {
-    n += json_object_get(vocab, tokenizer->added[i].text.bytes) == NULL;
+  for (size_t i = 0; i < tokenizer->added.n; i++) {
+    n +=
+        json_object_get(vocab, tokenizer->added.tokens[i].text.bytes) == NULL;
   }
   return n;
 }
@@ -202,8 +154,8 @@ static moh_status read_vocab(moh__tokenizer *tokenizer, json_t *vocab,
   if (status == MOH_OK) status = add_all(&tokenizer->vocab, words, n, err);
   free(words);
   MOH_TRY(status);
-  for (size_t i = 0; i < tokenizer->n_added; i++) {
-    const moh__added *added = &tokenizer->added[i];
+  for (size_t i = 0; i < tokenizer->added.n; i++) {
+    const moh__added *added = &tokenizer->added.tokens[i];
     tokenizer->is_special[added->id] |= added->special;
   }
   return MOH_OK;
@@ -220,262 +172,120 @@ static moh_status read_word_level(moh__tokenizer *tokenizer,
   return MOH_OK;
 }
 
+/* The vocabulary; the rest of a BPE model is read when the steps around it
+ * are known. */
 static moh_status read_model(moh__tokenizer *tokenizer, const json_t *root,
-                             moh_error *err) {
+                             bool *bpe, moh_error *err) {
   const json_t *model, *vocab;
-  MOH_TRY(get_object(root, "model", &model, err));
-  bool bpe = is_type(model, "BPE");
-  if (!bpe && !is_type(model, "WordLevel")) {
-    return refuse("model", model, err);
+  MOH_TRY(moh__get_object(root, "model", &model, err));
+  *bpe = moh__is_type(model, "BPE");
+  if (!*bpe && !moh__is_type(model, "WordLevel")) {
+    return moh__refuse("model", model, err);
   }
-  MOH_TRY(get_object(model, "vocab", &vocab, err));
+  MOH_TRY(moh__get_object(model, "vocab", &vocab, err));
   MOH_TRY(read_vocab(tokenizer, json_object_get(model, "vocab"), err));
   tokenizer->end = moh__tokenizer_id(tokenizer, "</s>");
-  return bpe ? moh__bpe_read(tokenizer, model, err)
-             : read_word_level(tokenizer, model, err);
+  return *bpe ? MOH_OK : read_word_level(tokenizer, model, err);
 }
 
-/* ---- pre-tokenizer ---------------------------------------------------- */
+/* ---- what tokens stand for --------------------------------------------- */
 
-/* ^ and $ are at every line, as in the patterns of the original library.
- * Compiled to machine code where PCRE2 can. */
-static moh_status compile(pcre2_code **out, moh__text pattern,
-                          uint32_t options, moh_error *err) {
-  int code = 0;
-  PCRE2_SIZE place = 0;
-  unsigned char reason[128];
-  if (pattern.n > MAX_PATTERN) {
+bool moh__is_plain(const moh__tokenizer *tokenizer, const json_t *vocab,
+                   int32_t id) {
+  moh__text word = tokenizer->vocab.words[id];
+  return tokenizer->is_special[id] ||
+         json_object_get(vocab, word.bytes) == NULL;
+}
+
+static moh_status add_meaning(moh__tokenizer *tokenizer, moh__buffer *all,
+                              moh__text meaning, int32_t id, moh_error *err) {
+  MOH_TRY(moh__buffer_add(all, meaning, err));
+  if (all->n > MEANINGS_MAX) {
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "a pattern of %zu bytes; at most %d can be used",
-                     pattern.n, MAX_PATTERN);
+                     "tokens that stand for more than %d bytes in all",
+                     MEANINGS_MAX);
   }
-  *out = pcre2_compile((PCRE2_SPTR)pattern.bytes, pattern.n,
-                       PCRE2_UTF | options, &code, &place, NULL);
-  if (*out == NULL) {
-    pcre2_get_error_message(code, reason, sizeof(reason));
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "the pattern \"%.*s\" is wrong at byte %zu: %s",
-                     moh__quoted(pattern), pattern.bytes, (size_t)place,
-                     (const char *)reason);
-  }
-  (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE);
+  tokenizer->start[id + 1] = (uint32_t)all->n;
   return MOH_OK;
 }
 
-/* {"Regex": "..."} or {"String": "..."} */
-static moh_status read_pattern(pcre2_code **out, const json_t *pattern,
-                               moh_error *err) {
-  const char *text;
-  uint32_t options = PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
-  if (json_object_get(pattern, "Regex") != NULL) {
-    MOH_TRY(moh__json_get_string(pattern, "Regex", &text, err));
-  } else {
-    MOH_TRY(moh__json_get_string(pattern, "String", &text, err));
-    options = PCRE2_LITERAL;
-  }
-  return compile(out, moh__text_of(text), options, err);
-}
-
-/* Isolated: matches and what lies between them. Removed: only the latter;
- * inverted, only the former. */
-static moh_status read_split(moh__step *step, const json_t *split,
-                             moh_error *err) {
-  const char *behavior;
-  const json_t *pattern;
-  bool invert;
-  MOH_TRY(moh__json_get_string(split, "behavior", &behavior, err));
-  MOH_TRY(moh__json_get_bool(split, "invert", &invert, err));
-  bool isolated = strcmp(behavior, "Isolated") == 0;
-  if (!isolated && strcmp(behavior, "Removed") != 0) {
-    moh__text name = moh__text_of(behavior);
-    return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "the behavior \"%.*s\" of a Split is not known here",
-                     moh__quoted(name), behavior);
-  }
-  step->kind = MOH__STEP_PATTERN;
-  step->matches = isolated || invert;
-  step->rest = isolated || !invert;
-  MOH_TRY(get_object(split, "pattern", &pattern, err));
-  return read_pattern(&step->pattern, pattern, err);
-}
-
-/* A step that cuts at every match and keeps everything. */
-static moh_status isolate(moh__step *step, const char *pattern,
-                          moh_error *err) {
-  step->kind = MOH__STEP_PATTERN;
-  step->matches = step->rest = true;
-  return compile(&step->pattern, moh__text_of(pattern), PCRE2_UCP, err);
-}
-
-static moh_status read_digits(moh__step *step, const json_t *digits,
-                              moh_error *err) {
-  bool single;
-  MOH_TRY(moh__json_get_bool(digits, "individual_digits", &single, err));
-  return isolate(step, single ? "\\p{N}" : "\\p{N}+", err);
-}
-
-static moh_status add_step(moh__tokenizer *tokenizer, moh__step **step,
-                           moh_error *err) {
-  *step = &tokenizer->steps[tokenizer->n_steps];
-  if (tokenizer->n_steps++ < MAX_STEPS) return MOH_OK;
-  tokenizer->n_steps = MAX_STEPS;
-  return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                   "a pre-tokenizer of more than %d steps", MAX_STEPS);
-}
-
-/* Two steps at most; that words are bytes then is the model's affair. */
-static moh_status read_byte_level(moh__tokenizer *tokenizer,
-                                  const json_t *json, moh_error *err) {
-  moh__step *step;
-  bool prefix, pattern = true;
-  MOH_TRY(moh__json_get_bool(json, "add_prefix_space", &prefix, err));
-  if (json_object_get(json, "use_regex") != NULL) {
-    MOH_TRY(moh__json_get_bool(json, "use_regex", &pattern, err));
-  }
-  tokenizer->byte_level = true;
-  if (prefix) {
-    MOH_TRY(add_step(tokenizer, &step, err));
-    step->kind = MOH__STEP_PREFIX;
-  }
-  if (!pattern) return MOH_OK;
-  MOH_TRY(add_step(tokenizer, &step, err));
-  return isolate(step, moh__byte_level_pattern, err);
-}
-
-static moh_status read_step(moh__tokenizer *tokenizer, const json_t *json,
-                            moh_error *err) {
-  moh__step *step;
-  if (tokenizer->byte_level) {
-    return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "a pre-tokenizer behind ByteLevel is not known here");
-  }
-  if (is_type(json, "ByteLevel") && tokenizer->bpe != NULL) {
-    return read_byte_level(tokenizer, json, err);
-  }
-  bool split = is_type(json, "Split"), digits = is_type(json, "Digits");
-  if (!split && !digits && !is_type(json, "WhitespaceSplit")) {
-    return refuse("pre-tokenizer", json, err);
-  }
-  MOH_TRY(add_step(tokenizer, &step, err));
-  if (split) return read_split(step, json, err);
-  if (digits) return read_digits(step, json, err);
-  step->kind = MOH__STEP_BLANKS;
-  return MOH_OK;
-}
-
-static moh_status read_sequence(moh__tokenizer *tokenizer,
-                                const json_t *sequence, moh_error *err) {
-  const json_t *steps = json_object_get(sequence, "pretokenizers");
-  if (!json_is_array(steps)) {
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "\"pretokenizers\" is %s, not an array",
-                     moh__kind_of(steps));
-  }
-  for (size_t i = 0; i < json_array_size(steps); i++) {
-    MOH_TRY(read_step(tokenizer, json_array_get(steps, i), err));
+static moh_status add_meanings(moh__tokenizer *tokenizer, const json_t *vocab,
+                               const moh__matcher *matcher, moh__buffer *all,
+                               moh__buffer buffers[2], moh_error *err) {
+  MOH_TRY(moh__buffer_add(all, moh__text_of(""), err));
+  for (int32_t id = 0; (size_t)id < tokenizer->vocab.n; id++) {
+    moh__text meaning;
+    MOH_TRY(moh__decoder_token(
+        &tokenizer->decoder, matcher, tokenizer->vocab.words[id],
+        moh__is_plain(tokenizer, vocab, id), false, buffers, &meaning, err));
+    MOH_TRY(add_meaning(tokenizer, all, meaning, id, err));
   }
   return MOH_OK;
 }
 
-static moh_status read_steps(moh__tokenizer *tokenizer, const json_t *json,
-                             moh_error *err) {
-  if (moh__is_absent(json)) return MOH_OK;
-  if (is_type(json, "Sequence")) return read_sequence(tokenizer, json, err);
-  return read_step(tokenizer, json, err);
-}
-
-static moh_status read_pre_tokenizer(moh__tokenizer *tokenizer,
-                                     const json_t *json, moh_error *err) {
-  tokenizer->steps = calloc(MAX_STEPS, sizeof(*tokenizer->steps));
-  tokenizer->limits = pcre2_match_context_create(NULL);
-  if (tokenizer->steps == NULL || tokenizer->limits == NULL) {
-    return no_memory(err);
-  }
-  pcre2_set_match_limit(tokenizer->limits, MATCH_LIMIT);
-  pcre2_set_depth_limit(tokenizer->limits, DEPTH_LIMIT);
-  pcre2_set_heap_limit(tokenizer->limits, HEAP_LIMIT);
-  MOH_TRY(read_steps(tokenizer, json, err));
-  if (tokenizer->bpe == NULL || tokenizer->byte_level) return MOH_OK;
-  return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                   "a BPE model without the pre-tokenizer ByteLevel is not "
-                   "known here");
-}
-
-/* ---- decoder ---------------------------------------------------------- */
-
-/* ByteLevel, by itself or in a Sequence in which nothing else changes the
- * text. */
-static bool is_byte_level(const json_t *json) {
-  if (!is_type(json, "Sequence")) return is_type(json, "ByteLevel");
-  const json_t *decoders = json_object_get(json, "decoders");
-  size_t n_levels = 0, n = json_array_size(decoders);
-  for (size_t i = 0; i < n; i++) {
-    const json_t *decoder = json_array_get(decoders, i);
-    bool level = is_type(decoder, "ByteLevel");
-    if (!level && !is_type(decoder, "Fuse")) return false;
-    n_levels += level;
-  }
-  return n_levels == 1;
-}
-
-static moh_status read_bpe_decoder(moh__tokenizer *tokenizer,
-                                   const json_t *json, moh_error *err) {
-  tokenizer->decoder = MOH__DECODE_FUSE;
-  if (is_byte_level(json)) return MOH_OK;
-  if (!moh__is_absent(json)) return refuse("decoder", json, err);
-  return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                   "a BPE model without the decoder ByteLevel is not known "
-                   "here");
-}
-
-static moh_status read_decoder(moh__tokenizer *tokenizer, const json_t *json,
-                               moh_error *err) {
-  if (tokenizer->bpe != NULL) return read_bpe_decoder(tokenizer, json, err);
-  if (moh__is_absent(json)) return MOH_OK;
-  if (is_type(json, "Fuse")) {
-    tokenizer->decoder = MOH__DECODE_FUSE;
-    return MOH_OK;
-  }
-  if (!is_type(json, "WordPiece")) return refuse("decoder", json, err);
-  const char *prefix;
-  MOH_TRY(moh__json_get_string(json, "prefix", &prefix, err));
-  tokenizer->decoder = MOH__DECODE_WORD_PIECE;
-  tokenizer->prefix = moh__text_of(prefix);
-  return moh__json_get_bool(json, "cleanup", &tokenizer->cleanup, err);
+static moh_status read_meanings(moh__tokenizer *tokenizer, moh_error *err) {
+  const json_t *model = json_object_get(tokenizer->document, "model");
+  const json_t *vocab = json_object_get(model, "vocab");
+  moh__buffer all = {0}, buffers[2] = {{0}};
+  moh__matcher matcher;
+  tokenizer->start =
+      calloc(tokenizer->vocab.n + 1, sizeof(*tokenizer->start));
+  if (tokenizer->start == NULL) return no_memory(err);
+  MOH_TRY(moh__matcher_open(&matcher, err));
+  moh_status status =
+      add_meanings(tokenizer, vocab, &matcher, &all, buffers, err);
+  tokenizer->bytes = all.bytes;
+  moh__matcher_close(&matcher);
+  moh__buffer_free(&buffers[0]);
+  moh__buffer_free(&buffers[1]);
+  return status;
 }
 
 /* ---- the whole -------------------------------------------------------- */
 
 /* Parts that are not known here must be absent or null. */
 static moh_status check_absent(const json_t *root, moh_error *err) {
-  enum { POST_PROCESSOR = 0 };
-  static const char *const parts[] = {"post_processor", "normalizer",
-                                      "truncation", "padding"};
+  static const char *const parts[] = {"truncation", "padding"};
   for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-    const json_t *part = json_object_get(root, parts[i]);
-    if (moh__is_absent(part)) continue;
-    /* It moves offsets only, which nothing here asks for. */
-    if (i == POST_PROCESSOR && is_type(part, "ByteLevel")) continue;
-    if (json_object_get(part, "type")) return refuse(parts[i], part, err);
+    if (moh__is_absent(json_object_get(root, parts[i]))) continue;
     return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "a tokenizer with \"%s\" is not known here", parts[i]);
+                     "a tokenizer with \"%s\" is not known here; set it to "
+                     "null",
+                     parts[i]);
   }
   return MOH_OK;
 }
 
+/* The steps around the model. */
+static moh_status read_steps(moh__tokenizer *tokenizer, const json_t *root,
+                             bool bpe, moh_error *err) {
+  MOH_TRY(moh__normalizer_read(&tokenizer->normalizer,
+                               json_object_get(root, "normalizer"), err));
+  MOH_TRY(moh__added_prepare(&tokenizer->added, tokenizer->normalizer, err));
+  MOH_TRY(moh__pre_tokenizer_read(
+      &tokenizer->pre, json_object_get(root, "pre_tokenizer"), bpe, err));
+  MOH_TRY(moh__post_processor_read(&tokenizer->post,
+                                   json_object_get(root, "post_processor"),
+                                   tokenizer->vocab.n, err));
+  return moh__decoder_read(&tokenizer->decoder,
+                           json_object_get(root, "decoder"), err);
+}
+
 static moh_status read_document(moh__tokenizer *tokenizer, moh_error *err) {
   const json_t *root = tokenizer->document;
+  bool bpe = false;
   if (!json_is_object(root)) {
     return moh__fail(err, MOH_ERR_FORMAT, "a tokenizer is %s, not an object",
                      moh__kind_of(root));
   }
   MOH_TRY(check_absent(root, err));
-  MOH_TRY(read_added_tokens(tokenizer, json_object_get(root, "added_tokens"),
-                            err));
-  MOH_TRY(read_model(tokenizer, root, err));
-  MOH_TRY(read_pre_tokenizer(tokenizer,
-                             json_object_get(root, "pre_tokenizer"), err));
-  return read_decoder(tokenizer, json_object_get(root, "decoder"), err);
+  MOH_TRY(moh__added_read(&tokenizer->added,
+                          json_object_get(root, "added_tokens"), err));
+  MOH_TRY(read_model(tokenizer, root, &bpe, err));
+  MOH_TRY(read_steps(tokenizer, root, bpe, err));
+  MOH_TRY(read_meanings(tokenizer, err));
+  if (!bpe) return MOH_OK;
+  return moh__bpe_read(tokenizer, json_object_get(root, "model"), err);
 }
 
 moh_status moh__tokenizer_from_json(moh__tokenizer **out, json_t *document,
@@ -518,8 +328,8 @@ moh_status moh__tokenizer_load(moh__tokenizer **out, const char *path,
   *out = NULL;
   moh__map map;
   MOH_TRY(moh__map_open(&map, path, err));
-  moh_status status = moh__tokenizer_parse(out, (const char *)map.bytes,
-                                           map.size, path, err);
+  moh_status status =
+      moh__tokenizer_parse(out, (const char *)map.bytes, map.size, path, err);
   moh__map_close(&map);
   return status;
 }
@@ -527,8 +337,7 @@ moh_status moh__tokenizer_load(moh__tokenizer **out, const char *path,
 moh_status moh__tokenizer_copy(moh__tokenizer **out,
                                const moh__tokenizer *tokenizer,
                                moh_error *err) {
-  return moh__tokenizer_from_json(out, json_incref(tokenizer->document),
-                                  err);
+  return moh__tokenizer_from_json(out, json_incref(tokenizer->document), err);
 }
 
 bool moh__tokenizer_equal(const moh__tokenizer *a, const moh__tokenizer *b) {

@@ -36,6 +36,22 @@ static inline size_t moh__utf8_next(moh__text text, uint32_t *code) {
   return value < least[n] || surrogate || value > 0x10FFFF ? 0 : n;
 }
 
+/* A code point as UTF-8: its length, 1 to 4. */
+static inline size_t moh__utf8_put(uint32_t code, char utf8[4]) {
+  static const unsigned char lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
+  if (code < 0x80) {
+    utf8[0] = (char)code;
+    return 1;
+  }
+  size_t n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  for (size_t i = n - 1; i > 0; i--) {
+    utf8[i] = (char)(0x80 | (code & 0x3F));
+    code >>= 6;
+  }
+  utf8[0] = (char)(lead[n] | code);
+  return n;
+}
+
 /* The length of the longest front part that is UTF-8. */
 static inline size_t moh__utf8_valid(moh__text text) {
   size_t at = 0;

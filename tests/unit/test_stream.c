@@ -13,16 +13,8 @@
 static const char *const *pieces;
 
 static moh_status add_piece(moh__decoding *d, int32_t id, moh_error *err) {
-  (void)err;
-  size_t n = strlen(pieces[id]);
-  if (d->n + n + 1 > d->capacity) {
-    d->capacity = 2 * (d->n + n + 1);
-    d->bytes = realloc(d->bytes, d->capacity);
-    assert_non_null(d->bytes);
-  }
-  memcpy(d->bytes + d->n, pieces[id], n + 1);
-  d->n += n;
-  return MOH_OK;
+  moh__text piece = {pieces[id], strlen(pieces[id])};
+  return moh__buffer_add(&d->text, piece, err);
 }
 
 #define moh__decoding_add add_piece
