@@ -72,10 +72,13 @@ double moh__contender_count(const moh__contender *c) {
   }
 }
 
-/* Share of a parameter's groups, heads or experts, that are in use. */
+/* Share of a parameter's groups, heads or experts, that are in use. Where
+ * queries rank the heads, all of W_Q is. */
 static double active_share(const moh__contender *c, const moh__param *w) {
   const moh__experts *x = &c->config.experts;
-  if (c->masked) return 1;
+  bool ranks = c->config.heads == MOH__HEADS_NORM &&
+               strstr(w->name, "q_proj") != NULL;
+  if (c->masked || ranks) return 1;
   if (strstr(w->name, ".experts.") != NULL)
     return (double)(x->n_shared + x->k) / (double)(x->n_shared + x->n_routed);
   return (double)moh__config_active_heads(&c->config) /

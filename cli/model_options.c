@@ -27,6 +27,7 @@ const moh__option moh__preset_options[] = {
      NULL, FIELD(preset)},
     {"heads", 0, MOH__OPTION_STRING, "STRATEGY",
      "heads of a token: all; moh:S+K, S shared ones and K by the router; "
+     "norm:S+K, the K of the largest queries, without a router; "
      "adaptive:S+MIN-MAX, by the router, each token its own number; "
      "random:S+K, the K by chance; static:N, the first N",
      "the preset's", FIELD(heads)},
@@ -293,6 +294,8 @@ moh_status moh__model_options_config(const moh__model_values *v,
         moh__int_or(v->hyper_width, (config->d_model + 3) / 4);
   set_int(&config->hyper_mix, v->hyper_mix);
   set_norms(v, config);
+  if (v->heads != NULL)
+    MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
   set_kinds(v, config);
   MOH_TRY(set_experts(v, config, err));
   if (v->window != NULL)
@@ -300,8 +303,6 @@ moh_status moh__model_options_config(const moh__model_values *v,
   if (v->rope_scaling != NULL)
     MOH_TRY(as_usage(
         moh__config_set_rope_scaling(config, v->rope_scaling, err), err));
-  if (v->heads != NULL)
-    MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
   return check_needs(v, config, err);
 }
 

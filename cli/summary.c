@@ -87,15 +87,17 @@ static void read_heads(const moh__model *model, moh__summary *s) {
   }
   s->routed = s->counts[MOH__PART_ROUTER] > 0;
   s->drawn = model->config.heads == MOH__HEADS_RANDOM;
-  s->heads_each = (s->routed || s->drawn) &&
+  s->by_query = model->config.heads == MOH__HEADS_NORM;
+  bool untold = s->drawn || s->by_query;
+  s->heads_each = (s->routed || untold) &&
                           model->config.route_by == MOH__ROUTE_BY_GROUP &&
                           s->n_kv_heads > 0
                       ? s->n_heads / s->n_kv_heads
                       : 1;
   int64_t candidates = s->n_heads / s->heads_each;
   s->n_routed =
-      s->drawn ? candidates - model->config.n_shared : rows_of(routed);
-  s->n_shared = s->routed || s->drawn ? candidates - s->n_routed : 0;
+      untold ? candidates - model->config.n_shared : rows_of(routed);
+  s->n_shared = s->routed || untold ? candidates - s->n_routed : 0;
   s->active = moh__config_active_heads(&model->config);
   s->least = moh__config_least_heads(&model->config);
   read_masses(model, s);

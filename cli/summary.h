@@ -50,7 +50,8 @@ typedef struct moh__summary {
   int64_t n_positions;        /* rows of a position or CoPE table; 0: none */
   bool rope, cope, mixer;
   bool layer_norm, dynamic_tanh, swiglu, tied, final_norm, projection, routed;
-  bool drawn; /* heads by chance, which no tensor tells */
+  /* Heads by chance, and by the norms of queries, which no tensor tells. */
+  bool drawn, by_query;
 } moh__summary;
 
 void moh__summary_make(const moh__model *model, moh__summary *summary);

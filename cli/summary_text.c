@@ -73,6 +73,9 @@ static const char *family(const moh__model *model, const moh__summary *s) {
 static const char *difference(const moh__summary *s) {
   if (s->routed && s->n_routed_experts > 0) return ", with MoH and experts";
   if (s->routed) return ", with Mixture-of-Heads";
+  if (s->by_query && s->n_routed_experts > 0)
+    return ", with heads by query norm and experts";
+  if (s->by_query) return ", with heads by query norm";
   if (s->drawn && s->n_routed_experts > 0)
     return ", with heads by chance and experts";
   if (s->drawn) return ", with heads by chance";
@@ -249,8 +252,21 @@ static void print_adaptive(const moh__box *box, const moh__config *c,
     moh__box_field(box, "", "%.2f on average when it was trained", s->mean);
 }
 
+/* What chooses heads, KV heads, and the strategy's name. */
+typedef struct chooser {
+  const char *name, *by, *choose;
+} chooser;
+
+static chooser chooser_of(const moh__summary *s) {
+  if (s->drawn) return (chooser){"random", "chance", "tokens draw"};
+  if (s->by_query)
+    return (chooser){"norm", "||q||", "queries choose"};
+  return (chooser){"MoH", "the router", "the router chooses"};
+}
+
 static void print_chosen(const moh__box *box, const moh__config *c,
                          const moh__summary *s) {
+  chooser by = chooser_of(s);
   if (c->heads == MOH__HEADS_ADAPTIVE) {
     print_adaptive(box, c, s);
     return;
@@ -258,13 +274,12 @@ static void print_chosen(const moh__box *box, const moh__config *c,
   moh__box_field(box, "heads of a token",
                  "%s: %" PRId64 " shared + %" PRId64 " of %" PRId64
                  " by %s = %" PRId64 " of %" PRId64,
-                 s->drawn ? "random" : "MoH", s->n_shared * s->heads_each,
-                 c->k * s->heads_each, s->n_routed * s->heads_each,
-                 s->drawn ? "chance" : "the router", s->active, s->n_heads);
+                 by.name, s->n_shared * s->heads_each, c->k * s->heads_each,
+                 s->n_routed * s->heads_each, by.by, s->active, s->n_heads);
   if (c->route_by == MOH__ROUTE_BY_GROUP)
     moh__box_field(
         box, "", "%s KV heads, each with its %" PRId64 " query heads",
-        s->drawn ? "tokens draw" : "the router chooses", s->heads_each);
+        by.choose, s->heads_each);
 }
 
 typedef struct words {
@@ -275,6 +290,8 @@ static words router_text(const moh__config *c) {
   words w;
   if (c->heads == MOH__HEADS_RANDOM)
     snprintf(w.text, sizeof w.text, "seed %" PRId64, c->route_seed);
+  else if (c->heads == MOH__HEADS_NORM)
+    snprintf(w.text, sizeof w.text, "beta %g", c->balance_weight);
   else if (c->heads == MOH__HEADS_ADAPTIVE)
     snprintf(w.text, sizeof w.text, "beta %g, z %g, sparsity %g",
              c->balance_weight, c->z_weight, c->sparsity_weight);
@@ -301,9 +318,11 @@ static void print_heads(const moh__box *box, const moh__model *model,
                         const moh__summary *s) {
   const moh__config *c = &model->config;
   double skipped = 100.0 - 100.0 * (double)s->active / (double)s->n_heads;
-  if (s->routed || s->drawn) {
+  if (s->routed || s->drawn || s->by_query) {
     print_chosen(box, c, s);
     print_skipped(box, s, skipped, router_text(c).text);
+    if (s->by_query)
+      moh__box_field(box, "", "but for queries, which rank the heads");
     if (s->routed) print_biases(box, c->bias_balance);
   } else if (s->active < s->n_heads) {
     moh__box_field(box, "heads of a token",

@@ -243,6 +243,10 @@ static moh_status check_needs(const moh__training_values *v,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--heads-warmup needs a model whose tokens choose heads "
                      "(moh:S+K)");
+  if (c->heads == MOH__HEADS_NORM && moh__real_or(v->z_weight, 0) > 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--z-loss is for the logits of a router, and heads by "
+                     "query norm (norm:S+K) have none");
   if (c->experts.n_routed == 0 &&
       (moh__is_set_real(v->expert_balance) || moh__is_set_real(v->expert_z)))
     return moh__fail(err, MOH_ERR_ARGUMENT,

@@ -141,8 +141,9 @@ typedef struct moh_model_options {
   const char *heads;  /* "all", "moh:S+K" (S shared heads, K of the others by
                          the router), "adaptive:S+MIN-MAX" (each token its own
                          number), "random:S+K" (by chance, the seed is
-                         "seed" in config's moh.heads), "static:N"; NULL:
-                         the preset's */
+                         "seed" in config's moh.heads), "norm:S+K" (the K of
+                         the largest queries, without a router's
+                         parameters), "static:N"; NULL: the preset's */
   const char *config; /* JSON: fields of config.json that replace those of
                          the preset, say {"num_hidden_layers": 2}; NULL */
   int32_t max_length; /* tokens of a sequence, at most; 0: the preset's */

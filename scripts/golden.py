@@ -9,8 +9,9 @@ configuration below it writes tests/golden/<name>/:
                                   loss, parameters after ten AdamW steps (F64)
 tests/unit/test_golden.c compares them with the library built in double.
 
-    scripts/golden.py            write all of them
-    scripts/golden.py --check    compute again, compare with what is there
+    scripts/golden.py [NAME]...          write those, or all of them
+    scripts/golden.py --check [NAME]...  compute again, compare with what is
+                                         there
 
 Needs PyTorch and NumPy (Debian: python3-torch); the tests do not.
 """
@@ -67,7 +68,8 @@ class Config:
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
-    heads: str = "all"  # all, moh, static
+    heads: str = "all"  # all, moh, static, norm
+    by_group: bool = False  # norm: n_shared and k count KV heads
     n_shared: int = 0
     k: int = 0
     n_static: int = 0
@@ -87,7 +89,8 @@ class Config:
 
     @property
     def n_routed(self):
-        return self.n_heads - self.n_shared
+        candidates = self.n_kv_heads if self.by_group else self.n_heads
+        return candidates - self.n_shared
 
 
 CONFIGS = [
@@ -146,6 +149,13 @@ CONFIGS = [
            output_bias=True, mlp_bias=True, qk_norm=True,
            rope_scaling=("linear", 3.0), heads="moh", n_shared=1, k=2,
            balance_weight=0.1),
+    # Heads by the norms of their queries, a small LLaMA otherwise.
+    Config("norm", 17, (9, 5, 7), n_heads=8, n_kv_heads=4, heads="norm",
+           n_shared=4, k=2, gate_scale="one", balance_weight=0.2, tied=True),
+    # The same by KV group, none shared.
+    Config("norm-group", 18, (8, 6), n_heads=6, n_kv_heads=3, heads="norm",
+           k=2, by_group=True, gate_scale="one", balance_weight=0.1,
+           qkv_bias=True, qk_norm=True),
 ]
 
 
@@ -391,6 +401,27 @@ def routed_gates(c, p_r, mask, a):
     return gates if a is None else 2 * a[:, 1:] * gates
 
 
+def query_gates(c, p, layer, x, state):
+    """(T, n_heads): heads, or KV groups with all their query heads, by the
+    l2 norm of their queries (2410.11842, section 4.4), with their bias,
+    before their norm and rotary positions. Their softmax is that of the norms divided by the token's
+    standard deviation of them."""
+    heads = affine(p, f"model.layers.{layer}.self_attn.q_proj", x).view(
+        len(x), c.n_heads, c.d_head)
+    each = c.n_heads // c.n_kv_heads if c.by_group else 1
+    squares = (heads * heads).sum(dim=2).view(len(x), -1, each).sum(dim=2)
+    norms = torch.sqrt(squares[:, c.n_shared:])
+    mask = select(norms.detach(), c.k, state)
+    centred = norms - norms.mean(dim=1, keepdim=True)
+    variance = (centred * centred).mean(dim=1, keepdim=True)
+    scores = centred / torch.sqrt(variance + 1e-6)
+    p_r = torch.softmax(scores, dim=1)
+    state["routes"][layer].append((scores, p_r, mask))
+    shared = torch.ones(len(x), c.n_shared, dtype=x.dtype)
+    gates = torch.cat([shared, routed_gates(c, p_r, mask, None)], dim=1)
+    return gates.repeat_interleave(each, dim=1)
+
+
 def gates_of(c, p, layer, x, state):
     """(T, n_heads). Keeps what the auxiliary losses need in state."""
     T = len(x)
@@ -399,6 +430,8 @@ def gates_of(c, p, layer, x, state):
     if c.heads == "static":
         used = torch.arange(c.n_heads) < c.n_static
         return used.to(x.dtype).expand(T, c.n_heads)
+    if c.heads == "norm":
+        return query_gates(c, p, layer, x, state)
     name = f"model.layers.{layer}.self_attn"
     a = None
     if c.n_shared > 0:
@@ -612,11 +645,13 @@ def check(c):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    configs = [c for c in CONFIGS if not args.names or c.name in args.names]
     if args.check:
-        return 0 if all([check(c) for c in CONFIGS]) else 1
-    for c in CONFIGS:
+        return 0 if all([check(c) for c in configs]) else 1
+    for c in configs:
         write(c)
     return 0
 

@@ -42,6 +42,10 @@ def heads_json(c):
         return {"strategy": "all"}
     if c.heads == "static":
         return {"strategy": "static", "n_static": c.n_static}
+    if c.heads == "norm":
+        heads = {"strategy": "norm", "n_shared": c.n_shared, "k": c.k,
+                 "gate_scale": "one", "balance_weight": c.balance_weight}
+        return heads | ({"route_by": "group"} if c.by_group else {})
     return {"strategy": "moh", "n_shared": c.n_shared, "k": c.k,
             "gate_scale": c.gate_scale, "balance_weight": c.balance_weight,
             "z_weight": c.z_weight, "router_init_std": 0.02}

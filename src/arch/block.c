@@ -105,11 +105,16 @@ moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
 
 static void make_fixed_plan(moh__pass *p) {
   const moh__config *c = &p->model->config;
-  if (moh__config_routes(c)) return;
+  bool by_query = c->heads == MOH__HEADS_NORM;
+  if (moh__config_routes(c) && !by_query) return;
   moh__plan *plan = moh__tape_alloc_meta(p->tape, sizeof(*plan));
-  int64_t used = moh__config_active_heads(c);
+  int64_t used = by_query ? c->n_heads : moh__config_active_heads(c);
   moh__plan_first(plan, p->tape->arena, p->batch->n, (int32_t)c->n_heads,
                   (int32_t)used);
+  if (by_query) {
+    p->every_head = plan;
+    return;
+  }
   p->fixed_plan = plan;
   if (c->position == MOH__POSITION_ROPE)
     p->fixed_rows = moh__plan_entry_rows(p->tape, plan);
@@ -121,21 +126,28 @@ void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
   make_fixed_plan(p);
 }
 
-/* The layer's plan, and its gates (NULL: all 1). */
-moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
-                              int32_t slot, moh__tensor *x,
-                              const moh__plan **plan) {
-  const moh__config *c = &p->model->config;
+/* Bias and norm, where there are; plan: of entries, NULL for rows. */
+static moh__tensor *finish(const moh__pass *p, moh__tensor *x,
+                           moh__param *bias, moh__param *norm,
+                           const moh__plan *plan) {
+  if (bias != NULL) x = moh__op_bias(p->tape, x, bias, plan);
+  if (norm == NULL) return x;
+  return moh__op_norm(p->tape, x, MOH__NORM_RMS,
+                      (real)p->model->config.norm_eps, norm, NULL);
+}
+
+/* Queries of a plan's entries, without a norm of their own. */
+static moh__tensor *queries(const moh__pass *p, const moh__block_params *w,
+                            moh__tensor *x, const moh__plan *plan) {
+  moh__tensor *q = moh__op_gathered_linear(p->tape, x, w->q, plan);
+  return finish(p, q, w->q_bias, NULL, plan);
+}
+
+static moh__router_args router_args(const moh__config *c,
+                                    const moh__block_params *w) {
   double n_passes = (double)moh__config_trained_passes(c);
-  *plan = p->fixed_plan;
-  if (p->fixed_plan != NULL) return NULL;
-  moh__random_heads draw = {.seed = (uint64_t)c->route_seed,
-                            .pass = slot,
-                            .positions = p->batch->positions,
-                            .tokens = p->batch->tokens};
-  moh__router_args args = {
+  return (moh__router_args){
       .shape = moh__config_router_shape(c),
-      .draw = moh__config_has_router(c) ? NULL : &draw,
       .heads_each = (int32_t)moh__config_heads_each(c),
       .w_shared = w->router_shared,
       .w_routed = w->router_routed,
@@ -145,23 +157,29 @@ moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
       .z_weight = (real)(c->z_weight / n_passes),
       .sparsity_weight = (real)(moh__config_sparsity(c) / n_passes),
       .layer = (int32_t)w->layer};
+}
+
+moh__routed moh__block_route(const moh__pass *p, const moh__block_params *w,
+                             int32_t slot, moh__tensor *x) {
+  const moh__config *c = &p->model->config;
+  moh__routed r = {.plan = p->fixed_plan};
+  if (p->fixed_plan != NULL) return r;
+  moh__random_heads draw = {.seed = (uint64_t)c->route_seed,
+                            .pass = slot,
+                            .positions = p->batch->positions,
+                            .tokens = p->batch->tokens};
+  moh__router_args args = router_args(c, w);
+  if (c->heads == MOH__HEADS_RANDOM) args.draw = &draw;
+  if (p->every_head != NULL) r.queries = queries(p, w, x, p->every_head);
+  args.queries = r.queries;
   if (w->head_mass != NULL && !moh__tape_counting(p->tape))
     args.shape.mass = w->head_mass->data[MOH__MASS_LIMIT];
   if (p->tape->every_head) {
     args.shape.k = args.shape.n_routed;
     args.shape.n_optional = 0;
   }
-  return moh__op_head_router(p->tape, x, &args, plan);
-}
-
-/* Bias and norm, where there are; plan: of entries, NULL for rows. */
-static moh__tensor *finish(const moh__pass *p, moh__tensor *x,
-                           moh__param *bias, moh__param *norm,
-                           const moh__plan *plan) {
-  if (bias != NULL) x = moh__op_bias(p->tape, x, bias, plan);
-  if (norm == NULL) return x;
-  return moh__op_norm(p->tape, x, MOH__NORM_RMS,
-                      (real)p->model->config.norm_eps, norm, NULL);
+  r.gates = moh__op_head_router(p->tape, x, &args, &r.plan);
+  return r;
 }
 
 static void rotate(const moh__pass *p, moh__tensor *q, moh__tensor *k,
@@ -196,17 +214,19 @@ static moh__tensor *attend(const moh__pass *p, const moh__block_params *w,
 moh__tensor *moh__block_attention(const moh__pass *p,
                                   const moh__block_params *w, int32_t slot,
                                   moh__tensor *x) {
-  const moh__plan *plan = NULL;
-  moh__tensor *gates = moh__block_route(p, w, slot, x, &plan);
-  moh__tensor *q = moh__op_gathered_linear(p->tape, x, w->q, plan);
+  moh__routed r = moh__block_route(p, w, slot, x);
+  const moh__plan *plan = r.plan;
+  moh__tensor *q = r.queries == NULL
+                       ? queries(p, w, x, plan)
+                       : moh__op_gather_heads(p->tape, r.queries, plan);
   moh__tensor *k = moh__op_linear(p->tape, x, w->k);
   moh__tensor *v = moh__op_linear(p->tape, x, w->v);
-  q = finish(p, q, w->q_bias, w->q_norm, plan);
+  q = finish(p, q, NULL, w->q_norm, plan);
   k = finish(p, k, w->k_bias, w->k_norm, NULL);
   v = finish(p, v, w->v_bias, NULL, NULL);
   if (p->model->config.position == MOH__POSITION_ROPE) rotate(p, q, k, plan);
   moh__tensor *o = attend(p, w, slot, q, k, v, plan);
-  if (gates != NULL) o = moh__op_gate(p->tape, o, gates);
+  if (r.gates != NULL) o = moh__op_gate(p->tape, o, r.gates);
   o = moh__op_head_probe(p->tape, o, plan, w->layer);
   if (w->o == NULL) return moh__op_scatter_heads(p->tape, o, plan);
   o = moh__op_scattered_linear(p->tape, o, w->o, plan);

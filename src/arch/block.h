@@ -35,6 +35,7 @@ typedef struct moh__pass {
   const moh__batch *batch;
   const moh__plan *fixed_plan; /* all heads or static; NULL when routed */
   const int32_t *fixed_rows;   /* rows of its entries, for rope */
+  const moh__plan *every_head; /* where queries rank the heads; else NULL */
 } moh__pass;
 
 void moh__pass_begin(moh__pass *p, const moh__model *model, moh__tape *tape,
@@ -48,13 +49,18 @@ moh__tensor *moh__pass_norm(const moh__pass *p, moh__tensor *x,
 moh__tensor *moh__block_run(const moh__pass *p, const moh__block_params *w,
                             int32_t slot, moh__tensor *x);
 
-/* Its attention by itself, from normed rows; and its plan with the gates
- * (NULL: all 1). */
+/* Its attention by itself, from normed rows. */
 moh__tensor *moh__block_attention(const moh__pass *p,
                                   const moh__block_params *w, int32_t slot,
                                   moh__tensor *x);
-moh__tensor *moh__block_route(const moh__pass *p, const moh__block_params *w,
-                              int32_t slot, moh__tensor *x,
-                              const moh__plan **plan);
+
+/* The choice of heads by itself. */
+typedef struct moh__routed {
+  const moh__plan *plan;
+  moh__tensor *gates;   /* (entries, 1); NULL: all 1 */
+  moh__tensor *queries; /* of every head, where they ranked them; NULL */
+} moh__routed;
+moh__routed moh__block_route(const moh__pass *p, const moh__block_params *w,
+                             int32_t slot, moh__tensor *x);
 
 #endif

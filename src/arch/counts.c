@@ -1,11 +1,14 @@
-/* Multiply-adds of a token, counted from the configuration. */
+/* Multiply-adds of a token, counted from the configuration. Where queries rank
+ * the heads, those of every head are computed, and their squares. */
 #include <math.h>
 
 #include "arch/arch.h"
 
 static int64_t router_macs(const moh__config *c) {
-  if (!moh__config_has_router(c)) return 0;
   moh__router_shape s = moh__config_router_shape(c);
+  if (c->heads == MOH__HEADS_NORM)
+    return s.n_routed * moh__config_heads_each(c) * c->d_head;
+  if (!moh__config_has_router(c)) return 0;
   int64_t rows = moh__router_has_routed(&s) ? s.n_routed : 0;
   if (moh__router_has_shared(&s)) rows += s.n_shared;
   if (moh__router_has_mix(&s)) rows += 2;
@@ -19,17 +22,24 @@ static int64_t position_macs(const moh__config *c) {
   return c->cope_positions * c->d_head;
 }
 
+static int64_t query_macs(const moh__config *c) {
+  return c->d_head * c->d_model;
+}
+
 /* What one query head costs, and disappears with it: its query, its scores
  * and weighted sum, its columns of W_O, and its positions. */
 static int64_t head_macs(const moh__config *c, int64_t context) {
-  int64_t n = c->d_head * c->d_model + 2 * context * c->d_head;
+  int64_t n = 2 * context * c->d_head;
+  if (c->heads != MOH__HEADS_NORM) n += query_macs(c);
   if (c->output_projection) n += c->d_head * c->d_model;
   return n + position_macs(c);
 }
 
-/* Keys and values, which every token pays. */
-static int64_t key_value_macs(const moh__config *c) {
-  return 2 * c->n_kv_heads * c->d_head * c->d_model;
+/* Keys, values and queries that every token pays. */
+static int64_t fixed_macs(const moh__config *c) {
+  int64_t n = 2 * c->n_kv_heads * c->d_head * c->d_model;
+  if (c->heads == MOH__HEADS_NORM) n += c->n_heads * query_macs(c);
+  return n;
 }
 
 moh__macs moh__arch_feed_forward_macs(const moh__config *c) {
@@ -67,7 +77,7 @@ static moh__macs attention_macs(const moh__config *config, int64_t context,
   if (config->architecture == MOH__HYPERMIXER)
     return mixing_macs(config, heads);
   context = moh__window_size(&config->window, context - 1);
-  int64_t fixed = key_value_macs(config);
+  int64_t fixed = fixed_macs(config);
   int64_t head = head_macs(config, context);
   int64_t router = router_macs(config);
   moh__macs macs = {.dense = fixed + config->n_heads * head,

@@ -118,8 +118,8 @@ static moh__tensor *hidden(const moh__pass *p, const hyper_net *net,
 static moh__tensor *mix(const moh__pass *p, const hyper_layer *l,
                         int32_t slot, moh__tensor *h) {
   const moh__config *c = &p->model->config;
-  const moh__plan *plan = NULL;
-  moh__tensor *gates = moh__block_route(p, &l->block, slot, h, &plan);
+  moh__routed r = moh__block_route(p, &l->block, slot, h);
+  const moh__plan *plan = r.plan;
   moh__tensor *w1 =
       moh__op_linear(p->tape, hidden(p, &l->write, h), l->write.out);
   moh__tensor *w2 = moh__op_gathered_linear(p->tape, hidden(p, &l->read, h),
@@ -133,7 +133,7 @@ static moh__tensor *mix(const moh__pass *p, const hyper_layer *l,
                         .d_head = c->d_head,
                         .width = c->hyper_mix};
   moh__tensor *y = moh__op_causal_mix(p->tape, h, w1, w2, &args);
-  if (gates != NULL) y = moh__op_gate(p->tape, y, gates);
+  if (r.gates != NULL) y = moh__op_gate(p->tape, y, r.gates);
   y = moh__op_head_probe(p->tape, y, plan, l->block.layer);
   y = moh__op_scatter_heads(p->tape, y, plan);
   return moh__pass_norm(p, y, &l->mix_norm);
@@ -194,10 +194,10 @@ static moh__tensor *hypermixer_route(const moh__model *model, moh__tape *tape,
                                      const moh__batch *batch, int64_t layer,
                                      moh__tensor *x) {
   moh__pass p;
-  const moh__plan *plan = NULL;
   moh__pass_begin(&p, model, tape, batch);
   return moh__block_route(&p, &layer_of(model, layer)->block, (int32_t)layer,
-                          x, &plan);
+                          x)
+      .gates;
 }
 
 static const moh__feed_forward *hypermixer_feed_forward(

@@ -71,10 +71,9 @@ moh__tensor *moh__layer_route(const moh__model *model, moh__tape *tape,
                               const moh__batch *batch, int64_t layer,
                               moh__tensor *x) {
   moh__pass p;
-  const moh__plan *plan = NULL;
   moh__pass_begin(&p, model, tape, batch);
-  return moh__block_route(&p, moh__layer(model, layer), (int32_t)layer, x,
-                          &plan);
+  return moh__block_route(&p, moh__layer(model, layer), (int32_t)layer, x)
+      .gates;
 }
 
 const moh__feed_forward *moh__layer_feed_forward(const moh__model *model,

@@ -101,7 +101,7 @@ static moh_status check_choices(const moh__config *c, moh_error *err) {
                        err));
   MOH_TRY(
       check_choice("window", c->window.kind, MOH__WINDOW_PERPLEXITY, err));
-  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_ADAPTIVE, err));
+  MOH_TRY(check_choice("strategy", c->heads, MOH__HEADS_NORM, err));
   MOH_TRY(check_choice("route_by", c->route_by, MOH__ROUTE_BY_GROUP, err));
   return check_choice("gate_scale", c->gate_scale, MOH__GATE_ONE, err);
 }
@@ -112,7 +112,7 @@ static moh_status check_reals(const moh__config *c, moh_error *err) {
   MOH_TRY(check_real("initializer_range", c->init_std, 1e-9, 1e3, err));
   if (c->position == MOH__POSITION_ROPE)
     MOH_TRY(check_real("rope_theta", c->rope_theta, 1, 1e12, err));
-  if (!moh__config_has_router(c)) return MOH_OK;
+  if (!moh__config_has_scores(c)) return MOH_OK;
   MOH_TRY(check_real("balance_weight", c->balance_weight, 0, 1e6, err));
   MOH_TRY(check_real("bias_balance", c->bias_balance, 0, 1, err));
   MOH_TRY(check_real("z_weight", c->z_weight, 0, 1e6, err));
@@ -248,6 +248,7 @@ static const char *without_keys(const moh__config *c) {
   if (c->n_kv_heads != c->n_heads)
     return "num_key_value_heads other than num_attention_heads";
   if (c->route_by != MOH__ROUTE_BY_HEAD) return "route_by group";
+  if (c->heads == MOH__HEADS_NORM) return "strategy norm";
   if (c->position == MOH__POSITION_ROPE) return "position rope";
   if (c->position == MOH__POSITION_COPE) return "position cope";
   if (c->window.kind != MOH__WINDOW_NONE) return "a window";
@@ -360,9 +361,26 @@ static moh_status check_adaptive(const moh__config *c, moh_error *err) {
                    c->k_min, c->k);
 }
 
+/* What needs a router's logits or gates of its own. */
+static const char *without_router(const moh__config *c) {
+  if (c->gate_scale != MOH__GATE_ONE) return "gate_scale other than one";
+  if (c->z_weight != 0) return "z_weight, which is for logits,";
+  return c->bias_balance > 0 ? "bias_balance" : NULL;
+}
+
+static moh_status check_norm(const moh__config *c, moh_error *err) {
+  const char *wrong = without_router(c);
+  if (wrong == NULL) return MOH_OK;
+  return moh__fail(err, MOH_ERR_CONFIG,
+                   "%s does not go with the strategy norm: heads are chosen "
+                   "by the norms of their queries, and have gates of 1",
+                   wrong);
+}
+
 static moh_status check_heads(const moh__config *c, moh_error *err) {
   if (c->heads == MOH__HEADS_RANDOM) MOH_TRY(check_int(c, &seed_field, err));
   if (c->heads == MOH__HEADS_ADAPTIVE) MOH_TRY(check_adaptive(c, err));
+  if (c->heads == MOH__HEADS_NORM) MOH_TRY(check_norm(c, err));
   if (moh__config_routes(c)) return check_routing(c, err);
   if (c->heads == MOH__HEADS_STATIC &&
       (c->n_static < 1 || c->n_static > c->n_heads))
@@ -397,8 +415,12 @@ bool moh__config_has_router(const moh__config *config) {
          config->heads == MOH__HEADS_ADAPTIVE;
 }
 
+bool moh__config_has_scores(const moh__config *config) {
+  return config->heads == MOH__HEADS_NORM || moh__config_has_router(config);
+}
+
 bool moh__config_routes(const moh__config *config) {
-  return config->heads == MOH__HEADS_RANDOM || moh__config_has_router(config);
+  return config->heads == MOH__HEADS_RANDOM || moh__config_has_scores(config);
 }
 
 int64_t moh__config_candidates(const moh__config *config) {
@@ -419,6 +441,7 @@ int64_t moh__config_active_heads(const moh__config *config) {
     case MOH__HEADS_MOH:
     case MOH__HEADS_RANDOM:
     case MOH__HEADS_ADAPTIVE:
+    case MOH__HEADS_NORM:
       return (config->n_shared + config->k) * moh__config_heads_each(config);
     case MOH__HEADS_STATIC:
       return config->n_static;

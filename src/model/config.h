@@ -51,8 +51,10 @@ typedef enum moh__head_strategy {
   MOH__HEADS_MOH,     /* n_shared always, k of the others by the router */
   MOH__HEADS_STATIC,  /* the first n_static heads only */
   MOH__HEADS_RANDOM,  /* n_shared always, k of the others by chance */
-  MOH__HEADS_ADAPTIVE /* n_shared always, k_min to k of the others by the
-                       * router: until their probabilities reach a mass */
+  MOH__HEADS_ADAPTIVE, /* n_shared always, k_min to k of the others by the
+                        * router: until their probabilities reach a mass */
+  MOH__HEADS_NORM /* n_shared always, the k others of the largest queries
+                   * (op/query_scores.h): without a router's parameters */
 } moh__head_strategy;
 
 /* What tokens choose among. */
@@ -136,8 +138,10 @@ void moh__config_default(moh__config *config);
 /* Refuses what cannot be, naming the field. */
 moh_status moh__config_check(const moh__config *config, moh_error *err);
 
-/* Whether tokens have heads of their own, and whether it is by a router. */
+/* Whether tokens have heads of their own; whether it is by scores, which
+ * training balances; and whether these are a learned router's. */
 bool moh__config_routes(const moh__config *config);
+bool moh__config_has_scores(const moh__config *config);
 bool moh__config_has_router(const moh__config *config);
 
 /* What is chosen among: query heads or their groups, and the number
@@ -191,7 +195,8 @@ moh_status moh__config_preset(moh__config *config, const char *name,
 /* Names in order, NULL at the end. */
 const char *const *moh__config_preset_names(void);
 
-/* "all", "moh:S+K", "static:N", "random:S+K", "adaptive:S+MIN-MAX". */
+/* "all", "moh:S+K", "static:N", "random:S+K", "adaptive:S+MIN-MAX",
+ * "norm:S+K", which has gates of 1 and none else. */
 moh_status moh__config_set_heads(moh__config *config, const char *text,
                                  moh_error *err);
 /* The same spelling back. */

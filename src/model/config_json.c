@@ -32,6 +32,8 @@
  *               "route_by": "group"}         where n_shared and k count these
  *            | {"strategy": "adaptive", as "moh" (k: at most), and
  *               "k_min": 1, "mass": 0.7, "sparsity_weight": 0.0}
+ *            | {"strategy": "norm", "n_shared": 2, "k": 4, "gate_scale": "one",
+ *               "balance_weight": 0.01, "route_by": "group"}
  *            | {"strategy": "random", "n_shared": 2, "k": 4, "seed": 1,
  *               "route_by": "group"}}
  *
@@ -48,7 +50,8 @@ static const char *const ffn_names[] = {"swiglu", "relu", NULL};
 static const char *const position_names[] = {"rope", "learned", "cope",
                                              "none", NULL};
 static const char *const strategy_names[] = {"all",    "moh",      "static",
-                                             "random", "adaptive", NULL};
+                                             "random", "adaptive", "norm",
+                                             NULL};
 static const char *const scale_names[] = {"unit", "paper", "one", NULL};
 
 /* ---- writing: 0 is success, as in jansson ---- */
@@ -62,13 +65,16 @@ static int put_counts(json_t *heads, const moh__config *c) {
          put_int(heads, "k", c->k);
 }
 
+static int put_gates(json_t *heads, const moh__config *c) {
+  return put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
+         put_real(heads, "balance_weight", c->balance_weight);
+}
+
 static int put_router(json_t *heads, const moh__config *c) {
   int failed = 0;
   if (c->bias_balance > 0)
     failed = put_real(heads, "bias_balance", c->bias_balance);
-  return failed | put_text(heads, "gate_scale", scale_names[c->gate_scale]) |
-         put_real(heads, "balance_weight", c->balance_weight) |
-         put_real(heads, "z_weight", c->z_weight) |
+  return failed | put_real(heads, "z_weight", c->z_weight) |
          put_real(heads, "router_init_std", c->router_init_std);
 }
 
@@ -76,6 +82,7 @@ static json_t *heads_to_json(const moh__config *c) {
   json_t *heads = json_object();
   int failed = put_text(heads, "strategy", strategy_names[c->heads]);
   if (moh__config_routes(c)) failed |= put_counts(heads, c);
+  if (moh__config_has_scores(c)) failed |= put_gates(heads, c);
   if (moh__config_has_router(c)) failed |= put_router(heads, c);
   if (c->heads == MOH__HEADS_ADAPTIVE)
     failed |= put_int(heads, "k_min", c->k_min) |
@@ -205,17 +212,30 @@ static moh_status get_bias_balance(const json_t *object, double *rate,
                    *rate);
 }
 
-static moh_status read_router(moh__config *c, const json_t *heads,
-                              moh_error *err) {
+/* The other side of put_gates. */
+static moh_status read_gates(moh__config *c, const json_t *heads,
+                             moh_error *err) {
   int scale;
   MOH_TRY(read_counts(c, heads, err));
   MOH_TRY(get_choice(heads, "gate_scale", scale_names, &scale, err));
-  MOH_TRY(
-      moh__json_get_real(heads, "balance_weight", &c->balance_weight, err));
+  c->gate_scale = (moh__gate_scale)scale;
+  return moh__json_get_real(heads, "balance_weight", &c->balance_weight, err);
+}
+
+static moh_status read_norm(moh__config *c, json_t *heads, moh_error *err) {
+  static const char *const known[] = {
+      "strategy",       "n_shared", "k",  "gate_scale",
+      "balance_weight", "route_by", NULL};
+  MOH_TRY(refuse_unknown(heads, "heads", known, err));
+  return read_gates(c, heads, err);
+}
+
+static moh_status read_router(moh__config *c, const json_t *heads,
+                              moh_error *err) {
+  MOH_TRY(read_gates(c, heads, err));
   MOH_TRY(moh__json_get_real(heads, "z_weight", &c->z_weight, err));
   MOH_TRY(
       moh__json_get_real(heads, "router_init_std", &c->router_init_std, err));
-  c->gate_scale = (moh__gate_scale)scale;
   return get_bias_balance(heads, &c->bias_balance, err);
 }
 
@@ -260,6 +280,7 @@ static moh_status read_heads(moh__config *c, json_t *heads, moh_error *err) {
   if (c->heads == MOH__HEADS_MOH) return read_moh_heads(c, heads, err);
   if (c->heads == MOH__HEADS_ADAPTIVE) return read_adaptive(c, heads, err);
   if (c->heads == MOH__HEADS_RANDOM) return read_random(c, heads, err);
+  if (c->heads == MOH__HEADS_NORM) return read_norm(c, heads, err);
   if (c->heads == MOH__HEADS_ALL)
     return refuse_unknown(heads, "heads", known_all, err);
   MOH_TRY(refuse_unknown(heads, "heads", known_static, err));

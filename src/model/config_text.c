@@ -151,16 +151,20 @@ moh_status moh__config_set_heads(moh__config *config, const char *text,
   else if (strncmp(text, "random:", 7) == 0 &&
            read_moh(text + 7, &n_shared, &k))
     heads = MOH__HEADS_RANDOM;
+  else if (strncmp(text, "norm:", 5) == 0 &&
+           read_moh(text + 5, &n_shared, &k))
+    heads = MOH__HEADS_NORM;
   else if (strncmp(text, "adaptive:", 9) == 0 &&
            read_adaptive(text + 9, &n_shared, &k_min, &k))
     heads = MOH__HEADS_ADAPTIVE;
   else
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "'%.60s' is no choice of heads: write all, moh:S+K (S "
-                     "shared heads, K routed ones), adaptive:S+MIN-MAX, "
-                     "random:S+K or static:N",
+                     "shared heads, K routed ones), norm:S+K, "
+                     "adaptive:S+MIN-MAX, random:S+K or static:N",
                      text);
   config->heads = heads;
+  if (heads == MOH__HEADS_NORM) config->gate_scale = MOH__GATE_ONE;
   config->n_shared = n_shared;
   config->k = k;
   config->k_min = k_min;
@@ -218,6 +222,9 @@ void moh__config_heads_text(const moh__config *config, char *text,
     snprintf(text, size, "static:%" PRId64, config->n_static);
   else if (config->heads == MOH__HEADS_RANDOM)
     snprintf(text, size, "random:%" PRId64 "+%" PRId64, config->n_shared,
+             config->k);
+  else if (config->heads == MOH__HEADS_NORM)
+    snprintf(text, size, "norm:%" PRId64 "+%" PRId64, config->n_shared,
              config->k);
   else if (config->heads == MOH__HEADS_ADAPTIVE)
     snprintf(text, size, "adaptive:%" PRId64 "+%" PRId64 "-%" PRId64,

@@ -39,6 +39,13 @@ moh__tensor *moh__op_scattered_linear(moh__tape *tape, moh__tensor *x,
 moh__tensor *moh__op_scatter_heads(moh__tape *tape, moh__tensor *x,
                                    const moh__plan *plan);
 
+/* ---- gather_heads.c ---- */
+
+/* Of rows that every head has, (n_candidates n, d), head by head, those of the
+ * plan's entries: (entries, d). */
+moh__tensor *moh__op_gather_heads(moh__tape *tape, moh__tensor *x,
+                                  const moh__plan *plan);
+
 /* ---- gate.c ---- */
 
 /* y_e = gates_e x_e for every entry. (entries, d), (entries, 1). */
@@ -161,6 +168,9 @@ typedef struct moh__router_args {
   int32_t heads_each;     /* heads of a candidate, all with its gate */
   const moh__random_heads *draw; /* heads by chance, gates 1: no matrices;
                                   * NULL: by the matrices */
+  moh__tensor *queries;   /* of all heads, (n_heads n, d_head), head by head:
+                           * chosen by their norms (op/query_scores.h), with
+                           * gates 1 and no matrices; NULL: otherwise */
   bool experts;           /* candidates are experts */
   moh__param *w_shared; /* (n_shared, d) or NULL */
   moh__param *w_routed; /* (n_routed, d) or NULL */

@@ -1,12 +1,14 @@
 /*
- * The head router as an op: logits from x, selection, plan and gates. In
- * backward, dL/dgates, the balance loss and the z-loss meet in the logits.
+ * The head router as an op: logits from x, or scores from queries, selection,
+ * plan and gates. In backward, dL/dgates, the balance loss and the z-loss meet
+ * in the logits.
  * Logits are the same bits whatever the batch (op/router_scores.h): a token
  * chooses the same heads alone and in company.
  */
 #include <string.h>
 
 #include "op/op.h"
+#include "op/query_scores.h"
 #include "op/router_scores.h"
 #include "route/balance.h"
 
@@ -15,6 +17,7 @@ typedef struct router_node {
   moh__tensor *x;
   moh__router_args args;
   moh__router_scores scores;
+  moh__query_scores queries; /* whose z stand for the logits in `scores` */
   unsigned char *used; /* [n][candidates] */
   moh__plan plan;      /* the selection */
   moh__tensor *gates;  /* (entries of plan, 1) */
@@ -107,7 +110,10 @@ static void router_backward(moh__tape *tape, void *context) {
   moh__router_gates_grad(shape, &s->scores.logits, &s->plan, s->gates->g,
                          &s->scores.grads);
   auxiliary_grads(tape, s);
-  moh__router_scores_backward(&s->scores, tape);
+  if (s->queries.q != NULL)
+    moh__query_scores_backward(&s->queries, tape);
+  else
+    moh__router_scores_backward(&s->scores, tape);
 }
 
 static void report_use(moh__tape *tape, router_node *s) {
@@ -148,25 +154,48 @@ static void report_use(moh__tape *tape, router_node *s) {
                        use->masses);
 }
 
+/* What the choice goes by, [n][n_routed]. */
+static const real *scores_of(moh__tape *tape, router_node *s) {
+  if (s->queries.q != NULL) {
+    moh__query_scores_forward(&s->queries, tape);
+    return s->queries.norms;
+  }
+  moh__router_scores_forward(&s->scores, tape);
+  if (s->biased == NULL) return s->scores.logits.routed;
+  moh__router_biased(&s->args.shape, (int32_t)s->x->rows,
+                     s->scores.logits.routed, s->args.bias->data, s->biased);
+  return s->biased;
+}
+
 static void select_candidates(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
-  if (s->args.draw != NULL) {
+  if (s->args.draw != NULL)
     moh__random_select(shape, s->args.draw, n, s->used);
-  } else {
-    moh__router_scores_forward(&s->scores, tape);
-    const real *scores = s->scores.logits.routed;
-    if (s->biased != NULL) {
-      moh__router_biased(shape, n, scores, s->args.bias->data, s->biased);
-      scores = s->biased;
-    }
-    moh__router_select(shape, n, scores, s->used);
-  }
+  else
+    moh__router_select(shape, n, scores_of(tape, s), s->used);
   moh__plan_fill(&s->plan, s->used);
   moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
   if (s->wide_gates == NULL) return;
   moh__plan_widen(&s->wide, &s->plan, s->args.heads_each);
   widen_gates(s, false);
+}
+
+static void alloc_scores(moh__tape *tape, router_node *s) {
+  if (s->args.queries == NULL) {
+    moh__router_scores_alloc(&s->scores, tape, s->x, &s->args);
+    return;
+  }
+  moh__query_scores_alloc(&s->queries, tape, &s->args, (int32_t)s->x->rows);
+  if (s->args.shape.n_routed == 0) return;
+  s->scores.logits.routed = s->queries.scores;
+  s->scores.grads.routed = s->queries.grads;
+}
+
+/* Gates that are all 1 and whose gradient nobody asks for. */
+static bool needs_no_gates(const moh__tape *tape, const router_node *s) {
+  return s->args.draw != NULL ||
+         (s->args.queries != NULL && !tape->recording);
 }
 
 /* Everything that a step needs, allocated in one place. */
@@ -200,14 +229,14 @@ moh__tensor *moh__op_head_router(moh__tape *tape, moh__tensor *x,
   if (s == NULL) s = moh__tape_alloc_meta(tape, sizeof(*s));
   s->x = x;
   s->args = *args;
-  moh__router_scores_alloc(&s->scores, tape, x, args);
+  alloc_scores(tape, s);
   tape->arena->at_end = true; /* head use is read after the forward pass */
   alloc_node(tape, s);
   if (!moh__tape_counting(tape)) select_candidates(tape, s);
   report_use(tape, s);
   tape->arena->at_end = false;
   *plan = head_plan(s);
-  if (!tape->masked) return args->draw == NULL ? head_gates(s) : NULL;
+  if (!tape->masked) return needs_no_gates(tape, s) ? NULL : head_gates(s);
   *plan = &s->all;
   if (moh__tape_counting(tape)) return s->all_gates;
   clear(s->all_gates->v, s->all_gates->rows);

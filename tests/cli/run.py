@@ -150,7 +150,7 @@ class Usage(Case):
              "0 and the number of routed heads, 5"),
             ("--preset seed --heads random:3", "'random:3' is no choice of "
              "heads: write all, moh:S+K (S shared heads, K routed ones), "
-             "adaptive:S+MIN-MAX, random:S+K or static:N"),
+             "norm:S+K, adaptive:S+MIN-MAX, random:S+K or static:N"),
             ("--preset seed --route-by group", "k is 4, it must lie between "
              "0 and the number of routed KV groups, 2"),
             ("--preset seed --route-by group --heads moh:5+0", "n_shared is "
@@ -320,6 +320,9 @@ class Inspect(Case):
                 ("shared", start + "moh:6+0 --gate-scale paper"),
                 ("pruned", start + "static:6"),
                 ("random", start + "random:2+4 --route-seed 7"),
+                ("by-query", start + "norm:2+4"),
+                ("groups-by-query", start + "norm:1+1 --kv-heads 3 "
+                 "--route-by group"),
                 ("by-mass", start + "adaptive:2+1-8 --head-mass 0.6"),
                 ("gpt-2", start + "all --position learned --norm layer "
                  "--ffn relu"),

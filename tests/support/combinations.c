@@ -115,6 +115,19 @@ static void groups(moh__config *c) {
   c->k = 1;
 }
 
+static void by_query(moh__config *c) {
+  moh_heads(c);
+  c->heads = MOH__HEADS_NORM;
+  c->gate_scale = MOH__GATE_ONE;
+  c->z_weight = 0;
+}
+static void groups_by_query(moh__config *c) {
+  by_query(c);
+  c->route_by = MOH__ROUTE_BY_GROUP;
+  c->n_shared = 0;
+  c->k = 1;
+}
+
 static const choice heads[] = {{"all heads", all_heads},
                                {"static", first_heads},
                                {"moh 1+2", moh_heads},
@@ -124,7 +137,9 @@ static const choice heads[] = {{"all heads", all_heads},
                                {"moh 1+2 paper's gates, biases", moh_plain},
                                {"moh by group", groups},
                                {"random 1+2", by_chance},
-                               {"adaptive 1+1-3", by_mass}};
+                               {"adaptive 1+1-3", by_mass},
+                               {"norm 1+2", by_query},
+                               {"norm by group", groups_by_query}};
 
 /* ---- feed-forward ---- */
 
@@ -171,7 +186,7 @@ static bool is_possible(const moh__config *c) {
   if (c->architecture != MOH__HYPERMIXER) return true;
   return !c->qkv_bias && !c->output_bias && !c->qk_norm &&
          c->n_kv_heads == c->n_heads && c->route_by == MOH__ROUTE_BY_HEAD &&
-         c->window.kind == MOH__WINDOW_NONE &&
+         c->heads != MOH__HEADS_NORM && c->window.kind == MOH__WINDOW_NONE &&
          (c->position == MOH__POSITION_NONE ||
           c->position == MOH__POSITION_LEARNED);
 }

@@ -327,6 +327,7 @@ static void only_a_llama_is_written_as_one(void **state) {
   ASSERT_OTHER(heads, MOH__HEADS_STATIC);
   ASSERT_OTHER(heads, MOH__HEADS_RANDOM);
   ASSERT_OTHER(heads, MOH__HEADS_ADAPTIVE);
+  ASSERT_OTHER(heads, MOH__HEADS_NORM);
 #undef ASSERT_OTHER
 }
 

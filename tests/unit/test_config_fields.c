@@ -178,6 +178,11 @@ static void head_strategies(void **state) {
   CHANGE(heads, MOH__HEADS_STATIC, LOSS);
   CHANGE(heads, MOH__HEADS_MOH, ALL_NEW);
   CHANGE(heads, MOH__HEADS_RANDOM, LOSS);
+  c.gate_scale = MOH__GATE_ONE;
+  CHANGE(heads, MOH__HEADS_NORM, LOSS);
+  c.heads = MOH__HEADS_NORM;
+  CHANGE(k, 1, LOSS);
+  CHANGE(balance_weight, 0.5, LOSS);
   c.heads = MOH__HEADS_STATIC;
   CHANGE(n_static, 3, LOSS);
   c.heads = MOH__HEADS_RANDOM;

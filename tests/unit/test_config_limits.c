@@ -193,6 +193,7 @@ static void hypermixer_has_limits(void **state) {
   ASSERT_VALID(c, hyper_mix, (1 << 14) / 32);
   ASSERT_INVALID(c, n_kv_heads, 2, "num_key_value_heads");
   ASSERT_INVALID(c, route_by, MOH__ROUTE_BY_GROUP, "route_by");
+  ASSERT_INVALID(c, heads, MOH__HEADS_NORM, "strategy norm");
   ASSERT_INVALID(c, position, MOH__POSITION_ROPE, "position rope");
   ASSERT_INVALID(c, position, MOH__POSITION_COPE, "position cope");
   ASSERT_INVALID(c, output_projection, true, "output_projection");
@@ -256,7 +257,7 @@ static void choices_must_exist(void **state) {
   ASSERT_INVALID(c, norm, (moh__norm_kind)3, "norm");
   ASSERT_INVALID(c, ffn, (moh__ffn_kind)2, "ffn");
   ASSERT_INVALID(c, position, (moh__position_kind)4, "position");
-  ASSERT_INVALID(c, heads, (moh__head_strategy)5, "strategy");
+  ASSERT_INVALID(c, heads, (moh__head_strategy)6, "strategy");
   ASSERT_INVALID(c, gate_scale, (moh__gate_scale)3, "gate_scale");
   ASSERT_INVALID(c, route_by, (moh__route_by)2, "route_by");
   ASSERT_INVALID(c, rope_scaling.kind, (moh__rope_scaling_kind)3,

@@ -172,6 +172,21 @@ static void groups_have_smaller_routers(void **state) {
   assert_int_equal(count(&c), 832384 + 3 * 5 * 128);
 }
 
+/* Queries of all heads are computed, to rank them, and the squares of the six
+ * routed ones: only scores, values and W_O are spared. */
+static void query_norms_spare_no_queries(void **state) {
+  (void)state;
+  moh__config c = proper(1520, MOH__POSITION_ROPE, MOH__HEADS_MOH);
+  int64_t dense = moh__arch_attention_macs(&c, 100).dense;
+  c.heads = MOH__HEADS_NORM;
+  c.gate_scale = MOH__GATE_ONE;
+  moh__macs part = moh__arch_attention_macs(&c, 100);
+  assert_int_equal(part.dense, dense);
+  assert_int_equal(part.active, 16384 + 8 * 2048 + 6 * (2048 + 3200) + 6 * 16);
+  assert_int_equal(part.router, 6 * 16);
+  assert_int_equal(count(&c), 832384);
+}
+
 /* A step with a gradient of 1 everywhere moves exactly the counted numbers.
  */
 static void the_optimizer_updates_what_is_counted(void **state) {
@@ -214,6 +229,7 @@ int main(void) {
       cmocka_unit_test(multiply_adds_of_attention),
       cmocka_unit_test(multiply_adds_of_positions),
       cmocka_unit_test(groups_have_smaller_routers),
+      cmocka_unit_test(query_norms_spare_no_queries),
       cmocka_unit_test(the_optimizer_updates_what_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

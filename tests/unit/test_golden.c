@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #include "arch/arch.h"
-#include "base/json.h"
 #include "base/pool.h"
 #include "format/safetensors.h"
+#include "support/golden.h"
 #include "train/optimizer.h"
 
 /* Allowed difference, relative to the largest value of the tensor; after
@@ -31,7 +31,7 @@ static char *const names[] = {"llama",     "original",   "seed",
                               "static",    "cope",       "moh-shared",
                               "experts",   "experts-one", "tanh",
                               "llama-biases", "qwen2",   "qwen3",
-                              "moh-qwen"};
+                              "moh-qwen",  "norm",       "norm-group"};
 enum { N_NAMES = sizeof names / sizeof names[0], MAX_ROWS = 64 };
 
 typedef struct golden {
@@ -45,54 +45,6 @@ typedef struct golden {
   int32_t targets[MAX_ROWS];
   real weights[MAX_ROWS], loss[MAX_ROWS];
 } golden;
-
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
-
-static void path_of(char *path, size_t size, const char *name,
-                    const char *file) {
-  snprintf(path, size, "%s/tests/golden/%s/%s", MOH_SOURCE_DIR, name, file);
-}
-
-/* ---- loading ---- */
-
-static void load_config(moh__config *config, const char *name) {
-  char path[512];
-  moh_error err;
-  json_t *root;
-  path_of(path, sizeof path, name, "config.json");
-  must(moh__json_load(&root, path, &err), &err);
-  must(moh__config_from_json(config, root, &err), &err);
-  json_decref(root);
-}
-
-static moh__safetensors *open_tensors(const char *name, const char *file) {
-  char path[512];
-  moh_error err;
-  moh__safetensors *tensors;
-  path_of(path, sizeof path, name, file);
-  must(moh__safetensors_open(&tensors, path, &err), &err);
-  return tensors;
-}
-
-static void load_weights(moh__model *model, const char *name) {
-  moh__safetensors *file = open_tensors(name, "model.safetensors");
-  assert_int_equal(model->n_params, file->n_tensors);
-  for (int i = 0; i < model->n_params; i++) {
-    moh__param *w = &model->params[i];
-    const moh__st_tensor *t = moh__safetensors_find(file, w->name);
-    if (t == NULL) fail_msg("%s: no tensor %s", name, w->name);
-    assert_int_equal(t->dtype, MOH__F32);
-    assert_int_equal(t->n, w->n);
-    for (int64_t e = 0; e < w->n; e++) {
-      float value;
-      memcpy(&value, t->data + e * (int64_t)sizeof value, sizeof value);
-      w->data[e] = value;
-    }
-  }
-  moh__safetensors_close(file);
-}
 
 static int32_t read_ints(const golden *g, const char *name, int32_t *ints) {
   const moh__st_tensor *t = moh__safetensors_find(g->expected, name);
@@ -134,12 +86,9 @@ static golden *golden_new(const char *name) {
   golden *g = calloc(1, sizeof *g);
   assert_non_null(g);
   moh_error err;
-  moh__config config;
   size_t bytes;
-  load_config(&config, name);
-  must(moh__arch_model_init(&g->model, &config, 1, &err), &err);
-  load_weights(g->model, name);
-  g->expected = open_tensors(name, "golden.safetensors");
+  g->model = golden_model(name);
+  g->expected = golden_tensors(name, "golden.safetensors");
   load_batch(g);
   set_weights(g);
   must(moh__pool_new(&g->pool, 2, &err), &err);
@@ -251,7 +200,7 @@ static void test_losses(void **state) {
   double balance = mean_balance(g, g->tape.use, false);
   double z = mean_balance(g, g->tape.use, true);
   double total = task + expert_losses(g);
-  if (c->heads == MOH__HEADS_MOH)
+  if (moh__config_has_scores(c))
     total += c->balance_weight * balance + c->z_weight * z;
   compare(g, "", "loss", &task, 1, TOLERANCE);
   compare(g, "", "balance_loss", &balance, 1, TOLERANCE);

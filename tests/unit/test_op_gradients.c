@@ -186,6 +186,10 @@ static void linear(void **state) {
   }
 }
 
+static moh__tensor *apply_gather_heads(subject *s) {
+  return moh__op_gather_heads(&s->tape, s->in[0], &s->plan);
+}
+
 static void linear_over_a_plan(void **state) {
   (void)state;
   for (int at = 0; at < 3; at++) {
@@ -201,6 +205,9 @@ static void linear_over_a_plan(void **state) {
     check_subject(&s);
     open_subject(&s, apply_heads);
     add_input(&s, 0, ENTRIES, D, scale);
+    check_subject(&s);
+    open_subject(&s, apply_gather_heads);
+    add_input(&s, 0, N * HEADS, D, scale);
     check_subject(&s);
   }
 }
