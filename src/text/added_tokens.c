@@ -60,8 +60,9 @@ static moh_status normalize(moh__added *added,
                             const moh__matcher *matcher, moh_error *err) {
   moh__buffer buffers[2] = {{0}};
   moh__text result = {0};
-  moh_status status = moh__normalizer_apply(normalizer, matcher, added->text,
-                                            buffers, &result, err);
+  moh_status status =
+      moh__normalizer_apply(normalizer, matcher, added->text,
+                            MOH__FRONT_INSIDE, buffers, &result, err);
   if (status == MOH_OK && result.bytes != added->text.bytes) {
     added->owned = malloc(result.n + 1);
     if (added->owned != NULL) memcpy(added->owned, result.bytes, result.n);

@@ -202,14 +202,16 @@ static moh_status replace(const step *s, const moh__matcher *matcher,
   return moh__buffer_add(out, moh__text_part(text, done, text.n), err);
 }
 
-static moh_status prepend(const step *s, moh__text text, moh__buffer *out,
-                          moh_error *err) {
-  if (text.n > 0) MOH_TRY(moh__buffer_add(out, s->content, err));
+static moh_status prepend(const step *s, moh__text text, moh__front place,
+                          moh__buffer *out, moh_error *err) {
+  if (text.n > 0 && place != MOH__FRONT_JOINED)
+    MOH_TRY(moh__buffer_add(out, s->content, err));
   return moh__buffer_add(out, text, err);
 }
 
 static moh_status apply(const step *s, const moh__matcher *matcher,
-                        moh__text text, moh__buffer *out, moh_error *err) {
+                        moh__text text, moh__front place, moh__buffer *out,
+                        moh_error *err) {
   switch (s->kind) {
     case FORM:
       return moh__unicode_normalize(s->form, text, out, err);
@@ -222,21 +224,21 @@ static moh_status apply(const step *s, const moh__matcher *matcher,
     case REPLACE:
       return replace(s, matcher, text, out, err);
     default:
-      return prepend(s, text, out, err);
+      return prepend(s, text, place, out, err);
   }
 }
 
 moh_status moh__normalizer_apply(const moh__normalizer *normalizer,
                                  const moh__matcher *matcher, moh__text text,
-                                 moh__buffer buffers[2], moh__text *result,
-                                 moh_error *err) {
+                                 moh__front place, moh__buffer buffers[2],
+                                 moh__text *result, moh_error *err) {
   size_t n = text.n;
   *result = text;
   if (normalizer == NULL) return MOH_OK;
   for (size_t i = 0; i < normalizer->n; i++) {
     moh__buffer *out = &buffers[i % 2];
     out->n = 0;
-    MOH_TRY(apply(&normalizer->steps[i], matcher, *result, out, err));
+    MOH_TRY(apply(&normalizer->steps[i], matcher, *result, place, out, err));
     *result = moh__buffer_text(out);
     MOH_TRY(check_growth(n, result->n, err));
   }

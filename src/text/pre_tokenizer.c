@@ -246,7 +246,7 @@ void moh__pre_tokenizer_free(moh__pre_tokenizer *pre) {
 /* ---- cutting ----------------------------------------------------------- */
 
 static moh_status cut_step(const moh__cutting *cut, size_t step,
-                           moh__text text, bool first);
+                           moh__text text, moh__front place);
 
 /* Matches and the rest of a text, as they come; the last one waits where it
  * may be put together with the next. */
@@ -254,14 +254,14 @@ typedef struct spans {
   const moh__cutting *cut;
   size_t step;
   moh__text text;
-  bool first;
+  moh__front place;
   bool waits, match; /* what the one that waits is */
   size_t from, to;
 } spans;
 
 static moh_status hand_on(const spans *s, size_t from, size_t to) {
   return cut_step(s->cut, s->step + 1, moh__text_part(s->text, from, to),
-                  s->first && from == 0);
+                  from == 0 ? s->place : MOH__FRONT_INSIDE);
 }
 
 static bool belongs(const spans *s, behavior by, bool match) {
@@ -346,16 +346,20 @@ static moh_status cut_characters(spans *s) {
 }
 
 /* With a blank in front, as each word inside a text has one. */
-static moh_status prefixed(moh__text text, moh__buffer *out, moh_error *err) {
-  if (text.bytes[0] != ' ') {
+static moh_status prefixed(moh__text text, moh__front place, moh__buffer *out,
+                           moh_error *err) {
+  if (text.bytes[0] != ' ' && place != MOH__FRONT_JOINED) {
     MOH_TRY(moh__buffer_add(out, moh__text_of(" "), err));
   }
   return moh__buffer_add(out, text, err);
 }
 
 static moh_status replaced(const moh__pre_step *by, moh__text text,
-                           bool first, moh__buffer *out, moh_error *err) {
-  bool wanted = by->prepend == ALWAYS || (by->prepend == FIRST && first);
+                           moh__front place, moh__buffer *out,
+                           moh_error *err) {
+  bool wanted = place != MOH__FRONT_JOINED &&
+                (by->prepend == ALWAYS ||
+                 (by->prepend == FIRST && place == MOH__FRONT_FIRST));
   if (wanted && text.bytes[0] != ' ' &&
       !moh__text_starts(text, by->replacement)) {
     MOH_TRY(moh__buffer_add(out, by->replacement, err));
@@ -376,8 +380,8 @@ static moh_status cut_changed(spans *s) {
   moh__buffer changed = {0};
   moh_status status =
       by->kind == PREFIX
-          ? prefixed(s->text, &changed, s->cut->err)
-          : replaced(by, s->text, s->first, &changed, s->cut->err);
+          ? prefixed(s->text, s->place, &changed, s->cut->err)
+          : replaced(by, s->text, s->place, &changed, s->cut->err);
   s->text = moh__buffer_text(&changed);
   if (status == MOH_OK) {
     status = by->cuts ? cut_characters(s) : hand_on(s, 0, s->text.n);
@@ -388,10 +392,10 @@ static moh_status cut_changed(spans *s) {
 
 /* The steps from one on. */
 static moh_status cut_step(const moh__cutting *cut, size_t step,
-                           moh__text text, bool first) {
+                           moh__text text, moh__front place) {
   if (text.n == 0) return MOH_OK;
   if (step == cut->pre->n) return cut->fn(cut->context, text, cut->err);
-  spans s = {.cut = cut, .step = step, .text = text, .first = first};
+  spans s = {.cut = cut, .step = step, .text = text, .place = place};
   switch (cut->pre->steps[step].kind) {
     case PATTERN:
       return cut_pattern(&s);
@@ -404,6 +408,6 @@ static moh_status cut_step(const moh__cutting *cut, size_t step,
 }
 
 moh_status moh__pre_tokenizer_cut(const moh__cutting *cutting, moh__text text,
-                                  bool first) {
-  return cut_step(cutting, 0, text, first);
+                                  moh__front place) {
+  return cut_step(cutting, 0, text, place);
 }

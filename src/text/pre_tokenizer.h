@@ -6,7 +6,7 @@
 #ifndef MOH_TEXT_PRE_TOKENIZER_H
 #define MOH_TEXT_PRE_TOKENIZER_H
 
-#include "text/pattern.h"
+#include "text/normalizer.h"
 
 typedef struct moh__pre_step moh__pre_step;
 
@@ -35,8 +35,8 @@ typedef struct moh__cutting {
 } moh__cutting;
 
 /* Hands every word of a text of UTF-8 to fn, in order. The words live as
- * long as the call of fn. first: whether the text begins a whole one. */
+ * long as the call of fn. */
 moh_status moh__pre_tokenizer_cut(const moh__cutting *cutting, moh__text text,
-                                  bool first);
+                                  moh__front place);
 
 #endif

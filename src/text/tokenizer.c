@@ -93,31 +93,31 @@ static moh_status hand_word(void *context, moh__text word, moh_error *err) {
   return cut->fn(cut->context, piece, err);
 }
 
-/* first: whether the text begins a whole one. */
-static moh_status cut_words(cutter *cut, moh__text text, bool first) {
+static moh_status cut_words(cutter *cut, moh__text text, moh__front place) {
   moh__cutting cutting = {&cut->tokenizer->pre, &cut->matcher, hand_word, cut,
                           cut->err};
-  return moh__pre_tokenizer_cut(&cutting, text, first);
+  return moh__pre_tokenizer_cut(&cutting, text, place);
 }
 
 static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
-                            bool first);
+                            moh__front place);
 
 /* A text without added tokens goes through the normalizer; one that has been
  * there is cut into words. */
 static moh_status cut_between(cutter *cut, bool normalized, moh__text text,
-                              bool first) {
+                              moh__front place) {
   if (text.n == 0) return MOH_OK;
-  if (normalized) return cut_words(cut, text, first);
+  if (normalized) return cut_words(cut, text, place);
   MOH_TRY(moh__normalizer_apply(cut->tokenizer->normalizer, &cut->matcher,
-                                text, cut->normalized, &text, cut->err));
-  return cut_added(cut, true, text, first);
+                                text, place, cut->normalized, &text,
+                                cut->err));
+  return cut_added(cut, true, text, place);
 }
 
 /* Added tokens, the ones that are looked for in normalized text last. A
  * special token that is not wanted is text like the rest. */
 static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
-                            bool first) {
+                            moh__front place) {
   const moh__added_tokens *added = &cut->tokenizer->added;
   size_t done = 0;
   for (;;) {
@@ -125,7 +125,7 @@ static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
         moh__added_find(added, normalized, cut->specials, text, done);
     MOH_TRY(cut_between(cut, normalized,
                         moh__text_part(text, done, match.start),
-                        first && done == 0));
+                        done == 0 ? place : MOH__FRONT_INSIDE));
     if (match.added == NULL) return MOH_OK;
     moh__piece piece = {MOH__PIECE_ADDED, match.added->text, match.added->id};
     MOH_TRY(cut->fn(cut->context, piece, cut->err));
@@ -136,10 +136,11 @@ static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
 /* Runs of UTF-8, and between them runs of bytes that are not. */
 static moh_status cut_runs(cutter *cut, moh__text text) {
   uint32_t code;
-  for (bool first = true; text.n > 0; first = false) {
+  moh__front place = MOH__FRONT_FIRST;
+  for (; text.n > 0; place = MOH__FRONT_JOINED) {
     size_t n = moh__utf8_valid(text);
     if (n > 0)
-      MOH_TRY(cut_added(cut, false, moh__text_part(text, 0, n), first));
+      MOH_TRY(cut_added(cut, false, moh__text_part(text, 0, n), place));
     text = moh__text_part(text, n, text.n);
     n = 0;
     while (n < text.n &&

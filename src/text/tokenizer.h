@@ -11,7 +11,7 @@
  *
  * Bytes that are not UTF-8 pass by all steps: byte-level BPE and byte fallback
  * make the tokens of the bytes, other models one unknown token of a run of
- * them. What lies before and behind them is handled as texts of their own.
+ * them. Behind them the text goes on: nothing is put in front of it again.
  */
 #ifndef MOH_TEXT_TOKENIZER_H
 #define MOH_TEXT_TOKENIZER_H

@@ -255,7 +255,7 @@ moh_status moh__gguf_ends(json_t **post, const moh__gguf_vocab *vocab,
 
 /* ---- byte-level BPE ---- */
 
-static json_t *merges_of(const moh__gguf_vocab *vocab) {
+json_t *moh__gguf_merges(const moh__gguf_vocab *vocab) {
   json_t *merges = json_array();
   for (size_t i = 0; i < vocab->n_merges; i++) {
     moh__text merge = vocab->merges[i];
@@ -276,7 +276,7 @@ static json_t *byte_level_model(const moh__gguf_vocab *vocab,
                    "continuing_subword_prefix", "end_of_word_suffix",
                    "fuse_unk", 0, "byte_fallback", 0, "ignore_merges",
                    r->ignore_merges, "vocab", moh__vocab_json(words),
-                   "merges", merges_of(vocab));
+                   "merges", moh__gguf_merges(vocab));
 }
 
 static moh_status byte_level_document(json_t **out,
@@ -301,25 +301,44 @@ static moh_status byte_level_document(json_t **out,
 }
 
 static moh_status document_of(json_t **out, const moh__gguf_vocab *vocab,
-                              const moh__vocab *words, moh_error *err) {
-  if (is_same(vocab->model, "gpt2")) {
-    return byte_level_document(out, vocab, words, err);
+                              const moh__vocab *words, const char *blank,
+                              moh_error *err) {
+  if (blank != NULL) {
+    return moh__scores_document(out, vocab, words, blank, err);
   }
-  return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                   "the tokenizer \"%.*s\" is not known here; known are "
-                   "those of the kind gpt2",
-                   moh__quoted(vocab->model), vocab->model.bytes);
+  return byte_level_document(out, vocab, words, err);
+}
+
+/* blank NULL: byte-level BPE. */
+static moh_status make(moh__tokenizer **out, const moh__gguf_vocab *vocab,
+                       const char *blank, moh_error *err) {
+  moh__vocab words = {0};
+  json_t *document = NULL;
+  *out = NULL;
+  moh_status status = moh__vocab_of_gguf(&words, vocab, err);
+  if (status == MOH_OK)
+    status = document_of(&document, vocab, &words, blank, err);
+  moh__vocab_free(&words);
+  MOH_TRY(status);
+  return moh__tokenizer_from_json(out, document, err);
+}
+
+moh_status moh__tokenizer_of_scores(moh__tokenizer **out,
+                                    const moh__gguf_vocab *vocab,
+                                    const char *blank, moh_error *err) {
+  return make(out, vocab, blank, err);
 }
 
 moh_status moh__tokenizer_from_gguf(moh__tokenizer **out,
                                     const moh__gguf_vocab *vocab,
                                     moh_error *err) {
-  moh__vocab words = {0};
-  json_t *document = NULL;
   *out = NULL;
-  moh_status status = moh__vocab_of_gguf(&words, vocab, err);
-  if (status == MOH_OK) status = document_of(&document, vocab, &words, err);
-  moh__vocab_free(&words);
-  MOH_TRY(status);
-  return moh__tokenizer_from_json(out, document, err);
+  if (is_same(vocab->model, "gpt2")) return make(out, vocab, NULL, err);
+  if (is_same(vocab->model, "llama")) {
+    return make(out, vocab, "\xE2\x96\x81", err);
+  }
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "the tokenizer \"%.*s\" is not known here; known are the "
+                   "kinds gpt2 and llama",
+                   moh__quoted(vocab->model), vocab->model.bytes);
 }

@@ -1,6 +1,6 @@
 /*
  * Tokenizers from the vocabularies of other files, by way of tokenizer.json
- * documents: from the arrays of a GGUF file.
+ * documents: from the arrays of a GGUF file, and from llama2.c's.
  *
  * GGUF keeps no rules, only names: a kind ("gpt2": byte-level BPE with
  * merges; "llama": as SentencePiece does it, tokens with scores) and, for
@@ -41,5 +41,14 @@ typedef struct moh__gguf_vocab {
 moh_status moh__tokenizer_from_gguf(moh__tokenizer **out,
                                     const moh__gguf_vocab *vocab,
                                     moh_error *err);
+
+/* The tokenizer file of llama2.c, for a model of n_vocab tokens; its
+ * encoding is that of llama2.c's program. */
+moh_status moh__tokenizer_load_llama2c(moh__tokenizer **out, const char *path,
+                                       int64_t n_vocab, moh_error *err);
+/* The same from memory; `name` stands for it in messages. */
+moh_status moh__tokenizer_parse_llama2c(moh__tokenizer **out, moh__text file,
+                                        int64_t n_vocab, const char *name,
+                                        moh_error *err);
 
 #endif

@@ -16,9 +16,23 @@ json_t *moh__gguf_added(const moh__gguf_vocab *vocab);
 json_t *moh__template_document(const moh__text *tokens, int64_t front,
                                int64_t behind);
 
+json_t *moh__gguf_merges(const moh__gguf_vocab *vocab);
+
 /* Checks the ids of special tokens; the template that puts them around a
  * text. adds_bos: what is so where the file does not say. */
 moh_status moh__gguf_ends(json_t **post, const moh__gguf_vocab *vocab,
                           bool adds_bos, moh_error *err);
+
+/* ---- vocab_scores.c ---- */
+
+/* The document of a vocabulary with scores, or with merges of characters.
+ * blank: how tokens spell a blank. */
+moh_status moh__scores_document(json_t **out, const moh__gguf_vocab *vocab,
+                                const moh__vocab *words, const char *blank,
+                                moh_error *err);
+/* The same as a tokenizer. */
+moh_status moh__tokenizer_of_scores(moh__tokenizer **out,
+                                    const moh__gguf_vocab *vocab,
+                                    const char *blank, moh_error *err);
 
 #endif
