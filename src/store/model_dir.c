@@ -253,9 +253,9 @@ static void shape_text(char *text, size_t size, int n_dims,
   if (used < size) snprintf(text + used, size - used, "]");
 }
 
-static moh_status check_tensor(const moh__param *param,
-                               const moh__st_tensor *tensor,
-                               moh_error *err) {
+moh_status moh__model_check_tensor(const moh__param *param,
+                                   const moh__st_tensor *tensor,
+                                   moh_error *err) {
   char wanted[96], found[96];
   if (tensor == NULL)
     return moh__fail(
@@ -282,8 +282,8 @@ moh_status moh__model_check_tensors(const moh__model *model,
                                     moh_error *err) {
   for (int i = 0; i < model->n_params; i++) {
     const moh__param *param = &model->params[i];
-    MOH_TRY(
-        check_tensor(param, moh__safetensors_find(file, param->name), err));
+    MOH_TRY(moh__model_check_tensor(
+        param, moh__safetensors_find(file, param->name), err));
   }
   for (size_t i = 0; i < file->n_tensors; i++)
     if (moh__model_param(model, file->tensors[i].name) == NULL)

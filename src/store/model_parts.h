@@ -11,6 +11,11 @@
 moh_status moh__model_load_config(moh__config *config, const char *path,
                                   moh_error *err);
 
+/* A tensor (NULL: it is missing) is of numbers, and has a parameter's shape. */
+moh_status moh__model_check_tensor(const moh__param *param,
+                                   const moh__st_tensor *tensor,
+                                   moh_error *err);
+
 /* Parameters and tensors are the same set, of the same shapes. */
 moh_status moh__model_check_tensors(const moh__model *model,
                                     const moh__safetensors *file,
