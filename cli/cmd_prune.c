@@ -8,14 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/dir.h"
-#include "base/file.h"
 #include "commands.h"
 #include "data_source.h"
 #include "infer/head_scores.h"
 #include "interrupt.h"
 #include "load.h"
 #include "numbers.h"
+#include "receipt.h"
 #include "store/prune.h"
 
 static const char *const measures[] = {"usage", "importance", NULL};
@@ -204,29 +203,11 @@ static json_t *layer_json(const prune *p, int64_t layer) {
   return json_pack("{s:o, s:o}", "scores", scores, "kept", kept);
 }
 
-static moh_status data_json(const values *v, json_t *files, moh_error *err) {
-  for (int i = 0; i < v->data.n; i++) {
-    moh__map map;
-    char hex[MOH__SHA256_HEX];
-    MOH_TRY(moh__map_open(&map, v->data.items[i], err));
-    moh_status status = moh__sha256(map.bytes, map.size, hex, err);
-    json_t *file = json_pack("{s:s, s:I, s:s}", "file", v->data.items[i],
-                             "size", (json_int_t)map.size, "sha256", hex);
-    moh__map_close(&map);
-    if (json_array_append_new(files, file) != 0 && status == MOH_OK)
-      status = moh__fail(err, MOH_ERR_FORMAT,
-                         "a name of a file is not UTF-8, so no receipt can "
-                         "be written");
-    MOH_TRY(status);
-  }
-  return MOH_OK;
-}
-
 static moh_status make_receipt(prune *p, moh_error *err) {
   json_t *files = json_array(), *layers = json_array();
   const moh__config *c = &p->runner.model->config;
   char heads[64];
-  moh_status status = data_json(p->v, files, err);
+  moh_status status = moh__receipt_files(files, &p->v->data, err);
   for (int64_t l = 0; l < c->n_layers; l++)
     json_array_append_new(layers, layer_json(p, l));
   moh__config_heads_text(c, heads, sizeof heads);
@@ -278,16 +259,6 @@ static void print_json(const prune *p) {
 
 /* ---- from start to end ---- */
 
-static moh_status check_out(const values *v, moh_error *err) {
-  moh__names names;
-  MOH_TRY(moh__list_dir(&names, v->out, err));
-  bool empty = names.n == 0;
-  moh__names_free(&names);
-  if (empty) return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "%s is not empty; name another --out", v->out);
-}
-
 static moh_status cut(prune *p, moh_error *err) {
   moh__model *model = p->runner.model;
   MOH_TRY(moh__pruning_choose(&p->choice, &model->config, p->scores.means,
@@ -305,7 +276,7 @@ static moh_status save(const prune *p, moh_error *err) {
 }
 
 static moh_status work(prune *p, moh_error *err) {
-  MOH_TRY(check_out(p->v, err));
+  MOH_TRY(moh__receipt_check_out(p->v->out, err));
   MOH_TRY(moh__runner_open(&p->runner, &p->v->runner, err));
   moh__interrupt_catch();
   MOH_TRY(measure(p, err));

@@ -107,8 +107,9 @@ static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
 /* There is a whole model of that name, the old or the new one, always. */
 static moh_status save_model(moh__run *run, const char *name,
                              moh_error *err) {
-  moh__model_note note = {run->origin, moh__trainer_step_number(run->trainer),
-                          NULL};
+  moh__model_note note = {
+      .description = run->origin,
+      .steps = moh__trainer_step_number(run->trainer)};
   char *path = moh__run_dir_path(&run->dir, name), *part = NULL;
   moh_status status = MOH_OK;
   if (path == NULL || asprintf(&part, "%s.part", path) < 0)

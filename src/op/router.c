@@ -167,6 +167,13 @@ static const real *scores_of(moh__tape *tape, router_node *s) {
   return s->biased;
 }
 
+static void show_scores(const moh__tape *tape, const router_node *s) {
+  if (tape->watch == NULL || s->args.experts) return;
+  moh__seen_scores seen = {s->args.layer, s->x, s->scores.logits.routed,
+                           s->used};
+  tape->watch->see(tape->watch->context, &seen);
+}
+
 static void select_candidates(moh__tape *tape, router_node *s) {
   const moh__router_shape *shape = &s->args.shape;
   int32_t n = (int32_t)s->x->rows;
@@ -174,6 +181,7 @@ static void select_candidates(moh__tape *tape, router_node *s) {
     moh__random_select(shape, s->args.draw, n, s->used);
   else
     moh__router_select(shape, n, scores_of(tape, s), s->used);
+  show_scores(tape, s);
   moh__plan_fill(&s->plan, s->used);
   moh__router_gates(shape, &s->scores.logits, &s->plan, s->gates->v);
   if (s->wide_gates == NULL) return;

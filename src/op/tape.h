@@ -66,6 +66,21 @@ typedef struct moh__head_probe {
   double *importance;  /* += |dL/dfactor| of each row, in backward */
 } moh__head_probe;
 
+/* What a router of heads chose by: of a layer the inputs x, the scores or
+ * logits [rows of x][n_routed], and used [rows of x][candidates], not 0 where a
+ * row uses a candidate. Shown in forward. */
+typedef struct moh__seen_scores {
+  int32_t layer;
+  const moh__tensor *x;
+  const real *scores;
+  const unsigned char *used;
+} moh__seen_scores;
+
+typedef struct moh__score_watch {
+  void (*see)(void *context, const moh__seen_scores *seen);
+  void *context;
+} moh__score_watch;
+
 typedef struct moh__tape_node moh__tape_node;
 typedef struct moh__tape moh__tape;
 typedef void moh__backward_fn(moh__tape *tape, void *node);
@@ -84,6 +99,7 @@ struct moh__tape {
    * skipping is compared with, in tests and in benchmarks. */
   bool masked;
   const moh__head_probe *probe; /* NULL: none */
+  const moh__score_watch *watch; /* NULL: none */
   /* Segments keep their input and output only, and are computed again in
    * backward: activation checkpointing (Chen et al., arXiv 1604.06174). */
   bool recompute;

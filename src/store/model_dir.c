@@ -140,6 +140,9 @@ static json_t *manifest_fields(const moh__model *model,
   if (note != NULL && note->pruning != NULL)
     failed |=
         json_object_set_new(fields, "pruning", json_deep_copy(note->pruning));
+  if (note != NULL && note->upcycling != NULL)
+    failed |= json_object_set_new(fields, "upcycling",
+                                  json_deep_copy(note->upcycling));
   if (failed == 0) return fields;
   json_decref(fields);
   return NULL;

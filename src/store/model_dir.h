@@ -18,6 +18,7 @@ typedef struct moh__model_note {
   const char *description; /* NULL: none */
   int64_t steps;           /* optimizer steps behind it */
   const json_t *pruning;   /* receipt of moh prune, borrowed; NULL: none */
+  const json_t *upcycling; /* of moh upcycle, as well */
 } moh__model_note;
 
 /* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every

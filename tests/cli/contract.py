@@ -27,6 +27,9 @@ class Made(Case):
         code, _, err = cls.start(
             "train --data facts.json --out run --steps 2 " + " ".join(TINY))
         assert code == 0, err
+        code, _, err = cls.start("train --data facts.json --out dense --steps "
+                                 "1 " + " ".join(TINY) + " --heads all")
+        assert code == 0, err
 
     @classmethod
     def start(cls, words, **more):
@@ -41,6 +44,8 @@ class Json(Made):
         "generate": "--model run -n 3 the",
         "inspect": "--model run",
         "prune": "--model run --keep 1 --data facts.json --out pruned",
+        "upcycle": "--model dense --heads norm:1+1 --data facts.json "
+                   "--out upcycled",
         "routes": "--model run facts.json",
         "verify": "run",
         "tokenize": "--model run the",

@@ -14,8 +14,8 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ["train", "tune", "eval", "generate", "chat", "prune", "inspect",
-            "verify", "tokenize", "data", "bench", "completion", "help"]
+COMMANDS = ("train tune eval generate chat prune upcycle inspect verify "
+            "tokenize data bench completion help").split()
 
 
 class Help(Case):

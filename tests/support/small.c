@@ -39,7 +39,7 @@ moh__model *small_model(int64_t vocab_size, uint64_t seed) {
 void small_save(const char *dir, const moh__model *model,
                 const moh__tokenizer *tokenizer) {
   moh_error err;
-  const moh__model_note note = {"a test", 17, NULL};
+  const moh__model_note note = {.description = "a test", .steps = 17};
   small_must(moh__model_save(model, tokenizer, dir, &note, &err), &err);
 }
 

@@ -1,0 +1,31 @@
+/*
+ * How close a model's predictions are to those of another one with the same
+ * vocabulary, on a text: what a model has lost by a change to it.
+ */
+#ifndef MOH_INFER_CLOSENESS_H
+#define MOH_INFER_CLOSENESS_H
+
+#include "infer/reading.h"
+
+typedef struct moh__closeness {
+  int64_t n_tokens;  /* behind which the next one was predicted by both */
+  double largest;    /* difference of two logits */
+  double divergence; /* sum of KL(reference || other), nats */
+  int64_t n_same;    /* tokens behind which both expect the same one most */
+  int64_t n_known;   /* tokens whose next one the window has, */
+  double reference_nats, other_nats; /* sums of -ln p of these */
+} moh__closeness;
+
+/* Asked before each window; true ends it with MOH_ERR_INTERRUPTED. NULL: never
+ * asked. */
+typedef bool moh__reading_stop(void *context);
+
+/* Both models must be packed. */
+moh_status moh__closeness_measure(moh__closeness *result,
+                                  const moh__model *reference,
+                                  const moh__model *other, moh__pool *pool,
+                                  const moh__stretch *text,
+                                  moh__reading_stop *stop, void *context,
+                                  moh_error *err);
+
+#endif
