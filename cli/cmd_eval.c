@@ -117,8 +117,10 @@ static moh_status encode(const eval *e, encoded *data, moh_error *err) {
   MOH_TRY(moh__encoder_new(&encoder, e->runner.tokenizer, err));
   moh_status status = MOH_OK;
   for (size_t i = 0; i < data->texts.n && status == MOH_OK; i++) {
-    status = moh__encoder_encode(encoder, data->texts.texts[i], true,
-                                 &data->ids, err);
+    status = moh__tokenizer_begin(e->runner.tokenizer, &data->ids, err);
+    if (status == MOH_OK)
+      status = moh__encoder_encode(encoder, data->texts.texts[i], true,
+                                   &data->ids, err);
     data->start[i + 1] = data->ids.n;
   }
   moh__encoder_free(encoder);
@@ -137,13 +139,18 @@ static moh_status decoded_length(const eval *e, const int32_t *ids,
   return MOH_OK;
 }
 
-/* Bytes of the text behind its first token; where the limit cuts it, of its
- * first `taken` tokens, decoded. */
+/* Bytes of the text behind its first token, which has none where the
+ * tokenizer puts it in front; where the limit cuts it, of its first `taken`
+ * tokens, decoded. */
 static moh_status count_bytes(const eval *e, moh__text text,
                               const int32_t *ids, int64_t n, int64_t taken,
                               measure *m, moh_error *err) {
-  int64_t first, length = (int64_t)text.n;
-  MOH_TRY(decoded_length(e, ids, 1, &first, err));
+  int64_t first = 0, length = (int64_t)text.n;
+  int64_t begun = moh__tokenizer_n_begin(e->runner.tokenizer);
+  if (begun == 0) MOH_TRY(decoded_length(e, ids, 1, &first, err));
+  ids += begun;
+  n -= begun;
+  taken = taken > begun ? taken - begun : 0;
   if (taken < n) MOH_TRY(decoded_length(e, ids, taken, &length, err));
   if (length > first) m->n_bytes += length - first;
   return MOH_OK;

@@ -98,6 +98,7 @@ static void on_drop(void *context, int64_t n_dropped) {
 }
 
 static moh_status encode_prompt(generation *g, moh_error *err) {
+  MOH_TRY(moh__tokenizer_begin(g->runner.tokenizer, &g->ids, err));
   MOH_TRY(moh__tokenizer_encode(g->runner.tokenizer, g->prompt, true, &g->ids,
                                 err));
   if (g->ids.n == 0)

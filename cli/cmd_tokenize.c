@@ -16,11 +16,12 @@
 #include "load.h"
 #include "numbers.h"
 #include "pieces.h"
+#include "store/tokenizer_dir.h"
 #include "tokenizer_train.h"
 
 typedef struct values {
   const char *tokenizer, *model, *file;
-  bool plain, ids, count, decode, json;
+  bool plain, bare, ids, count, decode, json;
   moh__tokenizer_train_values train;
 } values;
 
@@ -37,12 +38,16 @@ static const moh__option source_options[] = {
     {"plain", 0, MOH__OPTION_FLAG, NULL,
      "</s> and other special tokens are text like any other", NULL,
      FIELD(plain)},
+    {"bare", 0, MOH__OPTION_FLAG, NULL,
+     "without the tokens that the tokenizer puts in front of a text and "
+     "behind it",
+     NULL, FIELD(bare)},
     {.name = NULL},
 };
 
 static const moh__option output_options[] = {
-    {"ids", 0, MOH__OPTION_FLAG, NULL, "ids only, with blanks between",
-     NULL, FIELD(ids)},
+    {"ids", 0, MOH__OPTION_FLAG, NULL, "ids only, with blanks between", NULL,
+     FIELD(ids)},
     {"count", 0, MOH__OPTION_FLAG, NULL,
      "how many tokens and bytes; on stderr the speed, by the time that the "
      "processor took",
@@ -72,11 +77,9 @@ static moh_status open_tokenizer(const values *v, moh__tokenizer **out,
   if (v->tokenizer != NULL)
     return moh__tokenizer_load(out, v->tokenizer, err);
   char *dir = moh__load_path(v->model);
-  char *path = dir == NULL ? NULL : moh__path_join(dir, "tokenizer.json");
-  moh_status status = path != NULL
-                          ? moh__tokenizer_load(out, path, err)
+  moh_status status = dir != NULL
+                          ? moh__tokenizer_load_dir(out, dir, err)
                           : moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  free(path);
   free(dir);
   return status;
 }
@@ -119,8 +122,12 @@ static moh_status encode(const values *v, moh__text text,
                          const moh__tokenizer *tokenizer, moh_error *err) {
   moh__ids ids = {0};
   double start = moh__thread_seconds();
-  moh_status status =
-      moh__tokenizer_encode(tokenizer, text, !v->plain, &ids, err);
+  moh_status status = MOH_OK;
+  if (!v->bare) status = moh__tokenizer_begin(tokenizer, &ids, err);
+  if (status == MOH_OK)
+    status = moh__tokenizer_encode(tokenizer, text, !v->plain, &ids, err);
+  if (status == MOH_OK && !v->bare)
+    status = moh__tokenizer_finish(tokenizer, &ids, err);
   double seconds = moh__thread_seconds() - start;
   if (status == MOH_OK && v->count)
     print_counts(text, ids.n, seconds, v->json);

@@ -104,8 +104,9 @@ static moh_status route_ids(moh__report *r, moh__session *session,
 static moh_status route_text(moh__report *r, moh__session *session,
                              moh__text text, int32_t show, moh_error *err) {
   moh__ids ids = {.n = 0};
-  moh_status status =
-      moh__tokenizer_encode(r->runner.tokenizer, text, true, &ids, err);
+  moh_status status = moh__tokenizer_begin(r->runner.tokenizer, &ids, err);
+  if (status == MOH_OK)
+    status = moh__tokenizer_encode(r->runner.tokenizer, text, true, &ids, err);
   if (status == MOH_OK && moh__config_routes(&r->config))
     status = route_ids(r, session, &ids, false, show, err);
   if (status == MOH_OK && r->config.experts.n_routed > 0)

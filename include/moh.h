@@ -515,7 +515,8 @@ typedef struct moh_generate_result {
  * and result may be NULL. The last token is not in the session afterwards.
  * MOH_ERR_ARGUMENT when the prompt has no token or leaves no room for another,
  * or the model no tokenizer. After another failure the session holds a part of
- * it. */
+ * it. In an empty session the tokens that the tokenizer has for the beginning
+ * of a text come first; every end token of the model ends the generation. */
 MOH_API moh_status moh_generate(moh_session *session, moh_text prompt,
                                 const moh_generate_options *options,
                                 char **text, moh_generate_result *result,

@@ -299,20 +299,35 @@ moh_status moh_generate_tokens(moh_session *session, const int32_t *prompt,
   return generate(session, prompt, n, &c, result, size, err);
 }
 
+/* With the tokens that begin a text in front, when the session is empty. */
+static moh_status encode_prompt(const moh_session *session, moh_text prompt,
+                                bool specials, moh__ids *ids,
+                                moh_error *err) {
+  int32_t *tokens;
+  size_t n;
+  const moh_tokenizer *tokenizer = session->model->tokenizer;
+  MOH_TRY(moh_encode(tokenizer, prompt, specials, &tokens, &n, err));
+  moh_status status = MOH_OK;
+  if (moh_session_length(session) == 0)
+    status = moh__tokenizer_begin(tokenizer->inner, ids, err);
+  for (size_t i = 0; i < n && status == MOH_OK; i++)
+    status = moh__ids_push(ids, tokens[i], err);
+  moh_free(tokens);
+  return status;
+}
+
 /* The prompt's tokens, generated behind. */
 static moh_status generate_text(moh_session *session, moh_text prompt,
                                 collector *c, moh_generate_result *result,
                                 size_t size, moh_error *err) {
-  int32_t *tokens;
-  size_t n;
-  MOH_TRY(moh_encode(session->model->tokenizer, prompt, c->options->specials,
-                     &tokens, &n, err));
-  moh_status status;
-  if (n > INT32_MAX)
+  moh__ids ids = {0};
+  moh_status status =
+      encode_prompt(session, prompt, c->options->specials, &ids, err);
+  if (status == MOH_OK && ids.n > INT32_MAX)
     status = moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is too long");
-  else
-    status = generate(session, tokens, (int32_t)n, c, result, size, err);
-  moh_free(tokens);
+  if (status == MOH_OK)
+    status = generate(session, ids.ids, (int32_t)ids.n, c, result, size, err);
+  moh__ids_free(&ids);
   return status;
 }
 

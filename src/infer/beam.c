@@ -27,6 +27,7 @@ typedef struct continuation {
 struct moh__beam_search {
   moh__beam_rules rules;
   int32_t vocab, max_tokens, end_token;
+  const moh__tokenizer *tokenizer; /* its end tokens end a text, too */
   moh__pool *pool;
   int32_t most, width;
   moh__beam *beams, *next; /* [most] */
@@ -291,6 +292,16 @@ static void add_complete(moh__beam_search *s, moh__beam beam) {
   if (s->n_complete < s->rules.n_best) s->n_complete++;
 }
 
+void moh__beam_search_ends(moh__beam_search *s,
+                           const moh__tokenizer *tokenizer) {
+  s->tokenizer = tokenizer;
+}
+
+static bool ends_text(const moh__beam_search *s, int32_t token) {
+  return token == s->end_token ||
+         (s->tokenizer != NULL && moh__tokenizer_is_end(s->tokenizer, token));
+}
+
 static void choose(moh__beam_search *s) {
   int32_t n_list = s->width < s->vocab ? s->width : s->vocab;
   int32_t n = 0;
@@ -299,7 +310,7 @@ static void choose(moh__beam_search *s) {
     int32_t i = likeliest(s, n_list);
     if (i < 0) break;
     moh__beam beam = extend(s, i);
-    if (beam.token != s->end_token) {
+    if (!ends_text(s, beam.token)) {
       s->next[n++] = beam;
       continue;
     }

@@ -34,6 +34,7 @@
 #include "base/pool.h"
 #include "base/real.h"
 #include "base/status.h"
+#include "text/tokenizer.h"
 
 enum { MOH__BEAM_WIDTH_MAX = 1024 };
 
@@ -81,6 +82,9 @@ moh_status moh__beam_search_new(moh__beam_search **out,
                                 const moh__beam_rules *rules, int32_t vocab,
                                 int32_t max_tokens, int32_t end_token,
                                 moh__pool *pool, moh_error *err);
+/* Further tokens that end a text: those of a tokenizer (NULL: none). */
+void moh__beam_search_ends(moh__beam_search *search,
+                           const moh__tokenizer *tokenizer);
 void moh__beam_search_free(moh__beam_search *search);
 
 /* One step. logits: [beams][vocab], in the order of moh__beam_search_beams.

@@ -135,7 +135,7 @@ static moh_status start(run *r, const int32_t *prompt, int32_t n,
 static moh_status deliver(run *r, int32_t token, bool *done, moh_error *err) {
   const moh__generate_options *o = r->options;
   moh__generate_result *result = r->result;
-  bool end = token == o->end_token;
+  bool end = moh__ends_text(o, token);
   bool go_on = o->on_token == NULL || o->on_token(o->context, token);
   result->n_generated++;
   if (o->tokenizer != NULL && !end) {

@@ -108,4 +108,13 @@ moh_status moh__generate(moh__session *session,
                          const int32_t *prompt, int32_t n,
                          moh__generate_result *result, moh_error *err);
 
+/* Whether a token ends a text: the end token, and with it the tokenizer's
+ * others. */
+static inline bool moh__ends_text(const moh__generate_options *options,
+                                  int32_t token) {
+  if (token == options->end_token) return true;
+  return options->end_token >= 0 && options->tokenizer != NULL &&
+         moh__tokenizer_is_end(options->tokenizer, token);
+}
+
 #endif

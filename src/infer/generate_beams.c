@@ -74,9 +74,11 @@ static moh_status open_run(run *r, moh_error *err) {
       r->text == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for %d beams", most);
   MOH_TRY(open_watch(r, most, err));
-  return moh__beam_search_new(&r->search, &o->beam,
-                              moh__session_vocabulary(r->session), r->limit,
-                              o->end_token, r->session->tape.pool, err);
+  MOH_TRY(moh__beam_search_new(&r->search, &o->beam,
+                               moh__session_vocabulary(r->session), r->limit,
+                               o->end_token, r->session->tape.pool, err));
+  if (o->end_token >= 0) moh__beam_search_ends(r->search, o->tokenizer);
+  return MOH_OK;
 }
 
 static void close_run(run *r) {
@@ -180,7 +182,8 @@ static moh_status pass_on(run *r, int32_t n, moh_error *err) {
   while (r->n_passed < n && !r->enough) {
     int32_t token = r->text[r->n_passed++];
     r->enough = o->on_token != NULL && !o->on_token(o->context, token);
-    if (r->enough || o->tokenizer == NULL || token == o->end_token) continue;
+    if (r->enough || o->tokenizer == NULL || moh__ends_text(o, token))
+      continue;
     MOH_TRY(moh__stream_add(&r->stream, token, err));
     r->enough = r->stream.refused;
   }

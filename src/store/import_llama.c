@@ -167,11 +167,11 @@ static paths paths_make(const char *dir) {
                  moh__path_join(dir, "chat_template.jinja")};
 }
 
-static moh_status read_texts(moh__imported *out, const paths *p,
-                             moh_error *err) {
+static moh_status read_texts(moh__imported *out, const char *dir,
+                             const paths *p, moh_error *err) {
   int64_t n = out->model->config.vocab_size;
   if (access(p->tokenizer, F_OK) == 0)
-    MOH_TRY(moh__model_load_tokenizer(&out->tokenizer, p->tokenizer, n, err));
+    MOH_TRY(moh__model_load_tokenizer_dir(&out->tokenizer, dir, n, err));
   MOH_TRY(read_template(&out->chat_template, p->template, err));
   if (out->chat_template != NULL) return MOH_OK;
   return read_chat(&out->chat_template, p->chat, err);
@@ -200,7 +200,7 @@ static moh_status read_all(moh__imported *out, const char *dir,
   MOH_TRY(read_weights(out, dir, err));
   moh_status status = moh__model_make_tables(out->model, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
-  return read_texts(out, p, err);
+  return read_texts(out, dir, p, err);
 }
 
 moh_status moh__import_llama(moh__imported *out, const char *path,

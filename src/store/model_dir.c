@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "format/safetensors.h"
 #include "store/model_parts.h"
+#include "store/tokenizer_dir.h"
 
 static const char config_name[] = "config.json";
 static const char weights_name[] = "model.safetensors";
@@ -74,27 +75,10 @@ static moh_status save_config(const moh__model *model,
                               const char *path, moh_error *err) {
   json_t *root = moh__config_to_json(&model->config);
   if (root == NULL) return fail_memory(err);
-  int32_t end = tokenizer == NULL ? -1 : moh__tokenizer_end(tokenizer);
-  json_t *id = end < 0 ? json_null() : json_integer(end);
-  moh_status status =
-      json_object_set_new(root, "bos_token_id", json_null()) |
-              json_object_set_new(root, "eos_token_id", id)
-          ? fail_memory(err)
-          : moh__json_save(root, path, err);
+  moh_status status = moh__put_token_ids(root, tokenizer, err);
+  if (status == MOH_OK) status = moh__json_save(root, path, err);
   json_decref(root);
   return status;
-}
-
-/* Adds the text of a token, when there is such a token. */
-static moh_status put_token(json_t *root, const char *key,
-                            const moh__tokenizer *tokenizer, int32_t id,
-                            moh_error *err) {
-  char *text = NULL;
-  if (id < 0) return MOH_OK;
-  MOH_TRY(moh__tokenizer_decode(tokenizer, &id, 1, false, &text, err));
-  int failed = json_object_set_new(root, key, json_string(text));
-  free(text);
-  return failed == 0 ? MOH_OK : fail_memory(err);
 }
 
 static moh_status save_chat(const moh__model *model,
@@ -105,11 +89,7 @@ static moh_status save_chat(const moh__model *model,
                            (json_int_t)model->config.max_seq_len,
                            "chat_template", chat_template);
   if (root == NULL) return fail_memory(err);
-  moh_status status = put_token(root, "eos_token", tokenizer,
-                                moh__tokenizer_end(tokenizer), err);
-  if (status == MOH_OK)
-    status = put_token(root, "unk_token", tokenizer,
-                       moh__tokenizer_unknown(tokenizer), err);
+  moh_status status = moh__put_tokens(root, tokenizer, err);
   if (status == MOH_OK) status = moh__json_save(root, path, err);
   json_decref(root);
   return status;
@@ -368,10 +348,8 @@ static moh_status check_dir(const char *dir, bool verify,
                    dir, moh__manifest_name, config_name, weights_name);
 }
 
-moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
-                                     const char *path, int64_t vocab_size,
-                                     moh_error *err) {
-  MOH_TRY(moh__tokenizer_load(tokenizer, path, err));
+static moh_status check_size(moh__tokenizer **tokenizer, const char *path,
+                             int64_t vocab_size, moh_error *err) {
   int32_t n = moh__tokenizer_size(*tokenizer);
   if (n <= vocab_size) return MOH_OK;
   moh__tokenizer_free(*tokenizer);
@@ -382,23 +360,36 @@ moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
                    path, n, vocab_size);
 }
 
+moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
+                                     const char *path, int64_t vocab_size,
+                                     moh_error *err) {
+  MOH_TRY(moh__tokenizer_load(tokenizer, path, err));
+  return check_size(tokenizer, path, vocab_size, err);
+}
+
+moh_status moh__model_load_tokenizer_dir(moh__tokenizer **tokenizer,
+                                         const char *dir, int64_t vocab_size,
+                                         moh_error *err) {
+  MOH_TRY(moh__tokenizer_load_dir(tokenizer, dir, err));
+  return check_size(tokenizer, dir, vocab_size, err);
+}
+
 /* The paths of a directory's files. */
 typedef struct paths {
-  char *config, *weights, *tokenizer;
+  const char *dir;
+  char *config, *weights;
 } paths;
 
 static void paths_free(paths *p) {
   free(p->config);
   free(p->weights);
-  free(p->tokenizer);
 }
 
 static moh_status paths_make(paths *p, const char *dir, moh_error *err) {
+  p->dir = dir;
   p->config = moh__path_join(dir, config_name);
   p->weights = moh__path_join(dir, weights_name);
-  p->tokenizer = moh__path_join(dir, tokenizer_name);
-  if (p->config != NULL && p->weights != NULL && p->tokenizer != NULL)
-    return MOH_OK;
+  if (p->config != NULL && p->weights != NULL) return MOH_OK;
   paths_free(p);
   return fail_memory(err);
 }
@@ -415,8 +406,8 @@ static moh_status load_parts(const paths *p, bool writable,
   moh_status status = moh__model_make_tables(*model, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
   if (tokenizer == NULL) return MOH_OK;
-  return moh__model_load_tokenizer(tokenizer, p->tokenizer,
-                                   config.vocab_size, err);
+  return moh__model_load_tokenizer_dir(tokenizer, p->dir, config.vocab_size,
+                                       err);
 }
 
 moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,

@@ -21,9 +21,13 @@ moh_status moh__model_check_tensors(const moh__model *model,
                                     const moh__safetensors *file,
                                     moh_error *err);
 
-/* A tokenizer whose ids are rows of an embedding. */
+/* A tokenizer whose ids are rows of an embedding: from a file, or from a
+ * directory (store/tokenizer_dir.h). */
 moh_status moh__model_load_tokenizer(moh__tokenizer **tokenizer,
                                      const char *path, int64_t vocab_size,
                                      moh_error *err);
+moh_status moh__model_load_tokenizer_dir(moh__tokenizer **tokenizer,
+                                         const char *dir, int64_t vocab_size,
+                                         moh_error *err);
 
 #endif

@@ -45,6 +45,7 @@ void moh__tokenizer_free(moh__tokenizer *tokenizer) {
   moh__decoder_free(&tokenizer->decoder);
   free(tokenizer->bytes);
   free(tokenizer->start);
+  moh__ids_free(&tokenizer->ends);
   free(tokenizer->is_special);
   moh__vocab_free(&tokenizer->vocab);
   moh__bpe_free(tokenizer->bpe);
@@ -67,8 +68,9 @@ moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id) {
                      tokenizer->start[id + 1] - start};
 }
 
-int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer) {
-  return tokenizer->end;
+moh__text moh__tokenizer_spelling(const moh__tokenizer *tokenizer,
+                                  int32_t id) {
+  return tokenizer->vocab.words[id];
 }
 
 int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer) {

@@ -81,13 +81,37 @@ void moh__tokenizer_free(moh__tokenizer *tokenizer);
 int32_t moh__tokenizer_size(const moh__tokenizer *tokenizer);
 /* The id of a token's text, -1 when there is none. */
 int32_t moh__tokenizer_id(const moh__tokenizer *tokenizer, const char *token);
-/* The end-of-text token `</s>` and `<unk>`; -1 when there is none. */
-int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer);
+/* The unknown token; -1 when there is none. */
 int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer);
 
-/* The bytes that a token stands for, borrowed; id is one of the
- * vocabulary's. */
+/* Tokens that end a text. A file names none: they are `</s>`, or a special
+ * token that is called <|endoftext|>, <|end_of_text|> or <eos>, until others
+ * are set; the first is what stands between texts; -1 when there is none. */
+int32_t moh__tokenizer_end(const moh__tokenizer *tokenizer);
+bool moh__tokenizer_is_end(const moh__tokenizer *tokenizer, int32_t id);
+const moh__ids *moh__tokenizer_ends(const moh__tokenizer *tokenizer);
+moh_status moh__tokenizer_set_ends(moh__tokenizer *tokenizer,
+                                   const int32_t *ids, size_t n,
+                                   moh_error *err);
+
+/* The token that begins a text, -1 when there is none; and whether the file
+ * has tokens put in front of each text, which is done by those who ask for
+ * it: begin appends those in front (n_begin of them), finish those behind. */
+int32_t moh__tokenizer_bos(const moh__tokenizer *tokenizer);
+moh_status moh__tokenizer_set_bos(moh__tokenizer *tokenizer, int32_t id,
+                                  moh_error *err);
+bool moh__tokenizer_adds_bos(const moh__tokenizer *tokenizer);
+int64_t moh__tokenizer_n_begin(const moh__tokenizer *tokenizer);
+moh_status moh__tokenizer_begin(const moh__tokenizer *tokenizer,
+                                moh__ids *ids, moh_error *err);
+moh_status moh__tokenizer_finish(const moh__tokenizer *tokenizer,
+                                 moh__ids *ids, moh_error *err);
+
+/* The bytes that a token stands for, and how the file spells it; borrowed; id
+ * is one of the vocabulary's. */
 moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id);
+moh__text moh__tokenizer_spelling(const moh__tokenizer *tokenizer,
+                                  int32_t id);
 
 /* Appends the ids of a text. Added (special) tokens in the text are
  * recognised only when `specials` is true. Any bytes are accepted: a run of

@@ -60,8 +60,21 @@ struct moh__tokenizer {
   moh__pre_tokenizer pre;
   moh__post_processor post;
   moh__decoder decoder;
-  int32_t end, unknown;
+  int32_t unknown;
+  moh__ids ends; /* the first stands between texts */
+  int32_t bos;   /* -1: not set */
 };
+
+/* ---- special_tokens.c ---- */
+
+moh_status moh__tokenizer_guess_end(moh__tokenizer *tokenizer,
+                                    moh_error *err);
+/* The end tokens and the first token of another with the same vocabulary. */
+moh_status moh__tokenizer_copy_specials(moh__tokenizer *tokenizer,
+                                        const moh__tokenizer *from,
+                                        moh_error *err);
+
+/* ---- cutting (tokenizer.c) ---- */
 
 /* What the cutting of a text yields, in order. */
 typedef enum moh__piece_kind {

@@ -184,7 +184,7 @@ static moh_status read_model(moh__tokenizer *tokenizer, const json_t *root,
   }
   MOH_TRY(moh__get_object(model, "vocab", &vocab, err));
   MOH_TRY(read_vocab(tokenizer, json_object_get(model, "vocab"), err));
-  tokenizer->end = moh__tokenizer_id(tokenizer, "</s>");
+  MOH_TRY(moh__tokenizer_guess_end(tokenizer, err));
   return *bpe ? MOH_OK : read_word_level(tokenizer, model, err);
 }
 
@@ -298,7 +298,7 @@ moh_status moh__tokenizer_from_json(moh__tokenizer **out, json_t *document,
     return no_memory(err);
   }
   tokenizer->document = document;
-  tokenizer->end = tokenizer->unknown = -1;
+  tokenizer->bos = tokenizer->unknown = -1;
   moh_status status = read_document(tokenizer, err);
   if (status != MOH_OK) {
     moh__tokenizer_free(tokenizer);
@@ -337,7 +337,13 @@ moh_status moh__tokenizer_load(moh__tokenizer **out, const char *path,
 moh_status moh__tokenizer_copy(moh__tokenizer **out,
                                const moh__tokenizer *tokenizer,
                                moh_error *err) {
-  return moh__tokenizer_from_json(out, json_incref(tokenizer->document), err);
+  MOH_TRY(
+      moh__tokenizer_from_json(out, json_incref(tokenizer->document), err));
+  moh_status status = moh__tokenizer_copy_specials(*out, tokenizer, err);
+  if (status == MOH_OK) return MOH_OK;
+  moh__tokenizer_free(*out);
+  *out = NULL;
+  return status;
 }
 
 bool moh__tokenizer_equal(const moh__tokenizer *a, const moh__tokenizer *b) {

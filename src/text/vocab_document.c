@@ -309,6 +309,17 @@ static moh_status document_of(json_t **out, const moh__gguf_vocab *vocab,
   return byte_level_document(out, vocab, words, err);
 }
 
+static moh_status set_specials(moh__tokenizer *tokenizer,
+                               const moh__gguf_vocab *vocab, moh_error *err) {
+  int32_t ends[2];
+  size_t n = 0;
+  if (vocab->eos >= 0) ends[n++] = (int32_t)vocab->eos;
+  if (vocab->eot >= 0) ends[n++] = (int32_t)vocab->eot;
+  if (n > 0) MOH_TRY(moh__tokenizer_set_ends(tokenizer, ends, n, err));
+  if (vocab->bos < 0) return MOH_OK;
+  return moh__tokenizer_set_bos(tokenizer, (int32_t)vocab->bos, err);
+}
+
 /* blank NULL: byte-level BPE. */
 static moh_status make(moh__tokenizer **out, const moh__gguf_vocab *vocab,
                        const char *blank, moh_error *err) {
@@ -320,7 +331,12 @@ static moh_status make(moh__tokenizer **out, const moh__gguf_vocab *vocab,
     status = document_of(&document, vocab, &words, blank, err);
   moh__vocab_free(&words);
   MOH_TRY(status);
-  return moh__tokenizer_from_json(out, document, err);
+  MOH_TRY(moh__tokenizer_from_json(out, document, err));
+  status = set_specials(*out, vocab, err);
+  if (status == MOH_OK) return MOH_OK;
+  moh__tokenizer_free(*out);
+  *out = NULL;
+  return status;
 }
 
 moh_status moh__tokenizer_of_scores(moh__tokenizer **out,

@@ -366,6 +366,27 @@ static void the_end_token_is_no_text_and_echo_is(void **state) {
   moh__tokenizer_free(tokenizer);
 }
 
+/* A tokenizer's further end tokens, while there is an end token at all. */
+static void every_end_token_ends(void **state) {
+  (void)state;
+  setup s;
+  moh__tokenizer *tokenizer = letters();
+  open_setup(&s, 1, LEN);
+  s.options.tokenizer = tokenizer;
+  generate(&s, 5);
+  int32_t first = s.heard.tokens[0];
+  int32_t ends[] = {(first + 1) % TINY_VOCAB, first};
+  assert_int_equal(moh__tokenizer_set_ends(tokenizer, ends, 2, &err), MOH_OK);
+  generate(&s, 5);
+  assert_int_not_equal(s.result.finish, MOH__FINISH_END);
+  s.options.end_token = ends[0];
+  generate(&s, 5);
+  assert_int_equal(s.result.finish, MOH__FINISH_END);
+  assert_int_equal(s.heard.n, 1);
+  close_setup(&s);
+  moh__tokenizer_free(tokenizer);
+}
+
 static void finishes_have_names(void **state) {
   (void)state;
   assert_string_equal(moh__finish_name(MOH__FINISH_END), "end");
@@ -388,6 +409,7 @@ int main(void) {
       cmocka_unit_test(rewinding_keeps_the_common_front),
       cmocka_unit_test(text_ends_before_a_stop),
       cmocka_unit_test(the_end_token_is_no_text_and_echo_is),
+      cmocka_unit_test(every_end_token_ends),
       cmocka_unit_test(finishes_have_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
