@@ -8,10 +8,15 @@
 #include "text/utf8.h"
 
 enum {
-  MAX_PATTERN = 1 << 16, /* bytes of a regular expression */
-  MATCH_LIMIT = 1000000, /* steps of one search */
-  DEPTH_LIMIT = 100000,  /* nested steps */
-  HEAP_LIMIT = 20 * 1024 /* KiB of one search */
+  MAX_PATTERN = 1 << 16,  /* bytes of a regular expression */
+  MATCH_LIMIT = 1000000,  /* steps of one search */
+  DEPTH_LIMIT = 100000,   /* nested steps */
+  HEAP_LIMIT = 20 * 1024, /* KiB of one search */
+  WINDOW = 256,           /* bytes that are searched at first ... */
+  GROWTH = 16,            /* ... and so many times more each time */
+  /* Bytes of longer windows, for each byte of a text, and anyway. */
+  PRICE = 128,
+  FREE_OF_CHARGE = 1 << 27
 };
 
 bool moh__is_blank(uint32_t code) {
@@ -188,9 +193,11 @@ static moh_status compile(moh__pattern *pattern, moh__text text,
   PCRE2_SIZE place = 0;
   unsigned char reason[128];
   pattern->code = pcre2_compile((PCRE2_SPTR)text.bytes, text.n,
-                                PCRE2_UTF | options, &code, &place, NULL);
+                                PCRE2_UTF | PCRE2_USE_OFFSET_LIMIT | options,
+                                &code, &place, NULL);
   if (pattern->code != NULL) {
-    (void)pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);
+    (void)pcre2_jit_compile(pattern->code,
+                            PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
     return MOH_OK;
   }
   pcre2_get_error_message(code, reason, sizeof(reason));
@@ -267,34 +274,98 @@ void moh__matcher_close(moh__matcher *matcher) {
   *matcher = (moh__matcher){0};
 }
 
-/* The first match at or behind search->from. */
-static moh_status find(moh__search *search, const moh__matcher *matcher,
-                       bool *found, moh_error *err) {
+/* One search for a match that begins at `start`, or, unless `single`, behind
+ * it; in the text up to `end`, where PCRE2_ERROR_PARTIAL tells that a match
+ * may go on. */
+static int search_part(const moh__search *search, const moh__matcher *matcher,
+                       size_t start, size_t end, bool single) {
   const pcre2_code *code = search->pattern->code;
   PCRE2_SPTR subject = (PCRE2_SPTR)search->text.bytes;
-  size_t n = search->text.n, from = search->from;
-  int rc = pcre2_match(code, subject, n, from, PCRE2_NO_UTF_CHECK,
-                       matcher->data, matcher->limits);
-  if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-    rc =
-        pcre2_match(code, subject, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                    matcher->data, matcher->limits);
-  }
-  *found = rc != PCRE2_ERROR_NOMATCH;
-  if (!*found) return MOH_OK;
-  if (rc < 0) {
-    unsigned char reason[128];
-    pcre2_get_error_message(rc, reason, sizeof(reason));
-    return moh__fail(err, MOH_ERR_UNSUPPORTED,
-                     "its pattern gave up on a text of %zu bytes: %s", n,
-                     (const char *)reason);
-  }
+  uint32_t options = PCRE2_NO_UTF_CHECK;
+  if (end < search->text.n) options |= PCRE2_PARTIAL_HARD;
+  pcre2_set_offset_limit(matcher->limits, single ? start : PCRE2_UNSET);
+  int rc = pcre2_match(code, subject, end, start, options, matcher->data,
+                       matcher->limits);
+  if (rc != PCRE2_ERROR_JIT_STACKLIMIT) return rc;
+  return pcre2_match(code, subject, end, start, options | PCRE2_NO_JIT,
+                     matcher->data, matcher->limits);
+}
+
+static moh_status take_match(moh__search *search, const moh__matcher *matcher,
+                             moh_error *err) {
   const PCRE2_SIZE *match = pcre2_get_ovector_pointer(matcher->data);
   search->start = match[0];
   search->end = match[1];
-  if (match[0] >= from && match[1] >= match[0]) return MOH_OK;
+  if (match[0] >= search->from && match[1] >= match[0]) return MOH_OK;
   return moh__fail(err, MOH_ERR_UNSUPPORTED,
                    "its pattern moves the start of a match");
+}
+
+static moh_status give_up(const moh__search *search, int rc, moh_error *err) {
+  unsigned char reason[128];
+  pcre2_get_error_message(rc, reason, sizeof(reason));
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "its pattern gave up on a text of %zu bytes: %s",
+                   search->text.n, (const char *)reason);
+}
+
+/* Searching far ahead is paid for out of what the text as a whole allows. */
+static moh_status pay(moh__search *search, size_t n, moh_error *err) {
+  search->paid += n;
+  if (search->paid / PRICE <= search->text.n ||
+      search->paid <= FREE_OF_CHARGE) {
+    return MOH_OK;
+  }
+  return moh__fail(err, MOH_ERR_UNSUPPORTED,
+                   "its pattern gave up on a text of %zu bytes: it looks far "
+                   "ahead again and again",
+                   search->text.n);
+}
+
+/* Where a window that begins at `start` ends: between characters. */
+static size_t window_end(moh__text text, size_t start, size_t window) {
+  if (text.n - start <= window) return text.n;
+  size_t end = start + window;
+  while (((unsigned char)text.bytes[end] & 0xC0) == 0x80) end--;
+  return end;
+}
+
+/*
+ * The first match at or behind search->from. Looked for in a window that is
+ * short; where a match may reach behind its end, that start alone is tried
+ * with ever longer ones. So no pattern takes the square of a long text's
+ * length in time unnoticed: short windows cost a fixed number of steps a
+ * byte, and long ones are paid for.
+ */
+static moh_status find(moh__search *search, const moh__matcher *matcher,
+                       bool *found, moh_error *err) {
+  moh__text text = search->text;
+  size_t start = search->from, window = WINDOW;
+  uint32_t code;
+  *found = false;
+  for (;;) {
+    size_t end = window_end(text, start, window);
+    bool single = window > WINDOW;
+    if (single) MOH_TRY(pay(search, end - start, err));
+    int rc = search_part(search, matcher, start, end, single);
+    if (rc >= 0) {
+      *found = true;
+      return take_match(search, matcher, err);
+    }
+    if (rc == PCRE2_ERROR_PARTIAL) {
+      start = pcre2_get_ovector_pointer(matcher->data)[0];
+      window *= GROWTH;
+    } else if (rc != PCRE2_ERROR_NOMATCH) {
+      return give_up(search, rc, err);
+    } else if (single && start < text.n) {
+      start += moh__utf8_next(moh__text_part(text, start, text.n), &code);
+      window = WINDOW;
+    } else if (end == text.n) {
+      return MOH_OK;
+    } else {
+      start = end;
+    }
+  }
 }
 
 moh_status moh__search_next(moh__search *search, const moh__matcher *matcher,

@@ -6,7 +6,7 @@
  * is written anew where that can be done, and refused by name where not.
  *
  * Searching has limits: one search gives up after so many steps, so deep a
- * nesting, so much memory.
+ * nesting, so much memory; and a text allows so much looking far ahead.
  */
 #ifndef MOH_TEXT_PATTERN_H
 #define MOH_TEXT_PATTERN_H
@@ -57,11 +57,12 @@ typedef struct moh__search {
   moh__text text;
   size_t from, last;
   size_t start, end; /* the match that was found */
+  size_t paid;       /* bytes of long windows so far */
 } moh__search;
 
 static inline moh__search moh__search_in(const moh__pattern *pattern,
                                          moh__text text) {
-  return (moh__search){pattern, text, 0, PCRE2_UNSET, 0, 0};
+  return (moh__search){pattern, text, 0, PCRE2_UNSET, 0, 0, 0};
 }
 
 /* The next match; *found false when there is none. */

@@ -1,7 +1,8 @@
 /*
  * tokenizer.json from memory, and a text for it: they stand in the input one
  * after the other, with a byte 0x00 between. A tokenizer that is accepted
- * must give ids of its vocabulary only and take them back. Then a tokenizer
+ * must give ids of its vocabulary only and take them back, token by token as
+ * at once. Then a tokenizer
  * is made from the text: what it encodes without an unknown token must come
  * back from its decoded text, and BPE must decode to the text itself.
  */
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/tokenizer.h"
+#include "text/decoding.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,6 +24,20 @@ static char *decoded(const moh__tokenizer *tokenizer, const moh__ids *ids,
   require(moh__tokenizer_decode(tokenizer, ids->ids, ids->n, skip_special,
                                 &text, NULL) == MOH_OK);
   return text;
+}
+
+static void check_one_by_one(const moh__tokenizer *tokenizer,
+                             const moh__ids *ids) {
+  moh__decoding d;
+  char *text = decoded(tokenizer, ids, true);
+  moh__decoding_init(&d, tokenizer, true);
+  for (size_t i = 0; i < ids->n; i++) {
+    require(moh__decoding_add(&d, ids->ids[i], NULL) == MOH_OK);
+    require(d.text.n == 0 || memcmp(d.text.bytes, text, d.text.n) == 0);
+  }
+  require(d.text.n == 0 || text[d.text.n] == '\0');
+  moh__decoding_free(&d);
+  free(text);
 }
 
 static void check_loaded(const char *json, size_t n, moh__text text,
@@ -41,7 +56,7 @@ static void check_loaded(const char *json, size_t n, moh__text text,
     require(ids.ids[i] >= 0);
     require(ids.ids[i] < moh__tokenizer_size(tokenizer));
   }
-  free(decoded(tokenizer, &ids, true));
+  check_one_by_one(tokenizer, &ids);
   free(decoded(tokenizer, &ids, false));
   moh__ids_free(&ids);
   moh__tokenizer_free(tokenizer);
