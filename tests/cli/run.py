@@ -14,7 +14,7 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ("train tune eval generate chat prune upcycle inspect verify "
+COMMANDS = ("train tune eval generate chat prune upcycle export inspect verify "
             "tokenize data bench completion help").split()
 
 

@@ -1,0 +1,112 @@
+/* moh export: writes a model in the format of another program. */
+#include <stdlib.h>
+
+#include "base/blocks.h"
+#include "commands.h"
+#include "load.h"
+#include "numbers.h"
+#include "receipt.h"
+#include "store/export_llama.h"
+
+typedef struct values {
+  const char *out;
+  int format, weights;
+} values;
+
+static const char *const format_names[] = {"llama", NULL};
+static const char *const weight_names[] = {"f32", "f16", "bf16", NULL};
+
+#define FIELD(name) .offset = offsetof(values, name)
+
+static const moh__option options[] = {
+    {"out", 'o', MOH__OPTION_STRING, "PATH", "what to write; new or empty",
+     NULL, FIELD(out), .required = true},
+    {"format", 0, MOH__OPTION_CHOICE, NULL,
+     "a directory as transformers and programs like it have them", "llama",
+     FIELD(format), .choices = format_names},
+    {"weights", 0, MOH__OPTION_CHOICE, NULL, "numbers of the weights", "f32",
+     FIELD(weights), .choices = weight_names},
+    {.name = NULL},
+};
+
+static const moh__option_group groups[] = {
+    {"Result", options, 0},
+    {.options = NULL},
+};
+
+typedef struct export {
+  const values *v;
+  char *source; /* a model directory */
+  moh__block_type weights;
+  moh__model *model;
+}
+export;
+
+/* ---- formats ---- */
+
+static moh_status write_llama(const export *e, moh_error *err) {
+  return moh__export_llama(e->model, e->source, e->weights, e->v->out, err);
+}
+
+/* In the order of their names. */
+static const struct {
+  moh_status (*write)(const export *e, moh_error *err);
+} formats[] = {{write_llama}};
+
+/* ---- from start to end ---- */
+
+static void print_text(const export *e, const char *format) {
+  moh__number parameters;
+  printf("parameters  %s, in %s\n",
+         moh__number_grouped(&parameters, moh__model_count(e->model)),
+         moh__block_name(e->weights));
+  printf("%-10s  %s\n", format, e->v->out);
+}
+
+static moh_status work(export *e, moh_error *err) {
+  moh__load_options load = {.verify = true};
+  int format = moh__choice_or(e->v->format, 0);
+  const char *weights = weight_names[moh__choice_or(e->v->weights, 0)];
+  MOH_TRY(moh__receipt_check_out(e->v->out, err));
+  if (e->source == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (!moh__block_type_find(weights, &e->weights))
+    return moh__fail(err, MOH_ERR_ARGUMENT, "no type of weights is '%s'",
+                     weights);
+  MOH_TRY(moh__load(e->source, load, &e->model, NULL, err));
+  MOH_TRY(formats[format].write(e, err));
+  print_text(e, format_names[format]);
+  return MOH_OK;
+}
+
+static moh_status run_export(const moh__call *call, moh_error *err) {
+  export e = {.v = call->values};
+  if (call->n_arguments != 1)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "which model directory should be exported?");
+  e.source = moh__load_path(call->arguments[0]);
+  moh_status status = work(&e, err);
+  moh__model_free(e.model);
+  free(e.source);
+  return status;
+}
+
+const moh__command moh__command_export = {
+    .name = "export",
+    .summary = "write a model for other programs",
+    .usage = "MODEL --out PATH [OPTION]...",
+    .description =
+        "Writes a dense model whose choices are those of LLaMA, Qwen2 or "
+        "Qwen3 (see the family in moh inspect) so that programs for these "
+        "load it: as a directory with config.json, model.safetensors and "
+        "the tokenizer's files. A model that they cannot run, such as one "
+        "with Mixture-of-Heads, is refused with what it has.",
+    .examples =
+        "  moh export run --out plain\n"
+        "  moh export run --out half --weights bf16\n",
+    .groups = groups,
+    .values_size = sizeof(values),
+    .max_arguments = 1,
+    .argument = "MODEL",
+    .run = run_export,
+};

@@ -1,0 +1,128 @@
+"""Tests of moh export: what is written, and what is refused."""
+
+import array
+import json
+import struct
+
+from support import Case, main, moh
+
+SIZES = ("--layers 2 --d-model 16 --d-ff 16 --n-heads 4 --kv-heads 2 "
+         "--preset nano --threads 1 --steps 3").split()
+KINDS = {
+    "llama": ["--heads", "all", "--attention-bias", "all", "--mlp-bias",
+              "--rope-scaling", "llama3:8,1,4,32"],
+    "qwen2": ["--heads", "all", "--attention-bias", "qkv", "--untied"],
+    "qwen3": ["--heads", "all", "--qk-norm", "--d-head", "8"],
+}
+OTHERS = {
+    "moh": (["--heads", "moh:1+2"], "heads that not every token uses"),
+    "cope": (["--heads", "all", "--position", "cope"],
+             "no rotary positions"),
+    "mixed": (["--heads", "all", "--attention-bias", "qkv", "--qk-norm"],
+              "biases and norms that none of them has together"),
+}
+
+
+def tensors(path):
+    """{name: (type, shape, bytes)} of a safetensors file."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:8 + size])
+    header.pop("__metadata__")
+    return {name: (entry["dtype"], entry["shape"],
+                   raw[8 + size:][slice(*entry["data_offsets"])])
+            for name, entry in header.items()}
+
+
+class Exporting(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("text.txt", "to be or not to be, that is the question\n" * 30)
+        words = [(name, more) for name, more in KINDS.items()]
+        words += [(name, more) for name, (more, _) in OTHERS.items()]
+        for name, more in words:
+            code, _, err = moh("train", "--data", "text.txt", "--out", name,
+                               *SIZES, *more, cwd=cls.folder)
+            assert code == 0, err
+
+    def export(self, model, out, *more):
+        code, text, err = self.run_in("export", model, "--out", out, *more)
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(text, rf"^parameters  [\d,]+, in \w+\nllama       "
+                               rf"{out}\n$")
+        return self.folder / out
+
+    def test_family(self):
+        """config.json has the type that the model is, the weights their bits,
+        and the tokenizer's files are the model's."""
+        classes = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM",
+                   "qwen3": "Qwen3ForCausalLM"}
+        for kind, name in classes.items():
+            out = self.export(kind, kind + "-out")
+            source = self.folder / kind / "final"
+            config = json.loads((out / "config.json").read_text())
+            self.assertEqual((config["model_type"], config["architectures"]),
+                             (kind, [name]))
+            self.assertEqual(config["torch_dtype"], "float32")
+            self.assertEqual(
+                config, json.loads((source / "config.json").read_text()))
+            self.assertEqual(tensors(out / "model.safetensors"),
+                             tensors(source / "model.safetensors"))
+            for file in ["tokenizer.json", "tokenizer_config.json"]:
+                self.assertEqual((out / file).read_bytes(),
+                                 (source / file).read_bytes())
+            self.assertFalse((out / "manifest.json").exists())
+
+    def test_half(self):
+        """16 bits a weight, the nearest ones."""
+        source = tensors(self.folder / "qwen2/final/model.safetensors")
+        for weights, dtype, step in [("f16", "F16", 2 ** -11),
+                                     ("bf16", "BF16", 2 ** -8)]:
+            out = self.export("qwen2", weights, "--weights", weights)
+            config = json.loads((out / "config.json").read_text())
+            self.assertEqual(config["torch_dtype"],
+                             {"f16": "float16", "bf16": "bfloat16"}[weights])
+            found = tensors(out / "model.safetensors")
+            self.assertEqual(found.keys(), source.keys())
+            for name, (kind, shape, data) in found.items():
+                self.assertEqual((kind, shape), (dtype, source[name][1]))
+                self.check_close(data, source[name][2], weights, step)
+
+    def check_close(self, halves, whole, weights, step):
+        n = len(halves) // 2
+        if weights == "f16":
+            values = struct.unpack(f"<{n}e", halves)
+        else:
+            words = struct.unpack(f"<{n}H", halves)
+            values = struct.unpack(
+                f"<{n}f", struct.pack(f"<{n}I", *(w << 16 for w in words)))
+        for a, b in zip(values, array.array("f", whole)):
+            self.assertLessEqual(abs(a - b), step * abs(b) + 2 ** -25)
+
+    def test_others(self):
+        """What no program for these can run is refused with what it has."""
+        for name, (_, has) in OTHERS.items():
+            code, out, err = self.run_in("export", name, "--out", "x")
+            self.assertEqual((code, out), (2, ""))
+            self.assertEqual(err, "moh export: this is no LLaMA, Qwen2 or "
+                             "Qwen3 model, so their programs cannot run it: "
+                             f"it has {has} (see 'moh export --help')\n")
+            self.assertFalse((self.folder / "x").exists())
+
+    def test_mistakes(self):
+        for words, code, part in [
+                ("qwen2 --out qwen2", 2, "qwen2 is not empty"),
+                ("none --out y", 1, "none"),
+                ("--out y", 2, "which model directory"),
+                ("qwen2 --out y --weights q3", 2, "--weights must be one of"),
+                ("qwen2 --out y --format onnx", 2, "--format must be one of"),
+                ("qwen2 qwen3 --out y", 2, "one word too many")]:
+            found, out, err = self.run_in("export", *words.split())
+            self.assertEqual((found, out), (code, ""), words)
+            self.assertIn(part, err)
+            self.assertFalse((self.folder / "y").exists())
+
+
+if __name__ == "__main__":
+    main()
