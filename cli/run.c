@@ -104,6 +104,16 @@ static moh__dataset first_tokens(const moh__dataset *dataset, int64_t most,
   return part;
 }
 
+/* With what adapters add to it. */
+static moh_status save_merged(moh__run *run, const char *dir,
+                              const moh__model_note *note, moh_error *err) {
+  MOH_TRY(moh__trainer_merge(run->trainer, err));
+  moh_status status =
+      moh__model_save(run->model, run->tokenizer, dir, note, err);
+  moh__trainer_unmerge(run->trainer);
+  return status;
+}
+
 /* There is a whole model of that name, the old or the new one, always. */
 static moh_status save_model(moh__run *run, const char *name,
                              moh_error *err) {
@@ -116,7 +126,7 @@ static moh_status save_model(moh__run *run, const char *name,
     status = moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   if (status == MOH_OK) status = moh__remove_tree(part, err);
   if (status == MOH_OK)
-    status = moh__model_save(run->model, run->tokenizer, part, &note, err);
+    status = save_merged(run, part, &note, err);
   if (status == MOH_OK) status = moh__replace_dir(part, path, err);
   if (status != MOH_OK && part != NULL) moh__remove_tree(part, NULL);
   free(path);

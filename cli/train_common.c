@@ -119,6 +119,15 @@ const moh__option moh__training_options[] = {
      "leave these alone: embeddings, output, router, attention, "
      "feed-forward, norms, or tensors by name, * standing for anything",
      NULL, FIELD(freeze)},
+    {"lora", 0, MOH__OPTION_STRING, "RANK[:ALPHA]",
+     "train adapters of low rank beside matrices, and routers, and nothing "
+     "else: for machines with little memory; ALPHA is twice RANK, if not "
+     "said otherwise",
+     NULL, FIELD(lora)},
+    {"lora-on", 0, MOH__OPTION_STRING, "NAME,...",
+     "matrices that have adapters: q_proj, k_proj, v_proj, o_proj, "
+     "gate_proj, up_proj, down_proj, self_attn, mlp",
+     "q_proj,v_proj", FIELD(lora_on)},
     {"beta", 0, MOH__OPTION_REAL, "X",
      "weight of the load-balance loss (mean over layers)",
      "0.01, or the model's", FIELD(balance_weight), .min = 0, .max = 1e6},
@@ -198,6 +207,33 @@ static moh_status fill_length(const moh__training_values *v,
   return MOH_OK;
 }
 
+/* "RANK" or "RANK:ALPHA". */
+static moh_status fill_lora(const moh__training_values *v,
+                            moh__train_options *options, moh_error *err) {
+  char *end = NULL;
+  if (v->lora == NULL && v->lora_on != NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--lora-on needs --lora RANK");
+  if (v->lora == NULL) return MOH_OK;
+  long rank = strtol(v->lora, &end, 10);
+  double alpha = 2 * (double)rank;
+  bool good = end != v->lora;
+  if (good && *end == ':') {
+    const char *rest = end + 1;
+    alpha = strtod(rest, &end);
+    good = end != rest;
+  }
+  if (!good || *end != '\0' || rank < 1 || rank > 4096 || !(alpha > 0) ||
+      !(alpha <= 1e6))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--lora must be RANK or RANK:ALPHA, such as 8 or 8:16, "
+                     "not '%.40s'",
+                     v->lora);
+  options->lora_rank = (int32_t)rank;
+  options->lora_alpha = alpha;
+  options->lora_on = v->lora_on != NULL ? v->lora_on : "q_proj,v_proj";
+  return MOH_OK;
+}
+
 moh_status moh__training_fill(const moh__training_values *v,
                               const moh__training_defaults *d, bool examples,
                               moh__train_options *options, moh_error *err) {
@@ -217,6 +253,7 @@ moh_status moh__training_fill(const moh__training_values *v,
   options->skip_outliers = moh__real_or(v->skip_outliers, 0);
   options->target_heads = moh__real_or(v->target_heads, 0);
   options->freeze = v->freeze;
+  MOH_TRY(fill_lora(v, options, err));
   options->l2 = v->l2;
   options->amsgrad = v->amsgrad;
   options->recompute = v->recompute;

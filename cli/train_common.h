@@ -12,7 +12,7 @@
 #include "train/trainer.h"
 
 typedef struct moh__training_values {
-  const char *data, *out, *freeze;
+  const char *data, *out, *freeze, *lora, *lora_on;
   int64_t epochs, steps, batch, accumulate, context, seed, threads;
   int64_t heads_warmup;
   double lr, lr_final, warmup, weight_decay, clip, beta1, beta2, router_lr;

@@ -166,6 +166,11 @@ static int64_t trained_size(const moh__param *w) {
   return (w->flags & MOH__PARAM_BUFFER) != 0 ? 0 : w->n;
 }
 
+/* What is frozen has no gradients. */
+static int64_t grad_size(const moh__param *w) {
+  return (w->flags & MOH__PARAM_FROZEN) != 0 ? 0 : trained_size(w);
+}
+
 /* A cleared block; large ones come as untouched pages. */
 static real *alloc_block(int64_t n) {
   size_t bytes = ((size_t)n + ALIGN_ELEMENTS) * sizeof(real);
@@ -188,16 +193,33 @@ moh_status moh__model_alloc_data(moh__model *model, moh_error *err) {
   return MOH_OK;
 }
 
+/* Those that are trained, and no others. */
+static bool has_grads(const moh__model *model) {
+  bool same = model->grads != NULL;
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
+    same = same && (w->grad != NULL) == (grad_size(w) > 0);
+  }
+  return same;
+}
+
+static void drop_grads(moh__model *model) {
+  free(model->grads);
+  model->grads = NULL;
+  for (int i = 0; i < model->n_params; i++) model->params[i].grad = NULL;
+}
+
 moh_status moh__model_alloc_grads(moh__model *model, moh_error *err) {
-  if (model->grads != NULL) return MOH_OK;
-  int64_t n = block_size(model, trained_size);
+  if (has_grads(model)) return MOH_OK;
+  int64_t n = block_size(model, grad_size);
+  drop_grads(model);
   model->grads = alloc_block(n);
   if (model->grads == NULL) return no_memory(err, "the gradients", n);
   real *next = model->grads;
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
-    if (trained_size(w) > 0) w->grad = next;
-    next += moh__round_up(trained_size(w), ALIGN_ELEMENTS);
+    if (grad_size(w) > 0) w->grad = next;
+    next += moh__round_up(grad_size(w), ALIGN_ELEMENTS);
   }
   return MOH_OK;
 }
@@ -277,6 +299,18 @@ moh_status moh__model_pack(moh__model *model, moh__pool *pool,
   return MOH_OK;
 }
 
+moh_status moh__model_repack(moh__model *model, moh__pool *pool,
+                             moh_error *err) {
+  if (model->packed == NULL || !model->packed_for_backward)
+    return moh__model_pack(model, pool, err);
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    if (moh__param_is_trained(w) && (w->flags & MOH__PARAM_ADAPTED) == 0)
+      moh__param_pack(w, pool);
+  }
+  return MOH_OK;
+}
+
 /* Squares of finite numbers are finite in double, and so is their sum. */
 moh_status moh__model_check_finite(const moh__model *model,
                                    moh_error *err) {
@@ -317,7 +351,7 @@ int64_t moh__model_count_active(const moh__model *model) {
 
 moh__model_bytes moh__model_measure(const moh__model *model) {
   int64_t size = sizeof(real);
-  int64_t grads = block_size(model, trained_size) * size;
+  int64_t grads = block_size(model, grad_size) * size;
   moh__model_bytes bytes = {.data = block_size(model, plain_size) * size,
                             .grads = grads,
                             .moments = 2 * grads};

@@ -61,7 +61,7 @@ int64_t moh__model_window(const moh__model *model, int64_t layer);
 
 /* Memory for data (cleared), once all is declared. */
 moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
-/* Memory for gradients (cleared): training. */
+/* Memory for the gradients (cleared) of what is not frozen: training. */
 moh_status moh__model_alloc_grads(moh__model *model, moh_error *err);
 void moh__model_zero_grads(moh__model *model, moh__pool *pool);
 
@@ -80,6 +80,10 @@ void moh__model_set_precision(moh__model *model, moh__precision precision);
  * for backward; allocates what is missing of them. */
 moh_status moh__model_pack(moh__model *model, moh__pool *pool,
                            moh_error *err);
+
+/* After an update: those of what it changed, but for adapted matrices. */
+moh_status moh__model_repack(moh__model *model, moh__pool *pool,
+                             moh_error *err);
 
 /* A weight that is not finite is MOH_ERR_DIVERGED with the tensor's name.
  */

@@ -60,13 +60,15 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
   const tanh_node *s = context;
   int64_t d = s->x->cols, n = end - begin;
   real *t = scratch;
+  bool gain = moh__param_is_trained(s->gain);
+  bool bias = moh__param_is_trained(s->bias);
   for (int64_t r = 0; r < s->x->rows; r++) {
     const real *dy = s->y->g + r * d + begin;
     moh__kernel()->tanh(t, s->x->v + r * d + begin, s->alpha->data[0], n);
-    for (int64_t c = 0; c < n; c++) {
+    for (int64_t c = 0; gain && c < n; c++)
       s->gain->grad[begin + c] += dy[c] * t[c];
+    for (int64_t c = 0; bias && c < n; c++)
       s->bias->grad[begin + c] += dy[c];
-    }
   }
 }
 
@@ -80,6 +82,7 @@ static void tanh_backward(moh__tape *tape, void *context) {
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   moh__range_run(tape->pool, s->x->cols, COLUMNS, backward_gain, s);
   double sum = 0;
+  if (!moh__param_is_trained(s->alpha)) return;
   for (int64_t r = 0; r < s->x->rows; r++) sum += (double)s->along[r];
   s->alpha->grad[0] += (real)sum;
 }

@@ -18,6 +18,7 @@ typedef struct embed_node {
 
 static void embed_backward(moh__tape *tape, void *context) {
   const embed_node *s = context;
+  if (s->table != NULL && !moh__param_is_trained(s->table)) return;
   moh__tape_settle(tape, s->y);
   if (s->table != NULL)
     moh__param_settle(s->table, tape->pool);

@@ -40,6 +40,7 @@ static void scale_backward(moh__tape *tape, void *context) {
   moh__param_settle(s->scale, tape->pool);
   moh__rows_run(tape->pool, s->x->rows, s->x->cols, backward_rows, s);
   double sum = 0;
+  if (!moh__param_is_trained(s->scale)) return;
   for (int64_t r = 0; r < s->x->rows; r++) sum += (double)s->along[r];
   s->scale->grad[0] += (real)sum;
 }

@@ -76,7 +76,7 @@ static void backward_rows(void *context, int64_t begin, int64_t end,
   for (int64_t r = begin; r < end; r++) backward_row(s, r, a, h);
 }
 
-/* Columns [begin, end) of dgain and dbias, rows in order. */
+/* Columns [begin, end) of dgain, rows in order. */
 static void backward_gain(void *context, int64_t begin, int64_t end,
                           void *scratch) {
   (void)scratch;
@@ -87,19 +87,34 @@ static void backward_gain(void *context, int64_t begin, int64_t end,
     const real *dy = s->y->g + r * d;
     for (int64_t c = begin; c < end; c++)
       s->gain->grad[c] += dy[c] * ((x[c] - s->mean[r]) * s->inverse[r]);
-    if (s->bias == NULL) continue;
+  }
+}
+
+/* And of dbias. */
+static void backward_bias(void *context, int64_t begin, int64_t end,
+                          void *scratch) {
+  (void)scratch;
+  const norm_node *s = context;
+  for (int64_t r = 0; r < s->rows; r++) {
+    const real *dy = s->y->g + r * s->cols;
     for (int64_t c = begin; c < end; c++) s->bias->grad[c] += dy[c];
   }
+}
+
+static void backward_param(moh__tape *tape, norm_node *s, moh__param *w,
+                           moh__range_fn *fn) {
+  if (w == NULL || !moh__param_is_trained(w)) return;
+  moh__param_settle(w, tape->pool);
+  moh__range_run(tape->pool, s->cols, COLUMNS, fn, s);
 }
 
 static void norm_backward(moh__tape *tape, void *context) {
   norm_node *s = context;
   moh__tape_settle(tape, s->y);
-  moh__param_settle(s->gain, tape->pool);
-  if (s->bias != NULL) moh__param_settle(s->bias, tape->pool);
   s->adds = moh__tensor_adds(s->x);
   moh__rows_run(tape->pool, s->rows, s->cols, backward_rows, s);
-  moh__range_run(tape->pool, s->cols, COLUMNS, backward_gain, s);
+  backward_param(tape, s, s->gain, backward_gain);
+  backward_param(tape, s, s->bias, backward_bias);
 }
 
 moh__tensor *moh__op_norm(moh__tape *tape, moh__tensor *x,

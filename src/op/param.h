@@ -22,6 +22,8 @@ enum {
   MOH__PARAM_EMBEDDING = 1 << 4, /* unit of clipping: a row */
   MOH__PARAM_OUTPUT = 1 << 5,    /* exempt from unit-wise clipping */
   MOH__PARAM_F32 = 1 << 6,       /* products with it are f32 always */
+  MOH__PARAM_ADAPTED = 1 << 7,   /* its gradient is its adapters', which are
+                                  * updated in its place (train/lora.h) */
 };
 
 /* How a matrix is cut into groups for packing. */
@@ -67,7 +69,7 @@ typedef struct moh__param {
   moh__grouping grouping;
   int64_t n_groups;
   real *data;
-  real *grad; /* NULL unless training */
+  real *grad; /* NULL unless training, and where it is frozen */
   bool fresh; /* grad counts as 0, whatever it holds: as a tensor's g */
   moh__precision precision;
   void *packed;      /* for W x; NULL when never packed */

@@ -43,20 +43,25 @@ const json_t *moh__trainer_data_hashes(moh__trainer *t, moh_error *err) {
   return t->data_hashes;
 }
 
-/* ---- moments ---- */
+/* ---- moments, and adapters ---- */
 
-moh_status moh__trainer_each_moment(const moh__trainer *t,
-                                    moh__moment_fn *fn, void *context,
-                                    moh_error *err) {
-  for (int i = 0; i < t->model->n_params; i++) {
-    const moh__param *w = &t->model->params[i];
+enum { MOMENTS = 4 }; /* of a tensor, at most */
+
+/* own: the weights of the model themselves, too. */
+static moh_status each_moment(const moh__model *model,
+                              const moh__optimizer *optimizer, bool own,
+                              moh__moment_fn *fn, void *context,
+                              moh_error *err) {
+  for (int i = 0; i < model->n_params; i++) {
+    const moh__param *w = &model->params[i];
     const struct {
       char kind;
       real *data;
-    } moments[] = {{'m', moh__optimizer_m(t->optimizer, w)},
-                   {'v', moh__optimizer_v(t->optimizer, w)},
-                   {'x', moh__optimizer_v_max(t->optimizer, w)}};
-    for (int j = 0; j < 3; j++) {
+    } moments[MOMENTS] = {{'m', moh__optimizer_m(optimizer, w)},
+                          {'v', moh__optimizer_v(optimizer, w)},
+                          {'x', moh__optimizer_v_max(optimizer, w)},
+                          {'w', own ? w->data : NULL}};
+    for (int j = 0; j < MOMENTS; j++) {
       char name[MOH__NAME_MAX + 2];
       if (moments[j].data == NULL) continue;
       snprintf(name, sizeof(name), "%c.%s", moments[j].kind, w->name);
@@ -64,6 +69,15 @@ moh_status moh__trainer_each_moment(const moh__trainer *t,
     }
   }
   return MOH_OK;
+}
+
+moh_status moh__trainer_each_moment(const moh__trainer *t,
+                                    moh__moment_fn *fn, void *context,
+                                    moh_error *err) {
+  MOH_TRY(each_moment(t->model, t->optimizer, false, fn, context, err));
+  if (t->lora == NULL) return MOH_OK;
+  return each_moment(moh__lora_params(t->lora), t->lora_optimizer, true, fn,
+                     context, err);
 }
 
 /* Items and the texts of their names. */
@@ -90,7 +104,9 @@ static moh_status add_moment(void *context, const char *name,
 
 static moh_status save_moments(const moh__trainer *t, const char *path,
                                moh_error *err) {
-  size_t n = (size_t)t->model->n_params * 3;
+  size_t n = (size_t)t->model->n_params;
+  if (t->lora != NULL) n += (size_t)moh__lora_params(t->lora)->n_params;
+  n *= MOMENTS;
   moments all = {.items = calloc(n, sizeof(moh__st_item)),
                  .names = calloc(n, sizeof(all.names[0]))};
   moh_status status = MOH_OK;

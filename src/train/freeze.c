@@ -133,7 +133,9 @@ static void unfreeze(moh__model *model) {
 
 static bool is_trained(const moh__model *model) {
   for (int i = 0; i < model->n_params; i++)
-    if (moh__param_is_trained(&model->params[i])) return true;
+    if ((model->params[i].flags &
+         (MOH__PARAM_FROZEN | MOH__PARAM_BUFFER)) == 0)
+      return true;
   return false;
 }
 

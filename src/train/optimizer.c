@@ -1,11 +1,14 @@
-/* Adam: moments lie in blocks of the same layout as the gradients. */
+/* Adam: moments lie in blocks, those of what is updated one behind the other.
+ */
 #include "train/optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/block.h"
+#include "base/checked.h"
 #include "kernel/kernel.h"
 
 enum { PIECE = 1 << 14 }; /* elements of a task */
@@ -18,7 +21,8 @@ typedef struct piece {
 
 struct moh__optimizer {
   moh__model *model;
-  real *m, *v, *v_max; /* laid out as model->grads; v_max may be NULL */
+  real *m, *v, *v_max; /* v_max may be NULL */
+  int64_t *at; /* [n_params] where in these a parameter's begin; -1: none */
   piece *pieces;
   int64_t n_pieces;
   double *sums; /* [n_pieces] squares */
@@ -28,7 +32,9 @@ struct moh__optimizer {
 };
 
 static int64_t pieces_of(const moh__param *w) {
-  return moh__param_is_trained(w) ? (w->n + PIECE - 1) / PIECE : 0;
+  bool updated =
+      moh__param_is_trained(w) && (w->flags & MOH__PARAM_ADAPTED) == 0;
+  return updated ? (w->n + PIECE - 1) / PIECE : 0;
 }
 
 static void cut_pieces(moh__optimizer *o) {
@@ -43,9 +49,16 @@ static void cut_pieces(moh__optimizer *o) {
   }
 }
 
-/* Elements from the first gradient to the end of the last. */
-static size_t block_elements(const moh__model *model) {
-  return (size_t)moh__model_measure(model).grads / sizeof(real);
+/* Gives the elements of a block. */
+static int64_t place_moments(moh__optimizer *o) {
+  int64_t n = 0;
+  for (int i = 0; i < o->model->n_params; i++) {
+    const moh__param *w = &o->model->params[i];
+    bool updated = pieces_of(w) > 0;
+    o->at[i] = updated ? n : -1;
+    if (updated) n += moh__round_up(w->n, MOH__ALIGN);
+  }
+  return n;
 }
 
 static real *zeros(size_t n) {
@@ -56,7 +69,9 @@ static real *zeros(size_t n) {
 
 static moh_status alloc_all(moh__optimizer *o, bool amsgrad,
                             moh_error *err) {
-  size_t n = block_elements(o->model);
+  o->at = calloc((size_t)o->model->n_params + 1, sizeof(int64_t));
+  if (o->at == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");
+  size_t n = (size_t)place_moments(o) + 1;
   for (int i = 0; i < o->model->n_params; i++)
     o->n_pieces += pieces_of(&o->model->params[i]);
   o->m = zeros(n);
@@ -93,6 +108,7 @@ void moh__optimizer_free(moh__optimizer *o) {
   free(o->m);
   free(o->v);
   free(o->v_max);
+  free(o->at);
   free(o->pieces);
   free(o->sums);
   free(o);
@@ -152,8 +168,8 @@ moh_status moh__optimizer_check(const moh__optimizer *o, double most,
 
 static real *part_of(const moh__optimizer *o, real *block,
                      const moh__param *w) {
-  if (block == NULL || w->grad == NULL) return NULL;
-  return block + (w->grad - o->model->grads);
+  int64_t at = o->at[w - o->model->params];
+  return block == NULL || at < 0 ? NULL : block + at;
 }
 
 real *moh__optimizer_m(const moh__optimizer *o, const moh__param *w) {
@@ -200,7 +216,7 @@ moh_status moh__optimizer_step(moh__optimizer *o, moh__pool *pool,
   o->options = *options;
   o->grad_scale = grad_scale;
   moh__pool_run(pool, o->n_pieces, update_piece, o);
-  return moh__model_pack(o->model, pool, err);
+  return moh__model_repack(o->model, pool, err);
 }
 
 int64_t moh__optimizer_steps(const moh__optimizer *o) { return o->step; }

@@ -49,7 +49,7 @@ int64_t moh__optimizer_steps(const moh__optimizer *optimizer);
 void moh__optimizer_set_steps(moh__optimizer *optimizer, int64_t steps);
 
 /* First and second moments of a parameter, and the largest second moments so
- * far, [w->n]; NULL for buffers, and where there is none. */
+ * far, [w->n]; NULL for what is not updated. */
 real *moh__optimizer_m(const moh__optimizer *optimizer, const moh__param *w);
 real *moh__optimizer_v(const moh__optimizer *optimizer, const moh__param *w);
 real *moh__optimizer_v_max(const moh__optimizer *optimizer,

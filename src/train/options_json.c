@@ -9,7 +9,7 @@ json_t *moh__train_options_json(const moh__train_options *o) {
   return json_pack(
       "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, "
       "s:i, s:f, s:I, s:b, s:b, s:f, s:s, s:b, s:s*, s:f, s:f, s:b, s:I, "
-      "s:f}",
+      "s:f, s:i, s:f, s:s*}",
       "lr", o->lr, "lr_final", o->lr_final, "warmup", o->warmup, "beta1",
       o->beta1, "beta2", o->beta2, "eps", o->eps, "weight_decay",
       o->weight_decay, "clip", o->clip, "router_lr", o->router_lr, "epochs",
@@ -20,14 +20,15 @@ json_t *moh__train_options_json(const moh__train_options *o) {
       moh__precision_names[o->precision], "recompute", o->recompute, "freeze",
       o->freeze, "anomaly", o->anomaly, "agc", o->agc, "centralize",
       o->centralize, "heads_warmup", (json_int_t)o->heads_warmup,
-      "target_heads", o->target_heads);
+      "target_heads", o->target_heads, "lora_rank", o->lora_rank,
+      "lora_alpha", o->lora_alpha, "lora_on", o->lora_on);
 }
 
 /* Borrowed from the JSON; NULL when it is not there. */
-static moh_status get_freeze(moh__train_options *o, const json_t *json,
-                             moh_error *err) {
-  if (json_object_get(json, "freeze") == NULL) return MOH_OK;
-  return moh__json_get_string(json, "freeze", &o->freeze, err);
+static moh_status get_late_text(const json_t *json, const char *key,
+                                const char **text, moh_error *err) {
+  if (json_object_get(json, key) == NULL) return MOH_OK;
+  return moh__json_get_string(json, key, text, err);
 }
 
 /* f32 where it is not there: earlier versions had no other. */
@@ -97,6 +98,17 @@ static moh_status get_counts(moh__train_options *o, const json_t *json,
   return MOH_OK;
 }
 
+static moh_status get_lora(moh__train_options *o, const json_t *json,
+                           moh_error *err) {
+  int64_t rank = 0;
+  if (json_object_get(json, "lora_rank") != NULL)
+    MOH_TRY(
+        moh__json_get_int(json, "lora_rank", 0, 1 << 12, &rank, err));
+  o->lora_rank = (int32_t)rank;
+  MOH_TRY(get_late_real(json, "lora_alpha", &o->lora_alpha, err));
+  return get_late_text(json, "lora_on", &o->lora_on, err);
+}
+
 moh_status moh__train_options_from_json(moh__train_options *o,
                                         const json_t *json, moh_error *err) {
   if (!json_is_object(json))
@@ -119,7 +131,8 @@ moh_status moh__train_options_from_json(moh__train_options *o,
   for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++)
     MOH_TRY(get_real(json, reals[i].key, reals[i].value, err));
   MOH_TRY(get_counts(o, json, err));
-  MOH_TRY(get_freeze(o, json, err));
+  MOH_TRY(get_late_text(json, "freeze", &o->freeze, err));
+  MOH_TRY(get_lora(o, json, err));
   MOH_TRY(get_precision(o, json, err));
   MOH_TRY(get_late_bool(json, "recompute", &o->recompute, err));
   MOH_TRY(get_late_bool(json, "centralize", &o->centralize, err));

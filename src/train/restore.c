@@ -182,6 +182,10 @@ moh_status moh__trainer_restore(moh__trainer *t, const moh__checkpoint *c,
       &t->outliers, json_object_get(c->state, "outliers"), err));
   t->step = c->step;
   moh__optimizer_set_steps(t->optimizer, c->updates);
+  if (t->lora != NULL) {
+    moh__optimizer_set_steps(t->lora_optimizer, c->updates);
+    moh__lora_pack(t->lora, t->pool);
+  }
   moh__batcher_seek(&t->batcher,
                     c->step * t->options.batch * t->options.accumulate);
   return MOH_OK;

@@ -71,6 +71,8 @@ static moh_status check_ranges(const moh__train_options *o, moh_error *err) {
       {"skip_outliers", o->skip_outliers, 0, 1e9},
       {"heads_warmup", (double)o->heads_warmup, 0, 1e12},
       {"target_heads", o->target_heads, 0, 1 << 12},
+      {"lora_rank", o->lora_rank, 0, 1 << 12},
+      {"lora_alpha", o->lora_alpha, 0, 1e6},
       {"epochs", (double)o->epochs, 0, 1e9},
       {"steps", (double)o->steps, 0, 1e12},
       {"batch", o->batch, 1, 1 << 20},
@@ -100,11 +102,27 @@ static moh_status check_options(const moh__model *model,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "heads_warmup is for models whose tokens choose heads, "
                      "and in this one they do not");
+  if (o->lora_rank > 0 && (o->agc > 0 || o->centralize))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "agc and centralize look at rows of matrices, and do "
+                     "not go with adapters");
+  if (o->lora_rank > 0 && (o->lora_on == NULL || o->lora_alpha == 0))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "adapters need lora_alpha and lora_on");
   if (o->context > model->config.max_seq_len)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "a context of %d is longer than the model's %lld",
                      o->context, (long long)model->config.max_seq_len);
   return MOH_OK;
+}
+
+static moh_status open_lora(moh__trainer *t, moh_error *err) {
+  const moh__train_options *o = &t->options;
+  if (o->lora_rank == 0) return MOH_OK;
+  MOH_TRY(moh__lora_new(&t->lora, t->model, o->lora_rank, o->lora_alpha,
+                        o->lora_on, o->seed, err));
+  return moh__optimizer_new(&t->lora_optimizer, moh__lora_params(t->lora),
+                            o->amsgrad, err);
 }
 
 static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
@@ -119,8 +137,9 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
   MOH_TRY(alloc_loads(t, err));
   MOH_TRY(moh__windows_init(&t->windows, t->model, err));
-  MOH_TRY(moh__model_alloc_grads(t->model, err));
   MOH_TRY(moh__freeze(t->model, o->freeze, err));
+  MOH_TRY(open_lora(t, err));
+  MOH_TRY(moh__model_alloc_grads(t->model, err));
   MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
   moh__model_set_precision(t->model, o->precision);
   MOH_TRY(moh__model_pack(t->model, t->pool, err));
@@ -134,11 +153,11 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   return MOH_OK;
 }
 
-static moh_status copy_freeze(moh__trainer *t, moh_error *err) {
-  if (t->options.freeze == NULL) return MOH_OK;
-  t->freeze = strdup(t->options.freeze);
-  t->options.freeze = t->freeze;
-  if (t->freeze != NULL) return MOH_OK;
+static moh_status copy_text(const char **text, char **copy, moh_error *err) {
+  if (*text == NULL) return MOH_OK;
+  *copy = strdup(*text);
+  *text = *copy;
+  if (*copy != NULL) return MOH_OK;
   return moh__fail(err, MOH_ERR_MEMORY, "no memory");
 }
 
@@ -154,7 +173,9 @@ moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
   t->model = model;
   t->pool = pool;
   t->options = *options;
-  moh_status status = copy_freeze(t, err);
+  moh_status status = copy_text(&t->options.freeze, &t->freeze, err);
+  if (status == MOH_OK)
+    status = copy_text(&t->options.lora_on, &t->lora_on, err);
   if (status == MOH_OK) status = open_trainer(t, main, mix, err);
   if (status != MOH_OK) {
     moh__trainer_free(t);
@@ -170,15 +191,27 @@ void moh__trainer_free(moh__trainer *t) {
   moh__batcher_free(&t->batcher);
   moh__micro_batch_free(&t->micro);
   moh__optimizer_free(t->optimizer);
+  moh__optimizer_free(t->lora_optimizer);
+  if (t->lora != NULL) moh__lora_settle(t->lora, t->pool);
+  moh__lora_free(t->lora);
   moh__tape_free(&t->tape);
   moh__arena_free(&t->arena);
   free(t->freeze);
+  free(t->lora_on);
   free(t->spans);
   moh__head_control_free(&t->control);
   moh__loads_free(&t->heads);
   moh__loads_free(&t->experts);
   moh__windows_free(&t->windows);
   free(t);
+}
+
+moh_status moh__trainer_merge(moh__trainer *t, moh_error *err) {
+  return t->lora == NULL ? MOH_OK : moh__lora_merge(t->lora, t->pool, err);
+}
+
+void moh__trainer_unmerge(moh__trainer *t) {
+  if (t->lora != NULL) moh__lora_unmerge(t->lora);
 }
 
 void moh__trainer_set_stop(moh__trainer *t, moh__stop_fn *stop,
@@ -291,6 +324,18 @@ static void fill_report(const moh__trainer *t, const step_sums *sums,
   r->windows = t->windows.sizes;
 }
 
+/* Of all that is updated. */
+static moh_status gradient_norm(moh__trainer *t, double *norm,
+                                moh_error *err) {
+  double adapters;
+  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, norm, err));
+  if (t->lora == NULL) return MOH_OK;
+  MOH_TRY(
+      moh__optimizer_norm(t->lora_optimizer, t->pool, &adapters, err));
+  *norm = hypot(*norm, adapters);
+  return MOH_OK;
+}
+
 /* Row by row first, then as a whole; the latter is left to the update. */
 static moh_status clip(moh__trainer *t, moh__step_report *r, double *scale,
                        moh_error *err) {
@@ -303,6 +348,14 @@ static moh_status clip(moh__trainer *t, moh__step_report *r, double *scale,
   }
   *scale = moh__clip_scale(norm, o->clip);
   r->clipped_norm = norm * *scale;
+  return MOH_OK;
+}
+
+static moh_status step_lora(moh__trainer *t, const moh__adamw_options *adamw,
+                            double scale, moh_error *err) {
+  if (t->lora == NULL) return MOH_OK;
+  MOH_TRY(moh__optimizer_step(t->lora_optimizer, t->pool, adamw, scale, err));
+  moh__lora_pack(t->lora, t->pool);
   return MOH_OK;
 }
 
@@ -319,6 +372,7 @@ static moh_status update(moh__trainer *t, moh__step_report *r,
                               .weight_decay = o->weight_decay,
                               .l2 = o->l2};
   MOH_TRY(moh__optimizer_step(t->optimizer, t->pool, &adamw, scale, err));
+  MOH_TRY(step_lora(t, &adamw, scale, err));
   moh__windows_update(&t->windows, r->task_loss);
   moh__loads_balance(&t->heads, t->model->config.bias_balance);
   moh__loads_balance(&t->experts, t->model->config.experts.bias_balance);
@@ -330,12 +384,14 @@ static moh_status check_gradients(moh__trainer *t, moh__step_report *r,
                                   moh_error *err) {
   const moh__train_options *o = &t->options;
   const moh__outliers before = t->outliers;
-  MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &r->grad_norm, err));
+  MOH_TRY(gradient_norm(t, &r->grad_norm, err));
   r->skipped = o->skip_outliers > 0 &&
                moh__outliers_check(&t->outliers, o->skip_outliers,
                                    r->task_loss, r->grad_norm);
   if (r->skipped || o->anomaly == 0) return MOH_OK;
   moh_status status = moh__optimizer_check(t->optimizer, o->anomaly, err);
+  if (status == MOH_OK && t->lora != NULL)
+    status = moh__optimizer_check(t->lora_optimizer, o->anomaly, err);
   if (status != MOH_OK) t->outliers = before;
   return status;
 }
@@ -391,6 +447,7 @@ static moh_status run_step(moh__trainer *t, moh__step_report *r,
   t->tape.every_head = false;
   MOH_TRY(status);
   moh__model_settle_grads(t->model, t->pool);
+  if (t->lora != NULL) moh__lora_gradients(t->lora, t->pool);
   moh__loads_end(&t->heads);
   moh__loads_end(&t->experts);
   fill_report(t, &sums, r);
@@ -437,7 +494,8 @@ static int64_t choose_probe(moh__trainer *t) {
 static moh_status probe_rest(moh__trainer *t, double *seconds,
                              moh_error *err) {
   double norm, start = moh__now();
-  MOH_TRY(moh__model_pack(t->model, t->pool, err));
+  MOH_TRY(moh__model_repack(t->model, t->pool, err));
+  if (t->lora != NULL) moh__lora_pack(t->lora, t->pool);
   double middle = moh__now();
   MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, &norm, err));
   *seconds = middle - start + 8 * (moh__now() - middle);

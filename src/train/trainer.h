@@ -44,6 +44,10 @@ typedef struct moh__train_options {
   double target_heads; /* heads of a token to be held (train/head_control.h);
                         * 0: none */
   const char *freeze; /* tensors left alone (train/freeze.h); NULL: none */
+  int32_t lora_rank;  /* of adapters in place of all but routers
+                       * (train/lora.h); 0: none */
+  double lora_alpha;
+  const char *lora_on; /* which matrices have them */
 } moh__train_options;
 
 void moh__train_options_default(moh__train_options *options);
@@ -145,6 +149,12 @@ moh_status moh__trainer_probe(moh__trainer *trainer, moh__pace *pace,
 moh_status moh__trainer_evaluate(moh__trainer *trainer,
                                  const moh__dataset *dataset,
                                  moh__eval_result *result, moh_error *err);
+
+/* With adapters the model's data are as before the training until the trainer
+ * is freed: this puts the adapters' part into them for a model to be saved,
+ * and takes it out. Without adapters neither does anything. */
+moh_status moh__trainer_merge(moh__trainer *trainer, moh_error *err);
+void moh__trainer_unmerge(moh__trainer *trainer);
 
 /* ---- checkpoints (checkpoint.c, restore.c, checkpoints.c) ---- */
 

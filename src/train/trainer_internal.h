@@ -9,6 +9,7 @@
 #include "train/batcher.h"
 #include "train/head_control.h"
 #include "train/loads.h"
+#include "train/lora.h"
 #include "train/optimizer.h"
 #include "train/outliers.h"
 #include "train/trainer.h"
@@ -18,11 +19,13 @@ struct moh__trainer {
   moh__model *model;
   moh__pool *pool;
   moh__train_options options;
-  char *freeze; /* options.freeze, owned */
+  char *freeze, *lora_on; /* options.freeze, options.lora_on, owned */
   moh__batcher batcher;
   moh__micro_batch micro;
   moh__span *spans; /* [batch * accumulate] of the step in work */
   moh__optimizer *optimizer;
+  moh__lora *lora; /* NULL: none; then there is no optimizer of it */
+  moh__optimizer *lora_optimizer;
   moh__arena arena;
   moh__tape tape;
   moh__stop_fn *stop; /* NULL: never */
@@ -42,7 +45,8 @@ const json_t *moh__trainer_data_hashes(moh__trainer *trainer,
                                        moh_error *err);
 
 /* Calls fn for the moments of every trained tensor: "m.NAME", "v.NAME" and
- * with AMSGrad "x.NAME", the largest v. */
+ * with AMSGrad "x.NAME", the largest v; and for adapters, "w.NAME", which no
+ * model's file has. */
 typedef moh_status moh__moment_fn(void *context, const char *name,
                                   const moh__param *w, real *data,
                                   moh_error *err);

@@ -140,6 +140,47 @@ class Upcycling(Case):
                       if "loss" in line and "grad_norm" in line]
             self.assertLess(losses[-1], losses[0])
 
+    def tensors(self, name):
+        """Bytes of each tensor."""
+        raw = (self.folder / name / "model.safetensors").read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        header = json.loads(raw[8:8 + size])
+        return {key: raw[8 + size + at["data_offsets"][0]:
+                         8 + size + at["data_offsets"][1]]
+                for key, at in header.items() if key != "__metadata__"}
+
+    def test_lora(self):
+        """Adapters are merged into the matrices that have them; those and
+        routers are all that moves."""
+        self.upcycle("base", "moh:1+1", model="mha")
+        code, _, err = self.run_in(
+            "tune", "--model", "base", "--data", "text.txt", "--out",
+            "adapted", "--steps", 6, "-t1", "--lora", "2:8", "--lora-on",
+            "q_proj,mlp", "--held-out", 0.2, "--checkpoint-every", 3)
+        self.assertEqual(code, 0, err)
+        before, after = self.tensors("base"), self.tensors("adapted/final")
+        moved = {name for name in before if before[name] != after[name]}
+        self.assertEqual(set(before), set(after))
+        self.assertEqual(
+            {name for name in before if ".q_proj." in name or ".mlp." in name
+             or name.endswith(".wg.weight")}, moved)
+        self.check_model("adapted/final")
+
+    def test_lora_refused(self):
+        tail = " (see 'moh tune --help')"
+        start = "tune --model dense --data text.txt --out new "
+        for words, message in [
+                ("--lora 0", "--lora must be RANK or RANK:ALPHA, such as 8 "
+                 "or 8:16, not '0'"),
+                ("--lora 2:", "--lora must be RANK or RANK:ALPHA, such as 8 "
+                 "or 8:16, not '2:'"),
+                ("--lora-on mlp", "--lora-on needs --lora RANK"),
+                ("--lora 2 --agc 0.1", "agc and centralize look at rows of "
+                 "matrices, and do not go with adapters"),
+                ("--lora 2 --lora-on head", "no matrix to adapt is called "
+                 "'head': write parts of names, such as q_proj,v_proj")]:
+            self.assert_fails(start + words, 2, "moh tune: " + message + tail)
+
     def test_refused(self):
         tail = " (see 'moh upcycle --help')"
         start = "upcycle --data text.txt --out new --model "

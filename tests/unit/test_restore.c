@@ -116,6 +116,9 @@ static void going_on_is_never_having_stopped(void **state) {
   CHECK((o.batch = 3, o.accumulate = 2));
   CHECK((o.steps = 0, o.epochs = 9));
   CHECK(o.freeze = "router,*.k_proj.weight");
+  CHECK((o.lora_rank = 2, o.lora_alpha = 3, o.lora_on = "q_proj,mlp"));
+  CHECK((o.lora_rank = 1, o.lora_alpha = 1, o.lora_on = "self_attn",
+         o.amsgrad = true, o.precision = MOH__PRECISION_BF16));
   CHECK(o.precision = MOH__PRECISION_BF16);
   CHECK(o.recompute = true);
 }

@@ -47,6 +47,7 @@ static kept keep(const bench *b) {
     const moh__param *p = &b->model->params[i];
     const moh__optimizer *o = b->trainer->optimizer;
     k.w[i] = copied_reals(p->data, p->n);
+    if (moh__optimizer_m(o, p) == NULL) continue; /* frozen */
     k.m[i] = copied_reals(moh__optimizer_m(o, p), p->n);
     k.v[i] = copied_reals(moh__optimizer_v(o, p), p->n);
   }
@@ -72,6 +73,10 @@ static real weights_moved(const bench *b, const kept *k, int i) {
 static real moments_moved(const bench *b, const kept *k, int i) {
   const moh__param *p = &b->model->params[i];
   const moh__optimizer *o = b->trainer->optimizer;
+  if (k->m[i] == NULL) {
+    assert_true(p->grad == NULL && moh__optimizer_m(o, p) == NULL);
+    return 0;
+  }
   return largest_difference(moh__optimizer_m(o, p), k->m[i], p->n) +
          largest_difference(moh__optimizer_v(o, p), k->v[i], p->n);
 }
