@@ -156,27 +156,14 @@ static moh_status reserve(moh__bpe_work *work, size_t n, moh_error *err) {
   return MOH_OK;
 }
 
-/* A letter that the vocabulary lacks. */
-static moh_status add_unknown(const moh__tokenizer *tokenizer,
-                              moh__text letter, size_t first, moh__ids *ids,
-                              moh_error *err) {
+/* A letter that the vocabulary lacks; without an unknown token it is left
+ * out, as the library does it: SmolLM2 lacks some control characters. */
+static moh_status add_unknown(const moh__tokenizer *tokenizer, size_t first,
+                              moh__ids *ids, moh_error *err) {
   int32_t id = tokenizer->unknown;
   bool again = ids->n > first && ids->ids[ids->n - 1] == id;
-  if (id >= 0) {
-    if (tokenizer->bpe->fuse_unknown && again) return MOH_OK;
-    return moh__ids_push(ids, id, err);
-  }
-  int quoted = moh__quoted(letter);
-  if (letter.n == 1 || quoted == 0) {
-    return moh__fail(err, MOH_ERR_ARGUMENT,
-                     "the vocabulary lacks the byte 0x%02X and has no "
-                     "unknown token",
-                     (unsigned char)letter.bytes[0]);
-  }
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "the vocabulary lacks the character \"%.*s\" and has no "
-                   "unknown token",
-                   quoted, letter.bytes);
+  if (id < 0 || (tokenizer->bpe->fuse_unknown && again)) return MOH_OK;
+  return moh__ids_push(ids, id, err);
 }
 
 static bool has_bytes(const moh__bpe *bpe, moh__text letter) {
@@ -221,7 +208,7 @@ static moh_status start_ids(const moh__tokenizer *tokenizer, moh__text word,
     } else if (has_bytes(bpe, letter)) {
       MOH_TRY(add_bytes(bpe, letter, ids, err));
     } else {
-      MOH_TRY(add_unknown(tokenizer, letter, first, ids, err));
+      MOH_TRY(add_unknown(tokenizer, first, ids, err));
     }
   }
   return MOH_OK;
@@ -353,6 +340,6 @@ moh_status moh__bpe_encode_bytes(const moh__tokenizer *tokenizer,
                                  moh__text bytes, moh__ids *ids,
                                  moh_error *err) {
   bool one = !tokenizer->bpe->of_bytes && !has_bytes(tokenizer->bpe, bytes);
-  if (one) return add_unknown(tokenizer, bytes, ids->n, ids, err);
+  if (one) return add_unknown(tokenizer, ids->n, ids, err);
   return start_ids(tokenizer, bytes, ids, err);
 }

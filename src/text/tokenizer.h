@@ -116,8 +116,9 @@ moh__text moh__tokenizer_spelling(const moh__tokenizer *tokenizer,
 /* Appends the ids of a text. Added (special) tokens in the text are
  * recognised only when `specials` is true. Any bytes are accepted: a run of
  * bytes that are not UTF-8 becomes one unknown token, with BPE the tokens of
- * its bytes. Fails when the text needs an unknown token and the tokenizer has
- * none. */
+ * its bytes. When the text needs an unknown token and the tokenizer has none,
+ * BPE leaves out what it lacks, as the library `tokenizers` does; others
+ * fail. */
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
                                  moh__text text, bool specials,
                                  moh__ids *ids, moh_error *err);
