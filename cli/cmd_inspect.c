@@ -47,7 +47,7 @@ static const moh__option output_options[] = {
      "beams of a search, for the memory of running", "0, none",
      .offset = offsetof(values, beam), .min = 0, .max = MOH__BEAM_WIDTH_MAX},
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
-     "of the packed weights, for the memory", "f32",
+     "of the packed weights, for the memory", "as the weights are stored",
      .offset = offsetof(values, precision), .choices = moh__precision_names},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
      .offset = offsetof(values, json)},
@@ -357,7 +357,7 @@ static moh_status open_model(const moh__call *call, moh__model **model,
                      "either --model DIR or --preset NAME is needed");
   if (v->path == NULL) return model_of_preset(v, model, err);
   MOH_TRY(check_no_changes(call, err));
-  moh__load_options options = {.verify = v->verify};
+  moh__load_options options = {.verify = v->verify, .stored = true};
   return moh__load(v->path, options, model, NULL, err);
 }
 
@@ -365,8 +365,7 @@ static moh_status inspect(const values *v, moh__model *model,
                           moh_error *err) {
   moh__summary summary;
   costs c;
-  moh__model_set_precision(model, (moh__precision)moh__choice_or(
-                                      v->precision, MOH__PRECISION_F32));
+  moh__model_set_precision(model, moh__load_precision(model, v->precision));
   MOH_TRY(find_costs(v, model, &c, err));
   moh__summary_make(model, &summary);
   if (v->json) return print_json(model, &summary, &c, err);

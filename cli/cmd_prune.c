@@ -278,6 +278,7 @@ static moh_status save(const prune *p, moh_error *err) {
 static moh_status work(prune *p, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(p->v->out, err));
   MOH_TRY(moh__runner_open(&p->runner, &p->v->runner, err));
+  MOH_TRY(moh__model_decode(p->runner.model, p->runner.pool, err));
   moh__interrupt_catch();
   MOH_TRY(measure(p, err));
   MOH_TRY(cut(p, err));

@@ -281,6 +281,7 @@ static moh_status save(const upcycle *u, moh_error *err) {
 static moh_status work(upcycle *u, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(u->v->out, err));
   MOH_TRY(moh__runner_open(&u->runner, &u->v->runner, err));
+  MOH_TRY(moh__model_decode(u->runner.model, u->runner.pool, err));
   moh__interrupt_catch();
   MOH_TRY(make(u, err));
   MOH_TRY(measure(u, err));

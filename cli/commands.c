@@ -13,6 +13,7 @@ const moh__command *const moh__commands[] = {
     &moh__command_prune,
     &moh__command_upcycle,
     &moh__command_export,
+    &moh__command_quantize,
     &moh__command_inspect,
     &moh__command_routes,
     &moh__command_report,

@@ -13,6 +13,7 @@ extern const moh__command moh__command_inspect;
 extern const moh__command moh__command_prune;
 extern const moh__command moh__command_upcycle;
 extern const moh__command moh__command_export;
+extern const moh__command moh__command_quantize;
 extern const moh__command moh__command_routes;
 extern const moh__command moh__command_report;
 extern const moh__command moh__command_verify;

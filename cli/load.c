@@ -17,7 +17,8 @@ const moh__option moh__runner_options[] = {
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
      "weights in memory, and what is computed with them: bf16 takes half of "
      "both, q8_0 and q4_0 a quarter and less; f16 is computed in f32",
-     "f32", FIELD(precision), .choices = moh__precision_names},
+     "as the weights are stored", FIELD(precision),
+     .choices = moh__precision_names},
     {"verify", 0, MOH__OPTION_FLAG, NULL,
      "check the SHA-256 of every file of the model", NULL, FIELD(verify)},
     {.name = NULL},
@@ -60,16 +61,20 @@ moh_status moh__load(const char *path, moh__load_options options,
   return status;
 }
 
+moh__precision moh__load_precision(const moh__model *model, int chosen) {
+  return (moh__precision)moh__choice_or(
+      chosen, (int)moh__precision_of(moh__model_stored(model)));
+}
+
 moh_status moh__runner_open(moh__runner *runner,
                             const moh__runner_values *values,
                             moh_error *err) {
-  moh__load_options options = {.verify = values->verify};
+  moh__load_options options = {.verify = values->verify, .stored = true};
   *runner = (moh__runner){NULL, NULL, NULL};
   MOH_TRY(moh__load(values->model, options, &runner->model,
                     &runner->tokenizer, err));
   moh__model_set_precision(
-      runner->model,
-      (moh__precision)moh__choice_or(values->precision, MOH__PRECISION_F32));
+      runner->model, moh__load_precision(runner->model, values->precision));
   MOH_TRY(moh__pool_new(&runner->pool, (int)moh__int_or(values->threads, 0),
                         err));
   return moh__model_pack(runner->model, runner->pool, err);

@@ -16,6 +16,9 @@ moh_status moh__load(const char *path, moh__load_options options,
                      moh__model **model, moh__tokenizer **tokenizer,
                      moh_error *err);
 
+/* What a model computes in: as chosen, or as its weights are stored. */
+moh__precision moh__load_precision(const moh__model *model, int chosen);
+
 /* A model that is ready to run: options of the commands that run one. */
 typedef struct moh__runner_values {
   const char *model;

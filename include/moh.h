@@ -105,6 +105,7 @@ typedef struct moh_tokenizer moh_tokenizer;
  * that training changes and saves. Takes half of the memory and, where the
  * processor has instructions for it, half of the time. */
 typedef enum moh_precision {
+  MOH_AS_STORED = -1, /* as a directory has its matrices; for loading only */
   MOH_F32,
   MOH_BF16,
   MOH_F16,  /* weights alone; computed in f32 */
@@ -119,7 +120,7 @@ typedef struct moh_load_options {
   bool trainable;    /* weights in memory that a trainer may change; false:
                         mapped from the file, shared between processes */
   int32_t n_threads; /* that load it; 0: all processors */
-  moh_precision precision; /* of sessions; MOH_F32 */
+  moh_precision precision; /* of sessions; MOH_AS_STORED */
 } moh_load_options;
 MOH_API void moh_load_options_default(moh_load_options *options,
                                       size_t size);

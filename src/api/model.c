@@ -38,16 +38,15 @@ static moh_status new_handle(moh_model **out, moh_error *err) {
 
 /* ---- loading ---- */
 
-static const moh_load_options load_defaults = {.size = sizeof(load_defaults)};
+static const moh_load_options load_defaults = {.size = sizeof(load_defaults),
+                                               .precision = MOH_AS_STORED};
 
 void moh_load_options_default(moh_load_options *options, size_t size) {
   moh__options_init(options, size, &load_defaults, sizeof(load_defaults));
 }
 
-static moh_status load(moh_model *model, const char *dir,
-                       const moh_load_options *o, moh_error *err) {
-  moh__tokenizer *tokenizer;
-  moh__load_options inner = {.verify = o->verify, .writable = o->trainable};
+static moh_status check_load(const moh_load_options *o, moh_error *err) {
+  if (o->precision == MOH_AS_STORED) return MOH_OK;
   if ((unsigned)o->precision >= MOH__PRECISIONS)
     return moh__fail(err, MOH_ERR_ARGUMENT, "%d is no precision",
                      (int)o->precision);
@@ -56,8 +55,22 @@ static moh_status load(moh_model *model, const char *dir,
                      "weights in %s cannot be trained: load them in f32 or "
                      "bf16",
                      moh__precision_names[o->precision]);
+  return MOH_OK;
+}
+
+static moh_status load(moh_model *model, const char *dir,
+                       const moh_load_options *o, moh_error *err) {
+  moh__tokenizer *tokenizer;
+  moh__load_options inner = {.verify = o->verify,
+                             .writable = o->trainable,
+                             .stored = !o->trainable};
+  MOH_TRY(check_load(o, err));
   MOH_TRY(moh__model_load(&model->inner, &tokenizer, dir, inner, err));
-  moh__model_set_precision(model->inner, (moh__precision)o->precision);
+  moh__model_set_precision(
+      model->inner,
+      o->precision == MOH_AS_STORED
+          ? moh__precision_of(moh__model_stored(model->inner))
+          : (moh__precision)o->precision);
   model->trainable = o->trainable;
   if (tokenizer != NULL)
     MOH_TRY(moh__tokenizer_share(&model->tokenizer, tokenizer, err));

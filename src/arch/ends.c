@@ -14,8 +14,8 @@ moh_status moh__declare_embeddings(const moh__declaration *d) {
                        c->tied ? MOH__PACK_OUTPUTS : MOH__PACK_NONE, 1));
   if (c->position == MOH__POSITION_LEARNED) {
     shape[0] = c->max_seq_len;
-    MOH_TRY(moh__declare(d, "model.embed_positions.weight", 2, shape, flags,
-                         MOH__PACK_NONE, 1));
+    MOH_TRY(moh__declare(d, "model.embed_positions.weight", 2, shape,
+                         flags | MOH__PARAM_F32, MOH__PACK_NONE, 1));
   }
   if (!moh__has_embed_scale(c)) return MOH_OK;
   shape[0] = 1;

@@ -76,6 +76,7 @@ moh_status moh__model_new(moh__model **out, const moh__config *config,
 void moh__model_free(moh__model *model) {
   if (model == NULL) return;
   if (model->owner_free != NULL) model->owner_free(model->owner);
+  free(model->decoded);
   free(model->grads);
   free(model->packed);
   free(model->rope_angles);
@@ -193,6 +194,71 @@ moh_status moh__model_alloc_data(moh__model *model, moh_error *err) {
   return MOH_OK;
 }
 
+/* ---- weights in blocks ---- */
+
+moh__block_type moh__model_stored(const moh__model *model) {
+  for (int i = 0; i < model->n_params; i++)
+    if (model->params[i].stored != NULL) return model->params[i].stored_type;
+  return MOH__BLOCK_F32;
+}
+
+typedef struct decode_job {
+  const moh__param *w;
+  real *to;
+} decode_job;
+
+static void decode_rows(void *context, int64_t begin, int64_t end,
+                        void *scratch) {
+  (void)scratch;
+  const decode_job *job = context;
+  for (int64_t i = begin; i < end; i++)
+    moh__param_row(job->w, i, job->to + i * moh__param_in(job->w));
+}
+
+static void decode(const moh__param *w, real *to, moh__pool *pool) {
+  decode_job job = {w, to};
+  moh__rows_run(pool, moh__param_out(w), moh__param_in(w), decode_rows, &job);
+}
+
+static int64_t undecoded_size(const moh__param *w) {
+  return w->data == NULL ? w->n : 0;
+}
+
+moh_status moh__model_decode(moh__model *model, moh__pool *pool,
+                             moh_error *err) {
+  int64_t n = block_size(model, undecoded_size);
+  if (n == 0) return MOH_OK;
+  model->decoded = alloc_block(n);
+  if (model->decoded == NULL) return no_memory(err, "the weights", n);
+  real *next = model->decoded;
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    if (w->data != NULL) continue;
+    decode(w, next, pool);
+    w->data = next;
+    next += moh__round_up(w->n, ALIGN_ELEMENTS);
+  }
+  return MOH_OK;
+}
+
+/* Its data is there as long as it takes. */
+static moh_status pack_param(moh__param *w, moh__pool *pool, moh_error *err) {
+  bool lacks = moh__param_lacks_data(w);
+  if (lacks) {
+    real *data = moh__block_alloc((size_t)w->n * sizeof(real));
+    if (data == NULL) return no_memory(err, w->name, w->n);
+    decode(w, data, pool);
+    w->data = data;
+  }
+  moh__param_pack(w, pool);
+  if (!lacks) return MOH_OK;
+  free(w->data);
+  w->data = NULL;
+  return MOH_OK;
+}
+
+/* ---- gradients ---- */
+
 /* Those that are trained, and no others. */
 static bool has_grads(const moh__model *model) {
   bool same = model->grads != NULL;
@@ -295,7 +361,7 @@ moh_status moh__model_pack(moh__model *model, moh__pool *pool,
     free_packed(model);
   if (model->packed == NULL) MOH_TRY(alloc_packed(model, err));
   for (int i = 0; i < model->n_params; i++)
-    moh__param_pack(&model->params[i], pool);
+    MOH_TRY(pack_param(&model->params[i], pool, err));
   return MOH_OK;
 }
 
@@ -312,14 +378,35 @@ moh_status moh__model_repack(moh__model *model, moh__pool *pool,
 }
 
 /* Squares of finite numbers are finite in double, and so is their sum. */
+static bool rows_are_finite(const moh__param *w, real *row) {
+  int64_t n = moh__param_in(w);
+  bool finite = true;
+  for (int64_t i = 0; finite && i < moh__param_out(w); i++) {
+    moh__param_row(w, i, row);
+    finite = isfinite(moh__kernel()->sum_squares(row, n));
+  }
+  return finite;
+}
+
+static moh_status check_finite(const moh__param *w, moh_error *err) {
+  bool finite;
+  if (w->data != NULL) {
+    finite = isfinite(moh__kernel()->sum_squares(w->data, w->n));
+  } else {
+    real *row = malloc((size_t)moh__param_in(w) * sizeof(real));
+    if (row == NULL) return no_memory(err, "a row", moh__param_in(w));
+    finite = rows_are_finite(w, row);
+    free(row);
+  }
+  if (finite) return MOH_OK;
+  return moh__fail(err, MOH_ERR_DIVERGED,
+                   "%s has a weight that is not finite", w->name);
+}
+
 moh_status moh__model_check_finite(const moh__model *model,
                                    moh_error *err) {
-  for (int i = 0; i < model->n_params; i++) {
-    const moh__param *w = &model->params[i];
-    if (!isfinite(moh__kernel()->sum_squares(w->data, w->n)))
-      return moh__fail(err, MOH_ERR_DIVERGED,
-                       "%s has a weight that is not finite", w->name);
-  }
+  for (int i = 0; i < model->n_params; i++)
+    MOH_TRY(check_finite(&model->params[i], err));
   return MOH_OK;
 }
 
@@ -352,11 +439,10 @@ int64_t moh__model_count_active(const moh__model *model) {
 moh__model_bytes moh__model_measure(const moh__model *model) {
   int64_t size = sizeof(real);
   int64_t grads = block_size(model, grad_size) * size;
-  moh__model_bytes bytes = {.data = block_size(model, plain_size) * size,
-                            .grads = grads,
-                            .moments = 2 * grads};
+  moh__model_bytes bytes = {.grads = grads, .moments = 2 * grads};
   for (int i = 0; i < model->n_params; i++) {
     const moh__param *w = &model->params[i];
+    bytes.data += aligned_bytes(moh__param_bytes(w));
     bytes.packed += aligned_bytes(moh__param_packed_bytes(w));
     bytes.packed_back += aligned_bytes(moh__param_packed_back_bytes(w));
   }

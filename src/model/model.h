@@ -20,6 +20,7 @@ typedef struct moh__model {
   void *layout;      /* the architecture's pointers into params */
   void *owner;       /* what the data lies in, and how to free it */
   void (*owner_free)(void *owner);
+  real *decoded; /* data of weights that are stored in blocks; one for all */
   real *grads;              /* one block for all */
   moh__precision precision; /* of all matrices but routers */
   void *packed;             /* one block for all */
@@ -59,6 +60,13 @@ moh__param *moh__model_window_share(const moh__model *model, int64_t layer);
 /* Keys that a query of a layer sees, at most. */
 int64_t moh__model_window(const moh__model *model, int64_t layer);
 
+/* What its matrices are stored as: f32 where none is in blocks. */
+moh__block_type moh__model_stored(const moh__model *model);
+
+/* Gives data to all that is only stored. */
+moh_status moh__model_decode(moh__model *model, moh__pool *pool,
+                             moh_error *err);
+
 /* Memory for data (cleared), once all is declared. */
 moh_status moh__model_alloc_data(moh__model *model, moh_error *err);
 /* Memory for the gradients (cleared) of what is not frozen: training. */
@@ -95,8 +103,8 @@ int64_t moh__model_count_routers(const moh__model *model);
 /* Without the experts that a token does not use. */
 int64_t moh__model_count_active(const moh__model *model);
 
-/* Bytes of data, of gradients and moments when training, of packed weights,
- * and of those for backward. */
+/* Bytes of data (or of what is stored in its place), of gradients and moments
+ * when training, of packed weights, and of those for backward. */
 typedef struct moh__model_bytes {
   int64_t data, grads, moments, packed, packed_back;
 } moh__model_bytes;

@@ -42,9 +42,11 @@ static moh__tensor *look_up(moh__tape *tape, moh__param *table,
     s->ids = ids;
   }
   if (moh__tape_counting(tape)) return y;
-  const real *from = table != NULL ? table->data : x->v;
   for (int32_t i = 0; i < n; i++)
-    memcpy(y->v + i * d, from + ids[i] * d, (size_t)d * sizeof(real));
+    if (table != NULL)
+      moh__param_row(table, ids[i], y->v + i * d);
+    else
+      memcpy(y->v + i * d, x->v + ids[i] * d, (size_t)d * sizeof(real));
   return y;
 }
 

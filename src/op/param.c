@@ -11,6 +11,12 @@ static const moh__block_type types[MOH__PRECISIONS] = {
     MOH__BLOCK_F32, MOH__BLOCK_BF16, MOH__BLOCK_F16, MOH__BLOCK_Q8_0,
     MOH__BLOCK_Q4_0};
 
+moh__precision moh__precision_of(moh__block_type type) {
+  int i = 0;
+  while (i + 1 < MOH__PRECISIONS && types[i] != type) i++;
+  return (moh__precision)i;
+}
+
 bool moh__precision_find(const char *name, moh__precision *precision) {
   for (int i = 0; moh__precision_names[i] != NULL; i++) {
     if (strcmp(name, moh__precision_names[i]) != 0) continue;
@@ -19,6 +25,49 @@ bool moh__precision_find(const char *name, moh__precision *precision) {
   }
   return false;
 }
+
+/* ---- data, or what is stored ---- */
+
+bool moh__param_stores(const moh__param *w, moh__block_type type) {
+  const unsigned exact =
+      MOH__PARAM_ROUTER | MOH__PARAM_F32 | MOH__PARAM_BUFFER;
+  bool read = w->grouping != MOH__PACK_NONE ||
+              (w->flags & MOH__PARAM_EMBEDDING) != 0;
+  return w->n_dims == 2 && read && (w->flags & exact) == 0 &&
+         moh__param_in(w) % moh__block_elements(type) == 0;
+}
+
+/* Of a row of what is stored. */
+static int64_t row_bytes(const moh__param *w) {
+  return moh__packed_column_bytes(w->stored_type, moh__param_in(w));
+}
+
+void moh__param_row(const moh__param *w, int64_t i, real *row) {
+  int64_t n = moh__param_in(w);
+#ifndef MOH_REAL_DOUBLE
+  if (w->data == NULL) {
+    moh__block_decode(w->stored_type,
+                      (const char *)w->stored + i * row_bytes(w), n, row);
+    return;
+  }
+#endif
+  memcpy(row, w->data + i * n, (size_t)n * sizeof(real));
+}
+
+int64_t moh__param_bytes(const moh__param *w) {
+  return w->stored != NULL && w->data == NULL
+             ? moh__param_out(w) * row_bytes(w)
+             : w->n * (int64_t)sizeof(real);
+}
+
+bool moh__param_lacks_data(const moh__param *w) {
+  if (w->grouping == MOH__PACK_NONE || w->data != NULL) return false;
+  moh__block_type type = moh__param_type(w);
+  return w->packed_back != NULL || w->stored_type != type ||
+         type == MOH__BLOCK_BF16;
+}
+
+/* ---- operands ---- */
 
 /* Depth and columns of one group's operand. */
 typedef struct operand {
@@ -149,6 +198,20 @@ static void pack_rounded(const pack_job *job, const real *src, int64_t k,
   }
 }
 
+/* Panel p of group g as it is stored. */
+static void pack_stored(const pack_job *job, int64_t g, int64_t p,
+                        char *dst) {
+  const moh__param *w = job->w;
+  int64_t n = moh__param_group_out(w) - p * MOH__PANEL;
+  int64_t k = moh__param_group_in(w);
+  bool by_outputs = w->grouping == MOH__PACK_OUTPUTS;
+  int64_t row = p * MOH__PANEL + (by_outputs ? g * moh__param_group_out(w) : 0);
+  int64_t at = by_outputs ? 0 : moh__packed_column_bytes(w->stored_type, g * k);
+  moh__pack_blocks(dst, w->stored_type,
+                   (const char *)w->stored + row * row_bytes(w) + at,
+                   row_bytes(w), k, n < MOH__PANEL ? n : MOH__PANEL);
+}
+
 /* Panels p of group g: columns 64 p.. of its operand. */
 static void pack_panel(const pack_job *job, int64_t g, int64_t p,
                        void *scratch) {
@@ -157,10 +220,14 @@ static void pack_panel(const pack_job *job, int64_t g, int64_t p,
   int64_t j = p * MOH__PANEL;
   int64_t n = o.n - j < MOH__PANEL ? o.n - j : MOH__PANEL;
   int64_t ld = moh__param_in(w);
-  const real *src = group_data(w, g) + (job->backward ? j : j * ld);
   char *dst = (char *)(job->backward ? w->packed_back : w->packed) +
               g * group_bytes(w, job->backward);
   moh__block_type type = type_of(w, job->backward);
+  if (w->data == NULL) {
+    pack_stored(job, g, p, dst + j * moh__packed_column_bytes(type, o.k));
+    return;
+  }
+  const real *src = group_data(w, g) + (job->backward ? j : j * ld);
   if (type == MOH__BLOCK_BF16) {
     moh__bf16 *to = (moh__bf16 *)(void *)dst + j * ((o.k + 1) / 2 * 2);
     if (job->backward)

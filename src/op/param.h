@@ -2,7 +2,8 @@
  * A parameter: a trained (or stored) tensor, and the weight handle that
  * kernels read. `data` has the layout of the file and is f32; `packed` and
  * `packed_back` are derived from it, in the parameter's precision, and
- * head-major: one panel block per group (a head, an expert).
+ * head-major: one panel block per group (a head, an expert). A matrix that is
+ * only run may be there as its file has it instead: rows of blocks (stored).
  */
 #ifndef MOH_OP_PARAM_H
 #define MOH_OP_PARAM_H
@@ -48,6 +49,9 @@ typedef enum moh__precision {
   MOH__PRECISIONS
 } moh__precision;
 
+/* Of weights in blocks of a type: f32, bf16, f16, q8_0 or q4_0. */
+moh__precision moh__precision_of(moh__block_type type);
+
 /* "f32", "bf16", ..., NULL; and those of training. */
 extern const char *const moh__precision_names[];
 extern const char *const moh__precision_trained_names[];
@@ -68,7 +72,9 @@ typedef struct moh__param {
   unsigned flags;
   moh__grouping grouping;
   int64_t n_groups;
-  real *data;
+  real *data;         /* NULL where there is `stored` alone */
+  const void *stored; /* NULL: there is data */
+  moh__block_type stored_type;
   real *grad; /* NULL unless training, and where it is frozen */
   bool fresh; /* grad counts as 0, whatever it holds: as a tensor's g */
   moh__precision precision;
@@ -82,6 +88,16 @@ static inline bool moh__param_is_trained(const moh__param *w) {
   return w->grad != NULL &&
          (w->flags & (MOH__PARAM_FROZEN | MOH__PARAM_BUFFER)) == 0;
 }
+
+/* Whether it may be stored as rows of blocks: a matrix that is multiplied with,
+ * or looked up by token, but no router; its inputs are whole blocks. */
+bool moh__param_stores(const moh__param *w, moh__block_type type);
+
+/* Row i of a matrix. */
+void moh__param_row(const moh__param *w, int64_t i, real *row);
+
+/* Bytes of data, or of what is stored instead. */
+int64_t moh__param_bytes(const moh__param *w);
 
 /* As moh__tensor_adds and moh__tape_settle, of its gradient. */
 static inline bool moh__param_adds(moh__param *w) {
@@ -122,8 +138,12 @@ int64_t moh__param_packed_back_bytes(const moh__param *w);
 void moh__param_operand(const moh__param *w, int64_t g, bool backward,
                         moh__gemm *product);
 
-/* Renews `packed` and `packed_back` from `data`: after loading and after
- * every update. */
+/* Whether packing needs `data`, which is not there: what is stored is of
+ * another type, or there are gradients. */
+bool moh__param_lacks_data(const moh__param *w);
+
+/* Renews `packed` and `packed_back` from `data`, or `packed` from what is
+ * stored: after loading and after every update. */
 void moh__param_pack(moh__param *w, moh__pool *pool);
 
 #endif

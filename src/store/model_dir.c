@@ -16,7 +16,6 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "format/safetensors.h"
 #include "store/model_parts.h"
 #include "store/tokenizer_dir.h"
 
@@ -40,42 +39,16 @@ static moh_status fail_memory(moh_error *err) {
 
 /* ---- saving ---- */
 
-static moh__st_item param_item(const moh__param *param) {
-  moh__st_item item = {
-      .name = param->name,
-      .dtype = sizeof(real) == sizeof(float) ? MOH__F32 : MOH__F64,
-      .n_dims = param->n_dims,
-      .data = param->data,
-  };
-  for (int i = 0; i < param->n_dims; i++) item.shape[i] = param->shape[i];
-  return item;
-}
-
-/* The metadata is what other readers of such files look for. */
-static moh_status save_weights(const moh__model *model, const char *path,
-                               moh_error *err) {
-  size_t n = (size_t)model->n_params;
-  moh__st_item *items = calloc(n + 1, sizeof(*items));
-  json_t *metadata = json_pack("{s:s}", "format", "pt");
-  moh_status status = MOH_OK;
-  if (items == NULL || metadata == NULL)
-    status = fail_memory(err);
-  else
-    for (size_t i = 0; i < n; i++) items[i] = param_item(&model->params[i]);
-  if (status == MOH_OK)
-    status = moh__safetensors_write(path, items, n, metadata, err);
-  json_decref(metadata);
-  free(items);
-  return status;
-}
-
 /* config.json, with the end token where other programs expect it. */
 static moh_status save_config(const moh__model *model,
                               const moh__tokenizer *tokenizer,
-                              const char *path, moh_error *err) {
+                              moh__block_type weights, const char *path,
+                              moh_error *err) {
   json_t *root = moh__config_to_json(&model->config);
   if (root == NULL) return fail_memory(err);
   moh_status status = moh__put_token_ids(root, tokenizer, err);
+  if (status == MOH_OK && moh__weights_describe(root, model, weights) != 0)
+    status = fail_memory(err);
   if (status == MOH_OK) status = moh__json_save(root, path, err);
   json_decref(root);
   return status;
@@ -98,10 +71,12 @@ static moh_status save_chat(const moh__model *model,
 /* One file of a model, by its name. */
 static moh_status save_file(const moh__model *model,
                             const moh__tokenizer *tokenizer,
-                            const char *name, const char *path,
-                            moh_error *err) {
-  if (name == config_name) return save_config(model, tokenizer, path, err);
-  if (name == weights_name) return save_weights(model, path, err);
+                            moh__block_type weights, const char *name,
+                            const char *path, moh_error *err) {
+  if (name == config_name)
+    return save_config(model, tokenizer, weights, path, err);
+  if (name == weights_name)
+    return moh__weights_save(model, weights, path, err);
   if (name == chat_name) return save_chat(model, tokenizer, path, err);
   return moh__tokenizer_save(tokenizer, path, err);
 }
@@ -132,11 +107,13 @@ static moh_status stage(const moh__model *model,
                         const moh__tokenizer *tokenizer,
                         const moh__model_note *note, const char *staging,
                         const char *const *names, moh_error *err) {
+  moh__block_type weights = note == NULL ? MOH__BLOCK_F32 : note->weights;
   MOH_TRY(moh__make_dirs(staging, err));
   for (size_t i = 0; names[i] != NULL; i++) {
     char *path = moh__path_join(staging, names[i]);
     if (path == NULL) return fail_memory(err);
-    moh_status status = save_file(model, tokenizer, names[i], path, err);
+    moh_status status =
+        save_file(model, tokenizer, weights, names[i], path, err);
     free(path);
     MOH_TRY(status);
   }
@@ -202,125 +179,6 @@ moh_status moh__model_save(const moh__model *model,
 }
 
 /* ---- loading ---- */
-
-/* Can be used where it lies. */
-static bool is_ready(const moh__st_tensor *tensor) {
-  return tensor->dtype == MOH__F32 && sizeof(real) == sizeof(float) &&
-         (uintptr_t)tensor->data % sizeof(float) == 0;
-}
-
-static void copy_tensor(moh__param *param, const moh__st_tensor *tensor) {
-  if (is_ready(tensor)) {
-    memcpy(param->data, tensor->data, tensor->n_bytes);
-    return;
-  }
-  for (int64_t i = 0; i < param->n; i++)
-    param->data[i] = (real)moh__st_number(tensor, i);
-}
-
-static bool same_shape(const moh__param *param,
-                       const moh__st_tensor *tensor) {
-  if (param->n_dims != tensor->n_dims) return false;
-  for (int i = 0; i < param->n_dims; i++)
-    if (param->shape[i] != tensor->shape[i]) return false;
-  return true;
-}
-
-/* "[605, 128]" */
-static void shape_text(char *text, size_t size, int n_dims,
-                       const int64_t *shape) {
-  size_t used = (size_t)snprintf(text, size, "[");
-  for (int i = 0; i < n_dims && used < size; i++)
-    used += (size_t)snprintf(text + used, size - used, "%s%" PRId64,
-                             i == 0 ? "" : ", ", shape[i]);
-  if (used < size) snprintf(text + used, size - used, "]");
-}
-
-moh_status moh__model_check_tensor(const moh__param *param,
-                                   const moh__st_tensor *tensor,
-                                   moh_error *err) {
-  char wanted[96], found[96];
-  if (tensor == NULL)
-    return moh__fail(
-        err, MOH_ERR_FORMAT,
-        "the tensor '%s' is missing, which config.json asks for",
-        param->name);
-  if (tensor->dtype > MOH__BF16)
-    return moh__fail(
-        err, MOH_ERR_FORMAT,
-        "the tensor '%s' has elements of type %s, which are no "
-        "weights",
-        param->name, moh__dtype_name(tensor->dtype));
-  if (same_shape(param, tensor)) return MOH_OK;
-  shape_text(wanted, sizeof(wanted), param->n_dims, param->shape);
-  shape_text(found, sizeof(found), tensor->n_dims, tensor->shape);
-  return moh__fail(err, MOH_ERR_FORMAT,
-                   "the tensor '%s' has the shape %s, but config.json asks "
-                   "for %s",
-                   param->name, found, wanted);
-}
-
-moh_status moh__model_check_tensors(const moh__model *model,
-                                    const moh__safetensors *file,
-                                    moh_error *err) {
-  for (int i = 0; i < model->n_params; i++) {
-    const moh__param *param = &model->params[i];
-    MOH_TRY(moh__model_check_tensor(
-        param, moh__safetensors_find(file, param->name), err));
-  }
-  for (size_t i = 0; i < file->n_tensors; i++)
-    if (moh__model_param(model, file->tensors[i].name) == NULL)
-      return moh__fail(err, MOH_ERR_FORMAT,
-                       "the tensor '%.100s' is unknown to a model as "
-                       "config.json describes it",
-                       file->tensors[i].name);
-  return MOH_OK;
-}
-
-static bool all_ready(const moh__safetensors *file) {
-  for (size_t i = 0; i < file->n_tensors; i++)
-    if (!is_ready(&file->tensors[i])) return false;
-  return true;
-}
-
-static void free_weights(void *owner) { moh__safetensors_close(owner); }
-
-/* Takes over file. The data is only read: the mapping is read-only. */
-static void use_in_place(moh__model *model, moh__safetensors *file) {
-  for (int i = 0; i < model->n_params; i++) {
-    moh__param *param = &model->params[i];
-    const moh__st_tensor *tensor = moh__safetensors_find(file, param->name);
-    memcpy(&param->data, &tensor->data, sizeof(param->data));
-  }
-  model->owner = file;
-  model->owner_free = free_weights;
-}
-
-static moh_status copy_all(moh__model *model, const moh__safetensors *file,
-                           moh_error *err) {
-  MOH_TRY(moh__model_alloc_data(model, err));
-  for (int i = 0; i < model->n_params; i++)
-    copy_tensor(&model->params[i],
-                moh__safetensors_find(file, model->params[i].name));
-  return MOH_OK;
-}
-
-static moh_status load_weights(moh__model *model, const char *path,
-                               bool writable, moh_error *err) {
-  moh__safetensors *file;
-  MOH_TRY(moh__safetensors_open(&file, path, err));
-  moh_status status = moh__model_check_tensors(model, file, err);
-  if (status != MOH_OK) {
-    moh__fail_in(err, status, "%s", path);
-  } else if (!writable && all_ready(file)) {
-    use_in_place(model, file);
-    return MOH_OK;
-  } else {
-    status = copy_all(model, file, err);
-  }
-  moh__safetensors_close(file);
-  return status;
-}
 
 moh_status moh__model_load_config(moh__config *config, const char *path,
                                   moh_error *err) {
@@ -396,13 +254,13 @@ static moh_status paths_make(paths *p, const char *dir, moh_error *err) {
 
 /* tokenizer is NULL when it is not wanted or not there. On failure what was
  * made already is left to the caller. */
-static moh_status load_parts(const paths *p, bool writable,
+static moh_status load_parts(const paths *p, moh__load_options options,
                              moh__model **model, moh__tokenizer **tokenizer,
                              moh_error *err) {
   moh__config config;
   MOH_TRY(moh__model_load_config(&config, p->config, err));
   MOH_TRY(moh__arch_model(model, &config, err));
-  MOH_TRY(load_weights(*model, p->weights, writable, err));
+  MOH_TRY(moh__weights_load(*model, p->weights, options, err));
   moh_status status = moh__model_make_tables(*model, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
   if (tokenizer == NULL) return MOH_OK;
@@ -419,7 +277,7 @@ moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
   if (tokenizer != NULL) *tokenizer = NULL;
   MOH_TRY(check_dir(dir, options.verify, &has_tokenizer, err));
   MOH_TRY(paths_make(&p, dir, err));
-  moh_status status = load_parts(&p, options.writable, model,
+  moh_status status = load_parts(&p, options, model,
                                  has_tokenizer ? tokenizer : NULL, err);
   paths_free(&p);
   if (status == MOH_OK) return MOH_OK;

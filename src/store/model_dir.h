@@ -19,6 +19,8 @@ typedef struct moh__model_note {
   int64_t steps;           /* optimizer steps behind it */
   const json_t *pruning;   /* receipt of moh prune, borrowed; NULL: none */
   const json_t *upcycling; /* of moh upcycle, as well */
+  moh__block_type weights; /* what matrices are stored as (but routers, and rows
+                              that are no whole blocks); f32: as they are */
 } moh__model_note;
 
 /* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every
@@ -31,13 +33,15 @@ moh_status moh__model_save(const moh__model *model,
 /*
  * The weights lie in the mapped file; packed weights are not made here. Sizes
  * are always checked against the manifest, hashes when verify is true. With
- * writable, the data is copied to memory that can be trained. tokenizer may
- * be NULL. A tensor that is missing, unknown or of another shape than the
+ * writable, the data is copied to memory that can be trained. Matrices in
+ * blocks are decoded, unless `stored` keeps them as they are. tokenizer may be
+ * NULL. A tensor that is missing, unknown or of another shape than the
  * configuration says is refused by name.
  */
 typedef struct moh__load_options {
   bool verify;
   bool writable;
+  bool stored;
 } moh__load_options;
 moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
                            const char *dir, moh__load_options options,

@@ -5,6 +5,7 @@
 
 #include "format/safetensors.h"
 #include "model/model.h"
+#include "store/model_dir.h"
 #include "text/tokenizer.h"
 
 /* config.json, with its path in messages. */
@@ -20,6 +21,22 @@ moh_status moh__model_check_tensor(const moh__param *param,
 moh_status moh__model_check_tensors(const moh__model *model,
                                     const moh__safetensors *file,
                                     moh_error *err);
+
+/*
+ * model.safetensors: f16 and bf16 as these types, other blocks as U8 of shape
+ * [outputs, bytes of a row]. Type f32: as the model has them.
+ */
+moh_status moh__weights_save(const moh__model *model, moh__block_type type,
+                             const char *path, moh_error *err);
+moh_status moh__weights_load(moh__model *model, const char *path,
+                             moh__load_options options, moh_error *err);
+/* Adds to config.json what they are; not 0: no memory. */
+int moh__weights_describe(json_t *root, const moh__model *model,
+                          moh__block_type type);
+
+/* What a tensor has of a parameter. False: its type or shape is another. */
+bool moh__weights_type(const moh__param *param, const moh__st_tensor *tensor,
+                       moh__block_type *type);
 
 /* A tokenizer whose ids are rows of an embedding: from a file, or from a
  * directory (store/tokenizer_dir.h). */

@@ -121,6 +121,42 @@ static moh_status check_names(const moh__verifier *v, const char *name,
   return MOH_OK;
 }
 
+/* Weights in blocks, row by row: scales are numbers, too. */
+static moh_status check_blocks(moh__watch *watch, const moh__param *w,
+                               moh__block_type type,
+                               const moh__st_tensor *tensor, moh_error *err) {
+  enum { PART = 256 };
+  float part[PART];
+  int64_t each = moh__block_elements(type);
+  for (int64_t i = 0; i < w->n; i += PART) {
+    int64_t n = w->n - i < PART ? w->n - i : PART;
+    moh__block_decode(type,
+                      tensor->data + i / each * (int64_t)moh__block_bytes(type),
+                      n, part);
+    for (int64_t j = 0; j < n; j++)
+      if (!isfinite(part[j]))
+        return moh__fail(err, MOH_ERR_FORMAT,
+                         "the tensor '%.100s' is %s in row %" PRId64,
+                         tensor->name, isnan(part[j]) ? "NaN" : "infinite",
+                         (i + j) / w->shape[1]);
+    if (i % ELEMENTS == 0 && !watch->tick(watch->context, 0))
+      return moh__fail(err, MOH_ERR_INTERRUPTED, "interrupted");
+  }
+  return MOH_OK;
+}
+
+static moh_status check_numbers(moh__verifier *v, moh__watch *watch,
+                                const moh__st_tensor *tensor,
+                                moh_error *err) {
+  const moh__param *w =
+      v->model == NULL ? NULL : moh__model_param(v->model, tensor->name);
+  moh__block_type type;
+  if (w != NULL && tensor->dtype == MOH__U8 &&
+      moh__weights_type(w, tensor, &type))
+    return check_blocks(watch, w, type, tensor, err);
+  return check_finite(watch, tensor, err);
+}
+
 static moh_status check_tensors(moh__verifier *v, const char *path,
                                 moh_error *err) {
   moh__safetensors *file;
@@ -128,7 +164,7 @@ static moh_status check_tensors(moh__verifier *v, const char *path,
   moh__watch watch = moh__verify_watch(v, path, (int64_t)file->map.size);
   moh_status status = check_names(v, base_name(path), file, err);
   for (size_t i = 0; status == MOH_OK && i < file->n_tensors; i++)
-    status = check_finite(&watch, &file->tensors[i], err);
+    status = check_numbers(v, &watch, &file->tensors[i], err);
   moh__safetensors_close(file);
   return status == MOH_OK ? MOH_OK : moh__fail_in(err, status, "%s", path);
 }

@@ -46,6 +46,7 @@ class Json(Made):
         "prune": "--model run --keep 1 --data facts.json --out pruned",
         "upcycle": "--model dense --heads norm:1+1 --data facts.json "
                    "--out upcycled",
+        "quantize": "run --out eight --weights q8_0",
         "routes": "--model run facts.json",
         "verify": "run",
         "tokenize": "--model run the",

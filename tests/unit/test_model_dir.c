@@ -21,9 +21,9 @@
 #include "support/small.h"
 #include "support/temp_dir.h"
 
-static const moh__load_options plain = {false, false};
-static const moh__load_options verified = {true, false};
-static const moh__load_options writable = {true, true};
+static const moh__load_options plain = {.verify = false};
+static const moh__load_options verified = {.verify = true};
+static const moh__load_options writable = {.verify = true, .writable = true};
 
 static moh__model *load(const char *dir, moh__load_options options) {
   moh__model *model;

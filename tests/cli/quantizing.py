@@ -1,0 +1,98 @@
+"""Tests of moh quantize: what is written, what it says, and that the result is
+a model like any other.
+"""
+
+import json
+import re
+
+from support import Case, main, moh
+
+SIZES = ("--layers 2 --d-model 32 --d-ff 48 --n-heads 4 --kv-heads 2 --d-head "
+         "32 --heads moh:1+2 --threads 1 --steps 8").split()
+BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+
+class Quantizing(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("text.txt", "to be or not to be, that is the question\n" * 30)
+        code, _, err = moh("train", "--data", "text.txt", "--out", "run",
+                           *SIZES, cwd=cls.folder)
+        assert code == 0, err
+
+    def ok(self, *words):
+        code, text, err = self.run_in(*words)
+        self.assertEqual((code, err), (0, ""))
+        return text
+
+    def loss(self, model, *more):
+        return json.loads(self.ok("eval", "-m", model, "--threads", 1,
+                                  "--json", *more, "text.txt"))["total"]["nats_per_token"]
+
+    def test_formats(self):
+        exact = self.loss("run")
+        for name, size in BYTES.items():
+            out = f"as-{name}"
+            figures = json.loads(self.ok("quantize", "run", "--out", out,
+                                         "--weights", name, "--json"))
+            self.assertEqual(figures["weights"], name)
+            self.assertLess(figures["bytes"],
+                            (size + .8) / 4 * figures["bytes_in_f32"])
+            # the matrix behind 48 hidden units has no whole blocks
+            self.assertEqual(figures["matrices_in_f32"],
+                             2 if name.startswith("q") else 0)
+            self.assertAlmostEqual(self.loss(out), exact, delta=.05)
+            self.assertIn("all 5 files are good", self.ok("verify", out))
+            inspected = json.loads(self.ok("inspect", "-m", out, "--json"))
+            self.assertEqual("training_total" in inspected["bytes"],
+                             name in ("f32", "bf16"))
+            before, after = (json.loads(
+                (self.folder / folder / "manifest.json").read_text())
+                for folder in ("run/final", out))
+            self.assertEqual(before["steps"], after["steps"])
+
+    def test_text(self):
+        text = self.ok("quantize", "run", "-o", "small", "-w", "q4_0")
+        self.assertRegex(text, r"^weights     q4_0, [\d.]+ KiB of the [\d.]+ "
+                               r"KiB of f32\nin f32      2 matrices whose rows "
+                               r"are no blocks of 32\nmodel       small\n$")
+
+    def test_goes_on(self):
+        """Another format, and training, from a model in blocks."""
+        self.ok("quantize", "run", "--out", "eight", "--weights", "q8_0")
+        self.ok("quantize", "eight", "--out", "whole", "--weights", "f32")
+        self.ok("quantize", "eight", "--out", "again", "--weights", "q8_0")
+        files = [(self.folder / name / "model.safetensors").read_bytes()
+                 for name in ("eight", "again")]
+        self.assertEqual(*files)
+        self.assertEqual(self.loss("whole", "--precision", "f32"),
+                         self.loss("eight", "--precision", "f32"))
+        for words in ["tune --model eight --data text.txt --out tuned "
+                      "--steps 2 -t1",
+                      "prune --model eight --data text.txt --out pruned "
+                      "--keep 2 -t1", "generate -m eight -n 3 to"]:
+            code, _, err = self.run_in(*words.split())
+            self.assertEqual(code, 0, err)
+
+    def test_refused(self):
+        (self.folder / "full").mkdir()
+        self.write("full/file", "here")
+        for words, said in [
+                ("quantize run --out x --weights q5_1", "q8_0"),
+                ("quantize run --out x", "--weights"),
+                ("quantize run --weights f16", "--out"),
+                ("quantize --out x --weights f16", "name one model's"),
+                ("quantize run --out full --weights f16", "not empty"),
+                ("tune --model run --data text.txt --out x --precision q8_0",
+                 "q8_0")]:
+            code, _, err = self.run_in(*words.split())
+            self.assertEqual(code, 2, words)
+            self.assertIn(said, err)
+        code, _, err = self.run_in(*"quantize no --out x -w f16".split())
+        self.assertEqual(code, 1)
+        self.assertTrue(re.search(r"\bno\b", err), err)
+
+
+if __name__ == "__main__":
+    main()
