@@ -252,6 +252,10 @@ static moh_status check_needs(const moh__model_values *v,
     bool given, useful;
     const char *message;
   } options[] = {
+      {moh__is_set_choice(v->gate_scale), moh__config_has_scores(c),
+       "--gate-scale needs --heads moh:S+K"},
+      {moh__is_set_choice(v->route_by), moh__config_routes(c),
+       "--route-by needs heads that tokens choose (--heads moh:S+K)"},
       {moh__is_set_int(v->route_seed), c->heads == MOH__HEADS_RANDOM,
        "--route-seed needs --heads random:S+K"},
       {moh__is_set_real(v->head_mass), c->heads == MOH__HEADS_ADAPTIVE,

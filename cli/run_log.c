@@ -1,6 +1,7 @@
 /* Reading log.jsonl. */
 #include "run_log.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -33,8 +34,7 @@ static bool grow_loads(moh__log_loads *loads, int64_t capacity, int64_t n) {
 }
 
 static bool grow_steps(moh__run_log *log) {
-  int64_t n = log->n_steps, before = log->steps_capacity,
-          windows = before;
+  int64_t n = log->n_steps, before = log->steps_capacity, windows = before;
   if (n < before) return true;
   return grow_loads(&log->heads, before, n) &&
          grow_loads(&log->experts, before, n) &&
@@ -50,9 +50,37 @@ static moh_status no_memory(moh_error *err) {
 
 /* ---- fields ---- */
 
-static double real_or_nan(const json_t *object, const char *key) {
-  const json_t *value = json_object_get(object, key);
-  return json_is_number(value) ? json_number_value(value) : NAN;
+/* A number that a float holds, as training has no others; null (and nothing)
+ * stands for one that was not finite. */
+static bool is_number(const json_t *value) {
+  if (value == NULL || json_is_null(value)) return true;
+  return json_is_number(value) && fabs(json_number_value(value)) <= FLT_MAX;
+}
+
+static moh_status get_real(const json_t *object, const char *key,
+                           double *value, moh_error *err) {
+  const json_t *field = json_object_get(object, key);
+  *value = json_is_number(field) ? json_number_value(field) : NAN;
+  if (is_number(field)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the field \"%s\" is no number that training writes", key);
+}
+
+static moh_status get_flag(const json_t *object, const char *key, bool *value,
+                           moh_error *err) {
+  if (json_object_get(object, key) == NULL) return MOH_OK;
+  return moh__json_get_bool(object, key, value, err);
+}
+
+/* Whether all of an array are; NULL is none. */
+static bool are_numbers(const json_t *array) {
+  size_t i;
+  json_t *value;
+  if (array != NULL && !json_is_array(array)) return false;
+  json_array_foreach((json_t *)array, i, value) {
+    if (!is_number(value)) return false;
+  }
+  return true;
 }
 
 static moh_status step_of(const json_t *object, int64_t *step,
@@ -90,6 +118,20 @@ static moh_status find_layers(moh__log_loads *loads, const char *key,
   }
   loads->n_layers = (int32_t)n;
   return MOH_OK;
+}
+
+static moh_status check_numbers(const char *key, const json_t *layers,
+                                moh_error *err) {
+  size_t i;
+  json_t *layer;
+  bool good = json_is_array(layers);
+  json_array_foreach((json_t *)layers, i, layer) {
+    good = good && are_numbers(json_object_get(layer, "load")) &&
+           is_number(json_object_get(layer, "entropy"));
+  }
+  if (good) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "\"%s\" holds something else than layers of numbers", key);
 }
 
 static bool layers_fit(const moh__log_loads *loads, const json_t *layers) {
@@ -140,6 +182,7 @@ static moh_status take_loads(moh__log_loads *loads, const char *key,
                              const moh__run_log *log, const json_t *line,
                              moh_error *err) {
   const json_t *layers = json_object_get(line, key);
+  if (layers != NULL) MOH_TRY(check_numbers(key, layers, err));
   if (layers != NULL && loads->layers == NULL)
     MOH_TRY(begin_layers(loads, key, log, layers, err));
   if (layers != NULL && !layers_fit(loads, layers))
@@ -168,6 +211,9 @@ static moh_status take_windows(moh__run_log *log, const json_t *windows,
 static moh_status begin_windows(moh__run_log *log, const json_t *windows,
                                 moh_error *err) {
   size_t n = json_array_size(windows);
+  if (!are_numbers(windows))
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "\"windows\" holds something else than numbers");
   if (n > LAYERS_MAX)
     return moh__fail(err, MOH_ERR_FORMAT, "\"windows\" has %zu layers", n);
   if (log->n_steps == 0) log->n_windows = (int32_t)n;
@@ -176,20 +222,31 @@ static moh_status begin_windows(moh__run_log *log, const json_t *windows,
 
 /* ---- lines ---- */
 
+static moh_status take_numbers(moh__log_step *step, const json_t *line,
+                               moh_error *err) {
+  const struct {
+    const char *key;
+    double *value;
+  } fields[] = {{"loss", &step->loss},
+                {"mix_loss", &step->mix_loss},
+                {"balance_loss", &step->balance_loss},
+                {"mean_heads", &step->mean_heads},
+                {"expert_balance_loss", &step->expert_balance_loss},
+                {"grad_norm", &step->grad_norm},
+                {"clipped_norm", &step->clipped_norm},
+                {"lr", &step->lr},
+                {"tokens_per_second", &step->tokens_per_second}};
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    MOH_TRY(get_real(line, fields[i].key, fields[i].value, err));
+  return MOH_OK;
+}
+
 static moh_status take_step(moh__run_log *log, const json_t *line,
                             moh_error *err) {
   const json_t *windows = json_object_get(line, "windows");
-  moh__log_step step = {
-      .loss = real_or_nan(line, "loss"),
-      .mix_loss = real_or_nan(line, "mix_loss"),
-      .balance_loss = real_or_nan(line, "balance_loss"),
-      .mean_heads = real_or_nan(line, "mean_heads"),
-      .expert_balance_loss = real_or_nan(line, "expert_balance_loss"),
-      .grad_norm = real_or_nan(line, "grad_norm"),
-      .clipped_norm = real_or_nan(line, "clipped_norm"),
-      .lr = real_or_nan(line, "lr"),
-      .tokens_per_second = real_or_nan(line, "tokens_per_second"),
-      .skipped = json_is_true(json_object_get(line, "skipped"))};
+  moh__log_step step = {.skipped = false};
+  MOH_TRY(take_numbers(&step, line, err));
+  MOH_TRY(get_flag(line, "skipped", &step.skipped, err));
   MOH_TRY(step_of(line, &step.step, err));
   MOH_TRY(begin_windows(log, windows, err));
   if (!grow_steps(log)) return no_memory(err);
@@ -214,9 +271,9 @@ static moh_status data_of(const json_t *eval, moh__log_data *data,
 
 static moh_status take_eval(moh__run_log *log, const json_t *line,
                             moh_error *err) {
-  moh__log_eval eval = {
-      .loss = real_or_nan(line, "loss"),
-      .final = json_is_true(json_object_get(line, "final"))};
+  moh__log_eval eval = {.final = false};
+  MOH_TRY(get_real(line, "loss", &eval.loss, err));
+  MOH_TRY(get_flag(line, "final", &eval.final, err));
   MOH_TRY(step_of(line, &eval.step, err));
   MOH_TRY(data_of(line, &eval.data, err));
   if (!grow((void **)&log->evals, &log->evals_capacity, log->n_evals,
@@ -227,9 +284,10 @@ static moh_status take_eval(moh__run_log *log, const json_t *line,
 }
 
 static moh_status take_line(moh__run_log *log, const char *text, size_t n,
-                            const char *name, moh_error *err) {
+                            const char *name, int64_t number,
+                            moh_error *err) {
   json_t *line;
-  MOH_TRY(moh__json_parse(&line, text, n, name, err));
+  MOH_TRY(moh__json_parse_line(&line, text, n, name, number, err));
   const json_t *eval = json_object_get(line, "eval");
   moh_status status = MOH_OK;
   if (eval != NULL)
@@ -237,18 +295,17 @@ static moh_status take_line(moh__run_log *log, const char *text, size_t n,
   else if (json_object_get(line, "step") != NULL)
     status = take_step(log, line, err);
   json_decref(line);
-  return status == MOH_OK ? status : moh__fail_in(err, status, "%s", name);
+  if (status == MOH_OK) return MOH_OK;
+  return moh__fail_in(err, status, "%s, line %" PRId64, name, number);
 }
 
 moh_status moh__run_log_parse(moh__run_log *log, const char *text, size_t n,
                               const char *name, moh_error *err) {
   const char *end = text + n;
   for (int64_t i = 1; text < end; i++) {
-    char place[512];
     const char *stop = memchr(text, '\n', (size_t)(end - text));
     if (stop == NULL) break;
-    snprintf(place, sizeof place, "%s, line %" PRId64, name, i);
-    MOH_TRY(take_line(log, text, (size_t)(stop - text), place, err));
+    MOH_TRY(take_line(log, text, (size_t)(stop - text), name, i, err));
     text = stop + 1;
   }
   return MOH_OK;

@@ -237,6 +237,10 @@ static moh_status fill_lora(const moh__training_values *v,
 moh_status moh__training_fill(const moh__training_values *v,
                               const moh__training_defaults *d, bool examples,
                               moh__train_options *options, moh_error *err) {
+  if (!examples && moh__int_or(v->final_eval_tokens, 0) == 1)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--final-eval-tokens must be 0 (all of them) or at least "
+                     "2: the first token is not predicted");
   moh__train_options_default(options);
   options->lr = moh__real_or(v->lr, d->lr);
   options->lr_final = moh__real_or(v->lr_final, d->lr_final);
@@ -274,8 +278,42 @@ double moh__training_held_out(const moh__training_values *values,
 
 /* Options that say how heads or experts are chosen, for a model in which
  * they are not. */
+static moh_status check_routers(const moh__training_values *v,
+                                const moh__config *c, moh_error *err) {
+  bool router = moh__config_has_router(c);
+  const struct {
+    bool given, useful;
+    const char *message;
+  } options[] = {
+      {moh__is_set_real(v->balance_weight), moh__config_has_scores(c),
+       "--beta needs heads that are chosen by scores (--heads moh:S+K)"},
+      {moh__is_set_real(v->z_weight),
+       router || c->heads == MOH__HEADS_NORM || v->z_weight == 0,
+       "--z-loss needs a router (--heads moh:S+K)"},
+      {moh__is_set_real(v->router_lr), router || c->experts.n_routed > 0,
+       "--router-lr needs a router (--heads moh:S+K, or --experts S+K/E)"},
+  };
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+    if (options[i].given && !options[i].useful)
+      return moh__fail(err, MOH_ERR_ARGUMENT, "%s", options[i].message);
+  return MOH_OK;
+}
+
+static moh_status check_target(const moh__training_values *v,
+                               const moh__config *c, moh_error *err) {
+  double least = (double)moh__config_least_heads(c);
+  double most = (double)moh__config_active_heads(c);
+  if (!moh__is_set_real(v->target_heads) ||
+      (v->target_heads >= least && v->target_heads <= most))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "--target-heads is %g, but tokens use %g to %g heads",
+                   v->target_heads, least, most);
+}
+
 static moh_status check_needs(const moh__training_values *v,
                               const moh__config *c, moh_error *err) {
+  MOH_TRY(check_routers(v, c, err));
   if (moh__int_or(v->heads_warmup, 0) > 0 && !moh__config_routes(c))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--heads-warmup needs a model whose tokens choose heads "
@@ -294,7 +332,7 @@ static moh_status check_needs(const moh__training_values *v,
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--sparsity and --target-heads need adaptive heads "
                      "(adaptive:S+MIN-MAX)");
-  return MOH_OK;
+  return check_target(v, c, err);
 }
 
 moh_status moh__training_set_weights(const moh__training_values *values,

@@ -96,10 +96,10 @@ static moh_status open_temporary(moh__writer *writer, moh_error *err) {
     fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
               0666);
   } while (fd < 0 && errno == EEXIST);
-  if (fd < 0) return fail_io(err, "create", writer->temporary);
+  if (fd < 0) return fail_io(err, "create", writer->path);
   writer->stream = fdopen(fd, "wb");
   if (writer->stream != NULL) return MOH_OK;
-  moh_status status = fail_io(err, "write", writer->temporary);
+  moh_status status = fail_io(err, "write", writer->path);
   close(fd);
   unlink(writer->temporary);
   return status;

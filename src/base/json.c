@@ -10,16 +10,29 @@
 
 #include "base/file.h"
 
-moh_status moh__json_parse(json_t **out, const char *text, size_t n,
-                           const char *name, moh_error *err) {
+static moh_status parse(json_t **out, const char *text, size_t n,
+                        const char *name, int64_t first_line,
+                        moh_error *err) {
   json_error_t where;
   *out = json_loadb(n == 0 ? "" : text, n, JSON_REJECT_DUPLICATES, &where);
   if (*out != NULL) return MOH_OK;
   if (json_error_code(&where) == json_error_out_of_memory)
     return moh__fail(err, MOH_ERR_MEMORY, "%s: out of memory", name);
   return moh__fail(err, MOH_ERR_FORMAT,
-                   "%s, line %d, column %d: not valid JSON: %s", name,
-                   where.line, where.column, where.text);
+                   "%s, line %" PRId64 ", column %d: not valid JSON: %s",
+                   name, first_line + where.line - 1, where.column,
+                   where.text);
+}
+
+moh_status moh__json_parse(json_t **out, const char *text, size_t n,
+                           const char *name, moh_error *err) {
+  return parse(out, text, n, name, 1, err);
+}
+
+moh_status moh__json_parse_line(json_t **out, const char *text, size_t n,
+                                const char *name, int64_t line,
+                                moh_error *err) {
+  return parse(out, text, n, name, line, err);
 }
 
 moh_status moh__json_load(json_t **out, const char *path, moh_error *err) {

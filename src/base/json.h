@@ -15,6 +15,10 @@
  * the text in messages. */
 moh_status moh__json_parse(json_t **out, const char *text, size_t n,
                            const char *name, moh_error *err);
+/* The same of one line of a file, whose number messages give. */
+moh_status moh__json_parse_line(json_t **out, const char *text, size_t n,
+                                const char *name, int64_t line,
+                                moh_error *err);
 moh_status moh__json_load(json_t **out, const char *path, moh_error *err);
 
 /* Writes atomically, indented by two, with a final newline. Whole-number

@@ -310,6 +310,16 @@ class Seeing(Case):
                 ("", "bad/log.jsonl has no step yet"),
                 ("[]\n{\n", "bad/log.jsonl, line 2"),
                 ('{"step":1}\n{"step":"x"}\n', "bad/log.jsonl, line 2"),
+                ("[]\n{\n", "bad/log.jsonl, line 2, column 1: "),
+                ('{"step":1,"loss":"x"}\n', 'line 1: the field "loss"'),
+                ('{"step":1,"loss":1e300}\n', 'line 1: the field "loss"'),
+                ('{"step":1,"lr":[1]}\n', 'line 1: the field "lr"'),
+                ('{"step":1,"skipped":1}\n', 'line 1: the field "skipped"'),
+                ('{"step":1,"heads":[{"load":["x"]}]}\n', 'line 1: "heads"'),
+                ('{"step":1,"heads":{}}\n', 'line 1: "heads"'),
+                ('{"step":1,"windows":[null,"x"]}\n', 'line 1: "windows"'),
+                ('{"eval":{"step":1,"data":"train","loss":true}}\n',
+                 'line 1: the field "loss"'),
                 ('{"step":1,"heads":[{"load":[1]}]}\n'
                  '{"step":2,"heads":[]}\n', "line 2: \"heads\" is not"),
                 ('{"eval":{"step":1,"data":"x"}}\n', 'line 1: "data" is')]:

@@ -201,10 +201,25 @@ class Adaptive(Runs):
             self.assert_fails(
                 start + words, 2, "moh train: --sparsity and --target-heads "
                 "need adaptive heads (adaptive:S+MIN-MAX)" + tail)
+        for words, message in [
+                ("--heads all --beta 0.1", "--beta needs heads that are "
+                 "chosen by scores (--heads moh:S+K)"),
+                ("--heads random:1+1 --beta 0", "--beta needs heads that are "
+                 "chosen by scores (--heads moh:S+K)"),
+                ("--heads all --z-loss 0.1",
+                 "--z-loss needs a router (--heads moh:S+K)"),
+                ("--heads all --router-lr 0.1", "--router-lr needs a router "
+                 "(--heads moh:S+K, or --experts S+K/E)"),
+                ("--heads all --gate-scale one",
+                 "--gate-scale needs --heads moh:S+K"),
+                ("--heads static:1 --route-by group", "--route-by needs "
+                 "heads that tokens choose (--heads moh:S+K)")]:
+            self.assert_fails(f"{start}--preset nano {words}", 2,
+                              f"moh train: {message}{tail}")
         code, _, err = self.run_in(
             *start.split(), *TINY, *self.HEADS, "--target-heads", 5)
         self.assertEqual(code, 2)
-        self.assertIn("target_heads is 5, but tokens use 2 to 4 heads", err)
+        self.assertIn("--target-heads is 5, but tokens use 2 to 4 heads", err)
         code, _, err = self.run_in(
             *"bench --preset nano --heads adaptive:1+1-3".split())
         self.assertEqual(code, 2)
@@ -415,6 +430,16 @@ class FinalEvaluation(Runs):
         self.assertEqual(result["held_out"]["tokens"], 519)
         self.assertIn("evaluated; training data: first 1,000 of 4,680 "
                       "tokens\n", err)
+
+    def test_one(self):
+        """Said before the training, not behind it."""
+        code, _, err = self.run_in(
+            "train", "--data", "long.txt", "--out", "one", *TINY, *self.short,
+            "--final-eval-tokens", 1)
+        self.assertEqual(code, 2)
+        self.assertIn("--final-eval-tokens must be 0 (all of them) or at "
+                      "least 2", err)
+        self.assertFalse((self.folder / "one/log.jsonl").exists())
 
     def test_all(self):
         result, err, _ = self.train("long.txt", "all", *self.short,
