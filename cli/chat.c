@@ -1,8 +1,9 @@
 /*
- * One answer. The form is that of the dialogues which such models learn
- * from: "User: <question> Assistant:" is continued up to the end token, and
- * earlier turns that the model is to see stand before it, each closed by
- * one. What is typed never becomes a special token.
+ * One answer. The form is that of the model's chat template. Models without
+ * one have the form of the dialogues which ours learn from: "User:
+ * <question> Assistant:" is continued up to the end token, and earlier turns
+ * that the model is to see stand before it, each closed by one. What is typed
+ * never becomes a special token.
  */
 #include "chat.h"
 
@@ -36,10 +37,24 @@ static moh_status add_turn(const moh__chat *c, const char *question,
   return status;
 }
 
+/* As the model's chat template has it. */
+static moh_status add_templated(const moh__chat *c, size_t first,
+                                const char *question, moh__ids *ids,
+                                moh_error *err) {
+  json_t *messages;
+  MOH_TRY(moh__talk_messages(&c->talk, first, question, &messages, err));
+  moh_status status =
+      moh__generation_encode_chat(&c->runner, messages, ids, err);
+  json_decref(messages);
+  return status;
+}
+
 /* The question behind the turns from `first` on. */
 static moh_status add_turns(const moh__chat *c, size_t first,
                             const char *question, moh__ids *ids,
                             moh_error *err) {
+  if (moh__generation_has_chat(&c->runner))
+    return add_templated(c, first, question, ids, err);
   ids->n = 0;
   if (c->talk.system != NULL) MOH_TRY(add_text(c, c->talk.system, ids, err));
   for (size_t i = first; i < c->talk.n; i++)
@@ -48,14 +63,20 @@ static moh_status add_turns(const moh__chat *c, size_t first,
   return add_turn(c, question, NULL, ids, err);
 }
 
+/* Models with a chat template learned conversations, ours single
+ * questions. */
+static size_t turns_of(const moh__chat *c) {
+  int64_t otherwise = moh__generation_has_chat(&c->runner) ? INT32_MAX : 0;
+  size_t turns = (size_t)moh__int_or(c->values.turns, otherwise);
+  return turns < c->talk.n ? turns : c->talk.n;
+}
+
 /* As many of the turns that --turns allows as leave a quarter of the
  * context to the answer. */
 static moh_status make_prompt(const moh__chat *c, const char *question,
                               moh__ids *ids, moh_error *err) {
   size_t most = (size_t)moh__session_max_length(c->session);
-  size_t turns = (size_t)moh__int_or(c->values.turns, 0);
-  if (turns > c->talk.n) turns = c->talk.n;
-  size_t wanted = turns;
+  size_t turns = turns_of(c), wanted = turns;
   MOH_TRY(add_turns(c, c->talk.n - turns, question, ids, err));
   while (turns > 0 && ids->n > most - most / 4) {
     turns--;
@@ -104,7 +125,7 @@ static moh__generate_options options_of(moh__chat *c) {
   static const char *const next_question[] = {"User:"};
   moh__generate_options options =
       moh__generation_make(&c->values.generation, &c->runner);
-  if (options.n_stops == 0) {
+  if (options.n_stops == 0 && !moh__generation_has_chat(&c->runner)) {
     options.stops = next_question;
     options.n_stops = 1;
   }
@@ -184,6 +205,7 @@ moh_status moh__chat_answer(moh__chat *c, const char *question,
   moh_status status = make_prompt(c, question, &ids, err);
   if (status == MOH_OK && fits(c, &ids)) {
     moh__generation_tell_unknown(&c->runner, &ids);
+    if (c->values.show_prompt) moh__generation_show_prompt(&c->runner, &ids);
     status = answer_prompt(c, question, &ids, err);
   }
   moh__ids_free(&ids);

@@ -14,7 +14,7 @@ typedef struct moh__chat_values {
   moh__generation_values generation;
   int64_t turns;
   const char *system;
-  bool no_history;
+  bool no_history, show_prompt;
 } moh__chat_values;
 
 typedef struct moh__chat {

@@ -10,11 +10,12 @@
 #include "chat.h"
 #include "commands.h"
 #include "interrupt.h"
+#include "text/chat_prompt.h"
 
 static const moh__option talk_options[] = {
     {"turns", 0, MOH__OPTION_INT, "N",
      "earlier questions and answers that the model sees",
-     "0, each question is answered on its own",
+     "as many as fit; 0 for models without a chat template of their own",
      .offset = offsetof(moh__chat_values, turns), .min = 0, .max = 1 << 20},
     {.name = NULL},
 };
@@ -23,6 +24,10 @@ static const moh__option start_options[] = {
     {"system", 0, MOH__OPTION_STRING, "TEXT",
      "what the model reads before the first question", NULL,
      .offset = offsetof(moh__chat_values, system)},
+    {"show-prompt", 0, MOH__OPTION_FLAG, NULL,
+     "show on stderr what the model reads before each answer: ids, texts, "
+     "and which tokens are special",
+     NULL, .offset = offsetof(moh__chat_values, show_prompt)},
     {"no-history", 0, MOH__OPTION_FLAG, NULL,
      "neither read nor write the file of earlier lines", NULL,
      .offset = offsetof(moh__chat_values, no_history)},
@@ -85,9 +90,22 @@ static moh_status loop(moh__chat *c, moh__line_input *input, moh_error *err) {
   return moh__terminated() ? MOH_ERR_INTERRUPTED : MOH_OK;
 }
 
+/* Its end of an answer, or that there is none. */
+static moh_status open_template(moh__chat *c, moh_error *err) {
+  if (moh__generation_has_chat(&c->runner))
+    return moh__chat_find_end(c->runner.tokenizer, err);
+  if (c->values.show_prompt)
+    fputs(
+        "(the model has no chat template of its own: User: ... "
+        "Assistant:)\n",
+        stderr);
+  return MOH_OK;
+}
+
 static moh_status open_chat(moh__chat *c, moh_error *err) {
   MOH_TRY(moh__generation_check(&c->values.generation, err));
   MOH_TRY(moh__runner_open(&c->runner, &c->values.runner, err));
+  MOH_TRY(open_template(c, err));
   moh__chat_fix_seed(c);
   MOH_TRY(moh__talk_set_system(&c->talk, c->values.system, err));
   return moh__session_new(&c->session, c->runner.model, c->runner.pool, 0,
@@ -121,9 +139,10 @@ const moh__command moh__command_chat = {
     .usage = "--model DIR [OPTION]...",
     .description =
         "Reads a question a line and writes the model's answer, in the "
-        "form "
-        "of the dialogues that it was tuned on. Models that learned single "
-        "questions answer best without --turns. exit, /exit or the end of "
+        "form of its chat template (tokenizer_config.json), with all that "
+        "was said so far. Models without one of their own get the dialogues "
+        "that ours are tuned on, \"User: ... Assistant:\", each question by "
+        "itself unless --turns says otherwise. exit, /exit or the end of "
         "the input end it; /help lists what else can be done.",
     .examples =
         "  moh chat --model tuned\n"

@@ -4,17 +4,20 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "generation.h"
 #include "hypotheses.h"
 #include "input.h"
 #include "interrupt.h"
+#include "text/chat_prompt.h"
 
 typedef struct values {
   moh__runner_values runner;
   moh__generation_values generation;
-  const char *file;
+  const char *file, *system;
+  bool chat, show_prompt;
   int64_t samples, n_best;
   bool echo, json, stats;
 } values;
@@ -22,6 +25,16 @@ typedef struct values {
 static const moh__option input_options[] = {
     {"file", 'f', MOH__OPTION_STRING, "FILE", "read the prompt from a file",
      NULL, .offset = offsetof(values, file)},
+    {"chat", 0, MOH__OPTION_FLAG, NULL,
+     "the prompt is a question: the model's chat template is put around it",
+     NULL, .offset = offsetof(values, chat)},
+    {"system", 0, MOH__OPTION_STRING, "TEXT",
+     "with --chat: what the model reads before the question", NULL,
+     .offset = offsetof(values, system)},
+    {"show-prompt", 0, MOH__OPTION_FLAG, NULL,
+     "show on stderr what the model reads: ids, texts, and which tokens are "
+     "special",
+     NULL, .offset = offsetof(values, show_prompt)},
     {.name = NULL},
 };
 
@@ -97,16 +110,48 @@ static void on_drop(void *context, int64_t n_dropped) {
   g->told = true;
 }
 
-static moh_status encode_prompt(generation *g, moh_error *err) {
+static json_t *message(const char *role, const char *bytes, size_t n) {
+  return json_pack("{s:s, s:s%}", "role", role, "content", bytes, n);
+}
+
+/* A question, in the form of the model's chat template. */
+static moh_status encode_question(generation *g, moh_error *err) {
+  const char *system = g->v->system;
+  if (!moh__generation_has_chat(&g->runner))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--chat: the model has no chat template of its own; moh "
+                     "chat has a form for such models");
+  MOH_TRY(moh__chat_find_end(g->runner.tokenizer, err));
+  json_t *messages = json_array();
+  int failed = system == NULL
+                   ? 0
+                   : json_array_append_new(
+                         messages, message("system", system, strlen(system)));
+  failed |= json_array_append_new(
+      messages, message("user", g->prompt.bytes, g->prompt.n));
+  moh_status status =
+      failed
+          ? moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is not UTF-8")
+          : moh__generation_encode_chat(&g->runner, messages, &g->ids, err);
+  json_decref(messages);
+  return status;
+}
+
+static moh_status encode_text(generation *g, moh_error *err) {
   MOH_TRY(moh__tokenizer_begin(g->runner.tokenizer, &g->ids, err));
-  MOH_TRY(moh__tokenizer_encode(g->runner.tokenizer, g->prompt, true, &g->ids,
-                                err));
+  return moh__tokenizer_encode(g->runner.tokenizer, g->prompt, true, &g->ids,
+                               err);
+}
+
+static moh_status encode_prompt(generation *g, moh_error *err) {
+  MOH_TRY(g->v->chat ? encode_question(g, err) : encode_text(g, err));
   if (g->ids.n == 0)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the prompt is empty; give at least one word");
   if (g->ids.n > INT32_MAX)
     return moh__fail(err, MOH_ERR_ARGUMENT, "the prompt is too long");
   moh__generation_tell_unknown(&g->runner, &g->ids);
+  if (g->v->show_prompt) moh__generation_show_prompt(&g->runner, &g->ids);
   return MOH_OK;
 }
 
@@ -230,8 +275,8 @@ static json_t *text_json(const generation *g, const moh__kept_text *t) {
   return json_pack("{s:s%, s:I, s:s, s:o, s:f, s:f}", "text",
                    t->n > 0 ? t->text : "", t->n, "generated_tokens",
                    (json_int_t)h->n_tokens, "finish",
-                   moh__hypothesis_finish(h), "stop",
-                   stop, "log_probability", h->log_p, "score", h->score);
+                   moh__hypothesis_finish(h), "stop", stop, "log_probability",
+                   h->log_p, "score", h->score);
 }
 
 static moh_status print_texts_json(const generation *g, json_t *samples,
@@ -275,6 +320,8 @@ static moh_status generate_samples(generation *g, json_t *samples,
 static moh_status check_values(const values *v, moh_error *err) {
   bool beams = moh__generation_has_beams(&v->generation);
   MOH_TRY(moh__generation_check(&v->generation, err));
+  if (v->system != NULL && !v->chat)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--system needs --chat");
   if (beams && moh__is_set_int(v->samples))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--beam and --samples exclude each other");

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "pieces.h"
+#include "text/chat_prompt.h"
+
 #define FIELD(name) .offset = offsetof(moh__generation_values, name)
 
 static const char *const overflow_choices[] = {"stop", "slide", NULL};
@@ -195,6 +198,32 @@ moh__generate_options moh__generation_make(
   options.stops = values->stops.items;
   options.n_stops = values->stops.n;
   return options;
+}
+
+bool moh__generation_has_chat(const moh__runner *runner) {
+  return moh__tokenizer_chat(runner->tokenizer) != NULL;
+}
+
+moh_status moh__generation_encode_chat(const moh__runner *runner,
+                                       const json_t *messages, moh__ids *ids,
+                                       moh_error *err) {
+  moh__rendered rendered;
+  ids->n = 0;
+  MOH_TRY(
+      moh__chat_render(runner->tokenizer, messages, true, &rendered, err));
+  moh_status status =
+      moh__chat_encode(runner->tokenizer, &rendered, ids, err);
+  moh__rendered_free(&rendered);
+  if (status == MOH_OK && ids->n == 0)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "the model's chat template writes nothing");
+  return status;
+}
+
+void moh__generation_show_prompt(const moh__runner *runner,
+                                 const moh__ids *prompt) {
+  fprintf(stderr, "(the prompt, %zu tokens)\n", prompt->n);
+  moh__pieces_prompt(stderr, runner->tokenizer, prompt);
 }
 
 void moh__generation_tell_seed(const moh__generation_values *values,

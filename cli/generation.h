@@ -3,6 +3,8 @@
 #ifndef MOH_CLI_GENERATION_H
 #define MOH_CLI_GENERATION_H
 
+#include <jansson.h>
+
 #include "infer/generate.h"
 #include "load.h"
 
@@ -32,6 +34,17 @@ static inline bool moh__generation_has_beams(
  * when there is sampling. */
 moh__generate_options moh__generation_make(
     const moh__generation_values *values, const moh__runner *runner);
+
+/* The ids of a conversation (text/chat_prompt.h) for a model that has a chat
+ * template; and whether a model has one. */
+bool moh__generation_has_chat(const moh__runner *runner);
+moh_status moh__generation_encode_chat(const moh__runner *runner,
+                                       const json_t *messages,
+                                       moh__ids *ids, moh_error *err);
+
+/* Shows a prompt on stderr as the model reads it: a line for each token. */
+void moh__generation_show_prompt(const moh__runner *runner,
+                                 const moh__ids *prompt);
 
 /* Says on stderr which seed was drawn, if one was. */
 void moh__generation_tell_seed(const moh__generation_values *values,

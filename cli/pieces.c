@@ -52,6 +52,18 @@ static bool ends_line(moh__text piece) {
   return piece.n > 0 && piece.bytes[piece.n - 1] == '\n';
 }
 
+void moh__pieces_prompt(FILE *out, const moh__tokenizer *tokenizer,
+                        const moh__ids *ids) {
+  for (size_t i = 0; i < ids->n; i++) {
+    int32_t id = ids->ids[i];
+    bool special = moh__tokenizer_is_special(tokenizer, id);
+    fprintf(out, "%d\t\"", id);
+    moh__piece_write(out, special ? moh__tokenizer_spelling(tokenizer, id)
+                                  : moh__tokenizer_token(tokenizer, id));
+    fputs(special ? "\"\tspecial\n" : "\"\n", out);
+  }
+}
+
 void moh__pieces_color(FILE *out, const moh__tokenizer *tokenizer,
                        const moh__ids *ids) {
   /* Dark letters on pale grounds of the 256 colours. */

@@ -17,6 +17,10 @@ void moh__piece_write(FILE *out, moh__text piece);
 /* Lines "id<TAB>"piece"". */
 void moh__pieces_list(FILE *out, const moh__tokenizer *tokenizer,
                       const moh__ids *ids);
+/* The same with a third word, "special", behind special tokens, which are
+ * shown as the vocabulary spells them. */
+void moh__pieces_prompt(FILE *out, const moh__tokenizer *tokenizer,
+                        const moh__ids *ids);
 /* The text itself in changing colours, for a terminal; after \n it goes on
  * in a new line. */
 void moh__pieces_color(FILE *out, const moh__tokenizer *tokenizer,

@@ -70,16 +70,35 @@ static int add_message(json_t *messages, const char *role,
       messages, json_pack("{s:s, s:s}", "role", role, "content", content));
 }
 
-moh_status moh__talk_save(const moh__talk *talk, const char *path,
-                          moh_error *err) {
+static int add_turns(json_t *messages, const moh__talk *talk, size_t first) {
   int failed = 0;
-  json_t *messages = json_array();
   if (talk->system != NULL)
     failed |= add_message(messages, "system", talk->system);
-  for (size_t i = 0; i < talk->n; i++) {
+  for (size_t i = first; i < talk->n; i++) {
     failed |= add_message(messages, "user", talk->turns[i].question);
     failed |= add_message(messages, "assistant", talk->turns[i].answer);
   }
+  return failed;
+}
+
+moh_status moh__talk_messages(const moh__talk *talk, size_t first,
+                              const char *question, json_t **messages,
+                              moh_error *err) {
+  *messages = json_array();
+  int failed = add_turns(*messages, talk, first);
+  failed |= add_message(*messages, "user", question);
+  if (failed == 0) return MOH_OK;
+  json_decref(*messages);
+  *messages = NULL;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "what was said is not UTF-8, as the model's chat template "
+                   "needs it");
+}
+
+moh_status moh__talk_save(const moh__talk *talk, const char *path,
+                          moh_error *err) {
+  json_t *messages = json_array();
+  int failed = add_turns(messages, talk, 0);
   json_t *object = json_pack("{s:o}", "messages", messages);
   moh_status status =
       failed || object == NULL
@@ -130,8 +149,7 @@ static moh_status read_talk(moh__talk *talk, const json_t *document,
   return MOH_OK;
 }
 
-moh_status moh__talk_load(moh__talk *talk, const char *path,
-                          moh_error *err) {
+moh_status moh__talk_load(moh__talk *talk, const char *path, moh_error *err) {
   json_t *document;
   moh__talk read = {NULL, NULL, 0, 0};
   MOH_TRY(moh__json_load(&document, path, err));

@@ -2,6 +2,7 @@
 #ifndef MOH_CLI_TALK_H
 #define MOH_CLI_TALK_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "base/status.h"
@@ -30,6 +31,12 @@ char *moh__talk_take_last(moh__talk *talk);
 /* NULL or "": none. */
 moh_status moh__talk_set_system(moh__talk *talk, const char *text,
                                 moh_error *err);
+
+/* The system text, the turns from `first` on, and a question, as an array of
+ * messages: a new reference. What is not UTF-8 is MOH_ERR_ARGUMENT. */
+moh_status moh__talk_messages(const moh__talk *talk, size_t first,
+                              const char *question, json_t **messages,
+                              moh_error *err);
 
 /* JSON: {"messages": [{"role": "user", "content": "..."}, ...]}, with the
  * roles system (first, if at all), user and assistant in turn. */

@@ -25,14 +25,6 @@ static const char tokenizer_name[] = "tokenizer.json";
 static const char chat_name[] = "tokenizer_config.json";
 static const char staging_name[] = ".saving";
 
-/* "User: ... Assistant: ..." with the end token behind each answer. */
-static const char chat_template[] =
-    "{% for message in messages %}"
-    "{{ message['role'] | capitalize }}: {{ message['content'] }} "
-    "{% if message['role'] == 'assistant' %}{{ eos_token }} {% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}";
-
 static moh_status fail_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory for a model");
 }
@@ -60,7 +52,7 @@ static moh_status save_chat(const moh__model *model,
   json_t *root = json_pack("{s:s, s:I, s:s}", "tokenizer_class",
                            "PreTrainedTokenizerFast", "model_max_length",
                            (json_int_t)model->config.max_seq_len,
-                           "chat_template", chat_template);
+                           "chat_template", moh__chat_of(tokenizer));
   if (root == NULL) return fail_memory(err);
   moh_status status = moh__put_tokens(root, tokenizer, err);
   if (status == MOH_OK) status = moh__json_save(root, path, err);

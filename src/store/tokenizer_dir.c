@@ -13,6 +13,19 @@ static moh_status no_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "no memory for a tokenizer");
 }
 
+/* "User: ... Assistant: ..." with the end token behind each answer. */
+static const char default_chat[] =
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize }}: {{ message['content'] }} "
+    "{% if message['role'] == 'assistant' %}{{ eos_token }} {% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}";
+
+const char *moh__chat_of(const moh__tokenizer *tokenizer) {
+  const char *chat = moh__tokenizer_chat(tokenizer);
+  return chat != NULL ? chat : default_chat;
+}
+
 /* ---- reading ---- */
 
 /* A file that is read. */
@@ -71,8 +84,25 @@ static moh_status find_token(const reading *r, const json_t *root,
                    r->path, key, moh__quoted(text), name);
 }
 
+/* "chat_template": a text, or several with names, of which "default" is
+ * taken. */
+static const char *find_chat(const json_t *root) {
+  const json_t *found = json_object_get(root, "chat_template");
+  size_t i;
+  json_t *entry;
+  json_array_foreach((json_t *)found, i, entry) {
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    if (name != NULL && strcmp(name, "default") == 0)
+      return json_string_value(json_object_get(entry, "template"));
+  }
+  return json_string_value(found);
+}
+
 static moh_status read_names(reading *r, const json_t *root) {
   int32_t end;
+  const char *chat = find_chat(root);
+  if (chat != NULL && strcmp(chat, default_chat) != 0)
+    MOH_TRY(moh__tokenizer_set_chat(r->tokenizer, chat, r->err));
   MOH_TRY(find_token(r, root, "eos_token", &end));
   MOH_TRY(find_token(r, root, "bos_token", &r->bos));
   return end < 0 ? MOH_OK : moh__ids_push(&r->ends, end, r->err);

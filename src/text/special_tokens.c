@@ -108,6 +108,23 @@ moh_status moh__tokenizer_copy_specials(moh__tokenizer *tokenizer,
                                         const moh__tokenizer *from,
                                         moh_error *err) {
   tokenizer->bos = from->bos;
+  MOH_TRY(moh__tokenizer_set_chat(tokenizer, from->chat, err));
   return moh__tokenizer_set_ends(tokenizer, from->ends.ids, from->ends.n,
                                  err);
+}
+
+/* ---- conversations ---- */
+
+const char *moh__tokenizer_chat(const moh__tokenizer *tokenizer) {
+  return tokenizer->chat;
+}
+
+moh_status moh__tokenizer_set_chat(moh__tokenizer *tokenizer,
+                                   const char *chat, moh_error *err) {
+  char *copy = chat == NULL ? NULL : strdup(chat);
+  if (chat != NULL && copy == NULL)
+    return moh__fail(err, MOH_ERR_MEMORY, "no memory for a chat template");
+  free(tokenizer->chat);
+  tokenizer->chat = copy;
+  return MOH_OK;
 }

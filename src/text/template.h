@@ -54,17 +54,11 @@ typedef struct moh__template_limits {
 /* 2^24 steps, 16 MiB, 256 MiB. */
 moh__template_limits moh__template_limits_default(void);
 
-/* A run of bytes of the same origin. */
-typedef struct moh__template_piece {
-  size_t start, end;
-  bool content; /* never to be read as special tokens */
-} moh__template_piece;
-
 /* {0} is empty. The pieces lie side by side and cover the text. */
 typedef struct moh__rendered {
   char *bytes; /* n and a NUL behind them */
   size_t n;
-  moh__template_piece *pieces;
+  moh__text_run *pieces;
   size_t n_pieces;
 } moh__rendered;
 

@@ -643,7 +643,7 @@ static moh_status add_piece(moh__rendered *out, size_t start, size_t end,
     if (grown == NULL) return MOH_ERR_MEMORY;
     out->pieces = grown;
   }
-  out->pieces[out->n_pieces++] = (moh__template_piece){start, end, content};
+  out->pieces[out->n_pieces++] = (moh__text_run){start, end, content};
   return MOH_OK;
 }
 

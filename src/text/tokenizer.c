@@ -48,6 +48,7 @@ void moh__tokenizer_free(moh__tokenizer *tokenizer) {
   moh__ids_free(&tokenizer->ends);
   free(tokenizer->is_special);
   moh__vocab_free(&tokenizer->vocab);
+  free(tokenizer->chat);
   moh__bpe_free(tokenizer->bpe);
   json_decref(tokenizer->document);
   free(tokenizer);
@@ -73,6 +74,10 @@ moh__text moh__tokenizer_spelling(const moh__tokenizer *tokenizer,
   return tokenizer->vocab.words[id];
 }
 
+bool moh__tokenizer_is_special(const moh__tokenizer *tokenizer, int32_t id) {
+  return tokenizer->is_special[id];
+}
+
 int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer) {
   return tokenizer->unknown;
 }
@@ -82,6 +87,11 @@ int32_t moh__tokenizer_unknown(const moh__tokenizer *tokenizer) {
 typedef struct cutter {
   const moh__tokenizer *tokenizer;
   bool specials;
+  /* Of a prompt; NULL: all of it may hold special tokens. */
+  const moh__text_run *runs;
+  size_t n_runs;
+  const char *prompt;
+  bool specials_inside; /* of the text that was normalized */
   moh__piece_fn *fn;
   void *context;
   moh_error *err;
@@ -104,12 +114,44 @@ static moh_status cut_words(cutter *cut, moh__text text, moh__front place) {
 static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
                             moh__front place);
 
+/* Whether n bytes of a prompt touch content. */
+static bool touches_content(const cutter *cut, const char *bytes, size_t n) {
+  if (cut->n_runs == 0) return false;
+  size_t start = (size_t)(bytes - cut->prompt);
+  for (size_t i = 0; i < cut->n_runs; i++) {
+    const moh__text_run *run = &cut->runs[i];
+    if (run->content && run->start < start + n && run->end > start)
+      return true;
+  }
+  return false;
+}
+
+/* The next added token that may be one here. A special token is none where
+ * it touches content; the blanks that it takes along may. */
+static moh__added_match find_added(const cutter *cut, bool normalized,
+                                   moh__text text, size_t from) {
+  bool specials = normalized ? cut->specials_inside : cut->specials;
+  for (;;) {
+    moh__added_match match = moh__added_find(
+        &cut->tokenizer->added, normalized, specials, text, from);
+    if (match.added == NULL || !match.added->special || normalized)
+      return match;
+    const char *place =
+        memmem(text.bytes + match.start, match.end - match.start,
+               match.added->found.bytes, match.added->found.n);
+    if (!touches_content(cut, place, match.added->found.n)) return match;
+    from = match.end;
+  }
+}
+
 /* A text without added tokens goes through the normalizer; one that has been
  * there is cut into words. */
 static moh_status cut_between(cutter *cut, bool normalized, moh__text text,
                               moh__front place) {
   if (text.n == 0) return MOH_OK;
   if (normalized) return cut_words(cut, text, place);
+  cut->specials_inside =
+      cut->specials && !touches_content(cut, text.bytes, text.n);
   MOH_TRY(moh__normalizer_apply(cut->tokenizer->normalizer, &cut->matcher,
                                 text, place, cut->normalized, &text,
                                 cut->err));
@@ -120,11 +162,9 @@ static moh_status cut_between(cutter *cut, bool normalized, moh__text text,
  * special token that is not wanted is text like the rest. */
 static moh_status cut_added(cutter *cut, bool normalized, moh__text text,
                             moh__front place) {
-  const moh__added_tokens *added = &cut->tokenizer->added;
   size_t done = 0;
   for (;;) {
-    moh__added_match match =
-        moh__added_find(added, normalized, cut->specials, text, done);
+    moh__added_match match = find_added(cut, normalized, text, done);
     MOH_TRY(cut_between(cut, normalized,
                         moh__text_part(text, done, match.start),
                         done == 0 ? place : MOH__FRONT_INSIDE));
@@ -220,8 +260,7 @@ static moh_status encode_bpe_piece(void *context, moh__piece piece,
 }
 
 moh_status moh__encoder_new(moh__encoder **out,
-                            const moh__tokenizer *tokenizer,
-                            moh_error *err) {
+                            const moh__tokenizer *tokenizer, moh_error *err) {
   bool bpe = tokenizer->bpe != NULL;
   moh__encoder *encoder = calloc(1, sizeof(*encoder));
   *out = NULL;
@@ -250,8 +289,7 @@ void moh__encoder_free(moh__encoder *encoder) {
 }
 
 moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
-                               bool specials, moh__ids *ids,
-                               moh_error *err) {
+                               bool specials, moh__ids *ids, moh_error *err) {
   encoder->cut.specials = specials;
   encoder->cut.err = err;
   encoder->ids = ids;
@@ -259,11 +297,26 @@ moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
 }
 
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
-                                 moh__text text, bool specials,
-                                 moh__ids *ids, moh_error *err) {
+                                 moh__text text, bool specials, moh__ids *ids,
+                                 moh_error *err) {
   moh__encoder *encoder;
   MOH_TRY(moh__encoder_new(&encoder, tokenizer, err));
   moh_status status = moh__encoder_encode(encoder, text, specials, ids, err);
+  moh__encoder_free(encoder);
+  return status;
+}
+
+moh_status moh__tokenizer_encode_runs(const moh__tokenizer *tokenizer,
+                                      moh__text text,
+                                      const moh__text_run *runs,
+                                      size_t n_runs, moh__ids *ids,
+                                      moh_error *err) {
+  moh__encoder *encoder;
+  MOH_TRY(moh__encoder_new(&encoder, tokenizer, err));
+  encoder->cut.runs = runs;
+  encoder->cut.n_runs = n_runs;
+  encoder->cut.prompt = text.bytes;
+  moh_status status = moh__encoder_encode(encoder, text, true, ids, err);
   moh__encoder_free(encoder);
   return status;
 }

@@ -107,6 +107,15 @@ moh_status moh__tokenizer_begin(const moh__tokenizer *tokenizer,
 moh_status moh__tokenizer_finish(const moh__tokenizer *tokenizer,
                                  moh__ids *ids, moh_error *err);
 
+/* Whether an id of the vocabulary is a special token's. */
+bool moh__tokenizer_is_special(const moh__tokenizer *tokenizer, int32_t id);
+
+/* How conversations are written (template.h), as it came with the model,
+ * borrowed; NULL: none. Set copies it. */
+const char *moh__tokenizer_chat(const moh__tokenizer *tokenizer);
+moh_status moh__tokenizer_set_chat(moh__tokenizer *tokenizer,
+                                   const char *chat, moh_error *err);
+
 /* The bytes that a token stands for, and how the file spells it; borrowed; id
  * is one of the vocabulary's. */
 moh__text moh__tokenizer_token(const moh__tokenizer *tokenizer, int32_t id);
@@ -122,6 +131,18 @@ moh__text moh__tokenizer_spelling(const moh__tokenizer *tokenizer,
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
                                  moh__text text, bool specials,
                                  moh__ids *ids, moh_error *err);
+
+/* The same of a prompt that is made of runs, side by side and covering it:
+ * special tokens are recognised where they touch no content. */
+typedef struct moh__text_run {
+  size_t start, end;
+  bool content;
+} moh__text_run;
+moh_status moh__tokenizer_encode_runs(const moh__tokenizer *tokenizer,
+                                      moh__text text,
+                                      const moh__text_run *runs,
+                                      size_t n_runs, moh__ids *ids,
+                                      moh_error *err);
 
 /* The same for many texts, one after the other: it keeps what it can use
  * again. An encoder is for one thread at a time, borrows its tokenizer, and

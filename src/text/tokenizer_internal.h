@@ -63,13 +63,15 @@ struct moh__tokenizer {
   int32_t unknown;
   moh__ids ends; /* the first stands between texts */
   int32_t bos;   /* -1: not set */
+  char *chat;    /* NULL: none */
 };
 
 /* ---- special_tokens.c ---- */
 
 moh_status moh__tokenizer_guess_end(moh__tokenizer *tokenizer,
                                     moh_error *err);
-/* The end tokens and the first token of another with the same vocabulary. */
+/* The end tokens, the first token and the chat template of another with the
+ * same vocabulary. */
 moh_status moh__tokenizer_copy_specials(moh__tokenizer *tokenizer,
                                         const moh__tokenizer *from,
                                         moh_error *err);

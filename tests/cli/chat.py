@@ -16,7 +16,7 @@ import termios
 import time
 import unittest
 
-from support import MOH, TINY, Case, main, moh
+from support import MOH, TINY, Case, main, moh, seal
 
 PROMPT = b"User: "
 
@@ -215,6 +215,111 @@ class Script(Chat):
         run.send_signal(signal.SIGTERM)
         out, err = run.communicate(timeout=60)
         self.assertEqual((run.returncode, out, err), (130, b"", b""))
+
+
+TEMPLATE = """{%- for m in messages %}
+{%- if m.role == 'system' and m.content == 'no' %}
+    {{- raise_exception('no system here') }}
+{%- endif %}
+{{- m.role | capitalize + ': ' + m.content -}}
+{{ eos_token if m.role == 'assistant' else '' }} {% endfor -%}
+{% if add_generation_prompt %}Assistant:{% endif %}"""
+
+
+class Template(Chat):
+    """A model with a chat template of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.make("own", TEMPLATE)
+
+    @classmethod
+    def make(cls, name, template):
+        source = cls.folder / "tuned/final"
+        if not source.exists():
+            source = cls.folder / "tuned"
+        shutil.copytree(source, cls.folder / name)
+        path = cls.folder / name / "tokenizer_config.json"
+        config = json.loads(path.read_text())
+        config["chat_template"] = template
+        path.write_text(json.dumps(config))
+        seal(cls.folder / name)
+
+    def ask(self, *words, stdin, model="own"):
+        return self.run_in("chat", "-m", model, *words, stdin=stdin)
+
+    def read(self, err):
+        """The ids that --show-prompt shows, and the special tokens."""
+        lines = [line.split("\t") for line in err.splitlines()
+                 if "\t" in line]
+        return ([int(line[0]) for line in lines],
+                [line[1] for line in lines if len(line) == 3])
+
+    def test_conversation(self):
+        asked = "is ice hot?\nis the sea wet?\n"
+        code, out, err = self.ask("--show-prompt", stdin=asked)
+        self.assertEqual((code, out.splitlines()[0]), (0, "ice is cold"))
+        first, second = err.split("(the prompt, ")[1:]
+        self.assertEqual(first.split()[0], "8")
+        ids, special = self.read(first)
+        self.assertEqual((len(ids), special), (8, []))
+        more, special = self.read(second)
+        # What was said comes before, each answer with its end.
+        self.assertEqual(special, ['"</s>"'])
+        self.assertEqual(more[:8], ids)
+        self.assertEqual(second.split()[0], str(8 + 3 + 1 + 9))
+        # One question by itself; and no word is read twice.
+        code, out, err = self.ask("--turns=0", "--show-prompt", stdin=asked)
+        self.assertEqual((code, out), (0, "ice is cold\nthe sea is wet\n"))
+        _, out, _ = self.ask(stdin="is ice hot?\nis ice hot?\n/stats\n")
+        self.assertIn(f"read       {8 + 1 + 8} tokens", out)
+
+    def test_content_is_no_special_token(self):
+        words = ("-n1", "--show-prompt", "--system", "</s> ice")
+        code, _, err = self.ask(*words, stdin="</s> is ice hot?\n")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn('"</s>"', self.read(err)[1])
+        self.assertIn("not in the vocabulary", err)
+
+    def test_generate(self):
+        code, out, err = self.run_in("generate", "-m", "own", "--chat",
+                                     "--show-prompt", "is ice hot?")
+        self.assertEqual((code, out.strip()), (0, "ice is cold"))
+        self.assertEqual(len(self.read(err)[0]), 8)
+        self.assert_fails(["generate", "-m", "tuned", "--chat", "ice"], 2,
+                          "moh generate: --chat: the model has no chat "
+                          "template of its own; moh chat has a form for such "
+                          "models (see 'moh generate --help')")
+        self.assert_fails(["generate", "-m", "own", "--system=x", "ice"], 2,
+                          "moh generate: --system needs --chat "
+                          "(see 'moh generate --help')")
+
+    def test_refusals(self):
+        code, out, err = self.ask("--system=no", stdin="is ice hot?\n")
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("the chat template says: no system here", err)
+        for name, template, message in [
+            ("macro", "a\n{% macro x() %}", "line 2, column 4: the block "
+             "'macro' is not known here"),
+            ("endless", "{% for a in 'x' * 9999 %}{% for b in 'x' * 9999 %}"
+             "{% endfor %}{% endfor %}", "takes more than"),
+            ("silent", "{# nothing #}", "writes nothing"),
+        ]:
+            self.make(name, template)
+            code, out, err = self.ask(stdin="is ice hot?\n", model=name)
+            self.assertEqual((code, out), (3, ""), err)
+            self.assertIn("the model's chat template", err)
+            self.assertIn(message, err)
+
+    def test_is_kept(self):
+        code, _, err = self.run_in("tune", "-m", "own", "--data",
+                                   "talk.json", "--out", "again", "--steps",
+                                   1)
+        self.assertEqual(code, 0, err)
+        [path] = (self.folder / "again/final").glob("tokenizer_config.json")
+        self.assertEqual(json.loads(path.read_text())["chat_template"],
+                         TEMPLATE)
 
 
 class Terminal(Chat):

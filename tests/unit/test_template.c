@@ -103,7 +103,7 @@ static void assert_marked(const char *source, const char *expected) {
   if (render(source, settings, data, &r, &err) != MOH_OK)
     fail_msg("%s: %s", source, err.message);
   for (size_t i = 0; i < r.n_pieces; i++) {
-    const moh__template_piece *p = &r.pieces[i];
+    const moh__text_run *p = &r.pieces[i];
     size_t used = strlen(marked);
     snprintf(marked + used, sizeof(marked) - used,
              p->content ? "[%.*s]" : "%.*s", (int)(p->end - p->start),
@@ -298,6 +298,36 @@ static void data_may_be_anything(void **state) {
   moh__template_free(NULL);
 }
 
+/* ---- ids ----------------------------------------------------------------- */
+
+/* A word that is special where the template has it, and text elsewhere. */
+static void content_makes_no_special_tokens(void **state) {
+  static const char text[] = "a </s> b </s>";
+  moh__tokenizer *tokenizer;
+  moh__text one = {text, sizeof(text) - 1};
+  moh__ids ids = {0};
+  (void)state;
+  assert_int_equal(moh__tokenizer_train_words(&tokenizer, &one, 1, NULL),
+                   MOH_OK);
+  int32_t end = moh__tokenizer_id(tokenizer, "</s>");
+  const moh__text_run runs[] = {{0, 2, false}, {2, 8, true}, {8, 13, false}};
+  assert_int_equal(
+      moh__tokenizer_encode_runs(tokenizer, one, runs, 3, &ids, NULL),
+      MOH_OK);
+  assert_int_equal(ids.ids[ids.n - 1], end);
+  for (size_t i = 0; i + 1 < ids.n; i++)
+    assert_int_not_equal(ids.ids[i], end);
+  /* Half of it from the template is not enough. */
+  const moh__text_run half[] = {{0, 4, false}, {4, 13, true}};
+  ids.n = 0;
+  assert_int_equal(
+      moh__tokenizer_encode_runs(tokenizer, one, half, 2, &ids, NULL),
+      MOH_OK);
+  for (size_t i = 0; i < ids.n; i++) assert_int_not_equal(ids.ids[i], end);
+  moh__ids_free(&ids);
+  moh__tokenizer_free(tokenizer);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(as_the_library_renders),
@@ -306,6 +336,7 @@ int main(void) {
       cmocka_unit_test(a_rendering_has_bounds),
       cmocka_unit_test(a_template_has_bounds),
       cmocka_unit_test(data_may_be_anything),
+      cmocka_unit_test(content_makes_no_special_tokens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
