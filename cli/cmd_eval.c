@@ -20,7 +20,7 @@ typedef struct values {
   moh__runner_values runner;
   moh__format_values format;
   int64_t context, stride, limit;
-  bool json;
+  bool decode, json;
 } values;
 
 static const moh__option window_options[] = {
@@ -32,6 +32,9 @@ static const moh__option window_options[] = {
      "to go by, and takes longer",
      "the context: windows side by side, as in training",
      .offset = offsetof(values, stride), .min = 1, .max = 1 << 30},
+    {"decode", 0, MOH__OPTION_FLAG, NULL,
+     "token by token through the cache, as a text is generated; takes longer",
+     NULL, .offset = offsetof(values, decode)},
     {"limit", 0, MOH__OPTION_INT, "N", "predict the first N tokens only",
      "all", .offset = offsetof(values, limit), .min = 1, .max = 9e18},
     {.name = NULL},
@@ -311,6 +314,7 @@ static moh_status open_eval(eval *e, moh_error *err) {
       .stride = (int32_t)moh__int_or(e->v->stride, context),
       .limit = moh__int_or(e->v->limit, 0),
       .unknown = moh__tokenizer_unknown(e->runner.tokenizer),
+      .decode = e->v->decode,
       .on_progress = on_progress,
       .progress = e};
   e->terminal = isatty(STDERR_FILENO) == 1;

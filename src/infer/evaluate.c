@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "infer/session.h"
 
 enum { ROWS = 1024 }; /* of a batch, at least one window */
 
@@ -23,8 +24,8 @@ struct moh__evaluator {
   real *weights;                 /* the same, 1: of the losses in backward */
   moh__arena arena;
   moh__tape tape;
-  moh__evaluation
-      sums; /* n_predicted and n_unknown count what waits, too */
+  moh__session *session; /* NULL without options.decode */
+  moh__evaluation sums;  /* n_predicted and n_unknown count what waits, too */
 };
 
 static moh_status check_options(const moh__model *model,
@@ -73,6 +74,9 @@ static moh_status open_evaluator(moh__evaluator *e, moh__pool *pool,
                                  moh_error *err) {
   size_t bytes = 0;
   MOH_TRY(check_options(e->model, &e->options, err));
+  if (e->options.decode)
+    return moh__session_new(&e->session, e->model, pool, e->options.context,
+                            err);
   e->most = ROWS / e->options.context;
   if (e->most < 1) e->most = 1;
   MOH_TRY(alloc_batch(e, err));
@@ -105,6 +109,7 @@ moh_status moh__evaluator_new(moh__evaluator **out, const moh__model *model,
 
 void moh__evaluator_free(moh__evaluator *e) {
   if (e == NULL) return;
+  moh__session_free(e->session);
   moh__tape_free(&e->tape);
   moh__arena_free(&e->arena);
   free(e->tokens);
@@ -120,16 +125,30 @@ void moh__evaluator_free(moh__evaluator *e) {
 
 /* ---- batches ---- */
 
+static moh_status add_nats(moh__evaluator *e, double nats, moh_error *err) {
+  if (!isfinite(nats))
+    return moh__fail(err, MOH_ERR_DIVERGED,
+                     "a loss is not finite: the weights are damaged or "
+                     "training diverged");
+  e->sums.nats += nats;
+  return MOH_OK;
+}
+
+static moh_status tell_progress(const moh__evaluator *e, moh_error *err) {
+  const moh__evaluate_options *o = &e->options;
+  if (o->on_progress == NULL ||
+      o->on_progress(o->progress, e->sums.n_predicted))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_INTERRUPTED, "interrupted after %lld tokens",
+                   (long long)e->sums.n_predicted);
+}
+
 static moh_status add_losses(moh__evaluator *e, moh_error *err) {
   for (int32_t w = 0; w < e->batch.n_seq; w++) {
     double nats = 0;
     for (int32_t i = e->out_start[w]; i < e->out_start[w + 1]; i++)
       nats += (double)e->loss[i];
-    if (!isfinite(nats))
-      return moh__fail(err, MOH_ERR_DIVERGED,
-                       "a loss is not finite: the weights are damaged or "
-                       "training diverged");
-    e->sums.nats += nats;
+    MOH_TRY(add_nats(e, nats, err));
   }
   return MOH_OK;
 }
@@ -145,20 +164,43 @@ static moh_status flush(moh__evaluator *e, moh_error *err) {
   MOH_TRY(add_losses(e, err));
   e->sums.n_windows += e->batch.n_seq;
   e->batch.n = e->batch.n_seq = e->batch.n_out = 0;
-  const moh__evaluate_options *o = &e->options;
-  if (o->on_progress != NULL &&
-      !o->on_progress(o->progress, e->sums.n_predicted))
-    return moh__fail(err, MOH_ERR_INTERRUPTED,
-                     "interrupted after %lld tokens",
-                     (long long)e->sums.n_predicted);
+  return tell_progress(e, err);
+}
+
+/* -ln p of a token by the logits of the one before it. */
+static double nats_of(const real *logits, int64_t n, int32_t token) {
+  double largest = (double)logits[0], sum = 0;
+  for (int64_t i = 1; i < n; i++)
+    if ((double)logits[i] > largest) largest = (double)logits[i];
+  for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - largest);
+  return log(sum) + largest - (double)logits[token];
+}
+
+/* A window as below, one token after the other. */
+static moh_status decode_window(moh__evaluator *e, const int32_t *tokens,
+                                int32_t n, int32_t n_predicted,
+                                moh_error *err) {
+  const real *logits;
+  moh__session_truncate(e->session, 0);
+  for (int32_t i = 0; i < n; i++) {
+    MOH_TRY(moh__session_feed(e->session, tokens + i, 1, &logits, err));
+    if (i < n - n_predicted) continue;
+    MOH_TRY(add_nats(
+        e, nats_of(logits, e->model->config.vocab_size, tokens[i + 1]), err));
+    e->sums.n_unknown += tokens[i + 1] == e->options.unknown;
+    e->sums.n_predicted++;
+    MOH_TRY(tell_progress(e, err));
+  }
+  e->sums.n_windows++;
   return MOH_OK;
 }
 
 /* A window of n tokens, behind the last n_predicted of which the loss of
  * the next one is wanted; tokens[n] is there. */
 static moh_status add_window(moh__evaluator *e, const int32_t *tokens,
-                             int32_t n, int32_t n_predicted,
-                             moh_error *err) {
+                             int32_t n, int32_t n_predicted, moh_error *err) {
+  if (e->session != NULL)
+    return decode_window(e, tokens, n, n_predicted, err);
   if (e->batch.n_seq == e->most) MOH_TRY(flush(e, err));
   moh__batch *b = &e->batch;
   for (int32_t i = 0; i < n; i++) {
@@ -178,9 +220,8 @@ static moh_status add_window(moh__evaluator *e, const int32_t *tokens,
   return MOH_OK;
 }
 
-static moh_status check_tokens(const moh__evaluator *e,
-                               const int32_t *tokens, int64_t n,
-                               moh_error *err) {
+static moh_status check_tokens(const moh__evaluator *e, const int32_t *tokens,
+                               int64_t n, moh_error *err) {
   for (int64_t i = 0; i < n; i++)
     if (tokens[i] < 0 || tokens[i] >= e->model->config.vocab_size)
       return moh__fail(err, MOH_ERR_ARGUMENT,

@@ -19,6 +19,9 @@ typedef struct moh__evaluate_options {
   int64_t limit;   /* predictions in all; 0: none */
   int32_t unknown; /* token that stands for unknown ones; -1: none */
   const moh__head_probe *probe; /* looks at the heads; NULL: none */
+  /* Token by token, as a text is generated: with a cache, one forward pass for
+   * each. The same numbers but for rounding. Not with a probe. */
+  bool decode;
   /* Called now and then with the predictions so far; false ends the
    * evaluation with MOH_ERR_INTERRUPTED. May be NULL. */
   bool (*on_progress)(void *progress, int64_t n_predicted);

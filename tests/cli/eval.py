@@ -115,6 +115,20 @@ class Eval(Case):
         self.assertEqual(results[0], results[1])
         self.assertEqual(results[0], results[2])
 
+    def test_decode(self):
+        """Token by token: the same predictions but for rounding."""
+        for words in ([], ["-c", 9], ["-c", 16, "--stride", 5],
+                      ["--limit", 33]):
+            words = ["-m", "chars", "text.txt", *words]
+            got = self.eval(*words, "--decode")["total"]
+            other = self.eval(*words)["total"]
+            for key in ("tokens", "predicted_tokens", "bytes"):
+                self.assertEqual(got[key], other[key])
+            self.assertAlmostEqual(got["nats"] / other["nats"], 1, 5)
+        one, two = (self.eval("-m", "chars", "text.txt", "--decode", "-t", t)
+                    for t in (1, 2))
+        self.assertEqual(one["total"], two["total"])
+
     def test_unknown(self):
         self.write("new.txt", "the moon is hot")
         code, out, err = self.run_in("eval", "-m", "words", "new.txt")
