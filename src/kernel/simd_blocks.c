@@ -21,11 +21,6 @@ enum { NR = NRV * VL, KC = 256 /* depth whose weights stay in L1 */ };
 
 typedef vi vi_any __attribute__((aligned(1), may_alias));
 INLINE vi load_words(const void *p) { return *(const vi_any *)p; }
-INLINE int32_t word_at(const int8_t *p) {
-  int32_t word;
-  memcpy(&word, p, sizeof(word));
-  return word;
-}
 
 /* ---- rows of A ---- */
 
@@ -138,6 +133,11 @@ typedef struct row_block {
 
 #if defined(__AVX512VNNI__)
 
+INLINE int32_t word_at(const int8_t *p) {
+  int32_t word;
+  memcpy(&word, p, sizeof(word));
+  return word;
+}
 INLINE void open_block(row_block *r, const moh__codes *a) {
   *r = (row_block){a->q, a->start, a->scale};
 }

@@ -3,6 +3,9 @@
  * processor can run, best first; MOH_CPU names another. It is the library's
  * only global state.
  */
+#if defined(MOH_HAVE_X86_KERNELS)
+#include <cpuid.h>
+#endif
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,9 +21,14 @@ extern const moh__kernels moh__kernels_avx2;
 extern const moh__kernels moh__kernels_avx512;
 extern const moh__kernels moh__kernels_avx512bf16;
 
+/* Not a name that every compiler's __builtin_cpu_supports knows. */
+static bool has_f16c(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
 static bool has_avx2(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+         has_f16c();
 }
 static bool has_avx512(void) {
   return has_avx2() && __builtin_cpu_supports("avx512f") &&

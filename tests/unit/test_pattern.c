@@ -48,8 +48,8 @@ static void what_means_something_else_is_refused(void **state) {
 
 static const char *const regexes[] = {
     "\\s+(?!\\S)|\\s+",
-    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    ("[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
     "a+$",
     "(?<=a)b*(?=c)",
     "a+b|aa|c\\b",
