@@ -15,13 +15,14 @@ import venv
 REST = 0.05  # seconds between two turns
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKER = ROOT / "build/release/bench/peers/moh_worker"
+MOH = ROOT / "build/release/moh"
 
 
 def build():
-    """Our worker; a build tree that is up to date costs nothing."""
+    """Our worker and program; a build tree that is up to date costs nothing."""
     for command in (["cmake", "--preset", "release"],
                     ["cmake", "--build", "--preset", "release",
-                     "--target", "moh_worker"]):
+                     "--target", "moh_worker", "moh_cli"]):
         subprocess.run(command, cwd=ROOT, check=True,
                        stdout=subprocess.DEVNULL)
 

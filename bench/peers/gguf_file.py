@@ -1,6 +1,6 @@
 """Writes one of our dense model directories as GGUF, for llama.cpp.
 
-    python gguf_file.py DIR OUT.gguf f32|bf16
+    python gguf_file.py DIR OUT.gguf f32|bf16|f16|q8_0|q4_0
 
 Matrices take the given type, norms stay f32. Rows of W_Q and W_K go from the
 order of LLaMA files (x_i turned with x_{i + d/2}) to llama.cpp's (x_2i with
@@ -80,7 +80,7 @@ def main():
         if precision == "f32" or weight.ndim == 1:
             writer.add_tensor(name_of(name), np.ascontiguousarray(weight))
             continue
-        kind = gguf.GGMLQuantizationType.BF16
+        kind = gguf.GGMLQuantizationType[precision.upper()]
         writer.add_tensor(name_of(name), gguf.quants.quantize(weight, kind),
                           raw_dtype=kind)
     writer.write_header_to_file()

@@ -52,7 +52,11 @@ static moh_model *make_model(const char *config, const char *heads) {
 }
 
 static moh_precision precision_of(const char *name) {
-  return strcmp(name, "bf16") == 0 ? MOH_BF16 : MOH_F32;
+  static const char *const names[] = {"f32", "bf16", "f16", "q8_0", "q4_0"};
+  for (int i = 0; i < 5; i++)
+    if (strcmp(name, names[i]) == 0) return (moh_precision)i;
+  fprintf(stderr, "moh_worker: %s is no precision\n", name);
+  exit(2);
 }
 
 /* Calls work(context, word, n) for every line, and answers with its time. */
