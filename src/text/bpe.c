@@ -272,12 +272,15 @@ static moh_status encode_word(const moh__tokenizer *tokenizer,
   return merge_ids(tokenizer->bpe, work, ids, first, err);
 }
 
-static void remember(slot *at, moh__text word, const int32_t *ids, size_t n) {
+/* The ids from `first` on are those of the word. */
+static void remember(slot *at, moh__text word, const moh__ids *ids,
+                     size_t first) {
+  size_t n = ids->n - first;
   if (word.n > CACHE_BYTES || n > CACHE_IDS) return;
   at->n_bytes = (uint8_t)word.n;
   at->n_ids = (uint8_t)n;
   memcpy(at->bytes, word.bytes, word.n);
-  memcpy(at->ids, ids, n * sizeof(*ids));
+  if (n > 0) memcpy(at->ids, ids->ids + first, n * sizeof(*ids->ids));
 }
 
 /* Through the cache. */
@@ -293,7 +296,7 @@ static moh_status encode_known(const moh__tokenizer *tokenizer,
     return MOH_OK;
   }
   MOH_TRY(encode_word(tokenizer, work, word, ids, err));
-  remember(at, word, ids->ids + first, ids->n - first);
+  remember(at, word, ids, first);
   return MOH_OK;
 }
 

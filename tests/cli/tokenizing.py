@@ -5,11 +5,14 @@ Usage: tokenizing.py PATH_OF_MOH [TEST]...
 
 import json
 import os
+import pathlib
 import pty
 import subprocess
 
 from support import MOH, TINY, Case, main, moh
 
+LLAMA = str(pathlib.Path(__file__).parents[1] / "golden" / "tokenizers" /
+            "llama2.json")
 TAIL = " (see 'moh tokenize --help')"
 STORY = "the cat sat on the mat. the cats sat on the hats.\n" * 3
 ANY = bytes(range(256)) + b"\xe2\x82</s>\xff the cat"
@@ -69,6 +72,17 @@ class Tokenize(Case):
         self.assertNotIn(b" 0 ", plain)
         self.assertEqual(
             self.raw("--tokenizer=t.json", "--decode", plain.decode()), ANY)
+
+    def test_tokens_in_front_of_a_text(self):
+        def ids(*words):
+            return self.tokenize("--tokenizer", LLAMA, "--ids",
+                                 *words)[0].split()
+        bare = ids("--bare", "a test")
+        self.assertEqual(ids("a test"), ["1", *bare])
+        self.assertEqual(ids(""), ["1"])
+        self.assertEqual(ids("--bare", "<s>a"), ["1", *ids("--bare", "a")])
+        self.assertEqual(self.raw("--tokenizer", LLAMA, "--decode",
+                                  " ".join(bare).encode()), b"a test")
 
     def test_json(self):
         out, _ = self.tokenize("--tokenizer=t.json", "--json", "the é")

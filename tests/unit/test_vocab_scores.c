@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "support/ids.h"
-#include "text/decoding.h"
+#include "text/stream.h"
 #include "text/vocab_document.h"
 
 enum { FIRST_BYTE = 3, TEXT_MAX = 4096, TOKENS_MAX = 1024 };
@@ -330,6 +330,33 @@ static void scores_become_merges(void **state) {
   moh__tokenizer_free(t);
 }
 
+static bool take(void *context, const char *bytes, size_t n) {
+  strncat(context, bytes, n);
+  return true;
+}
+
+/* A character in two tokens comes when it is whole; the blank in front of a
+ * text goes once. */
+static void bytes_wait_for_their_character(void **state) {
+  (void)state;
+  vocab v;
+  fill(&v);
+  moh__tokenizer *t = made(&v);
+  moh__stream s;
+  char text[64] = "";
+  const int32_t ids[] = {4, 12, 13, 4, 12, 5};
+  const char *after[] = {"", "", "\u00E9", "\u00E9 ", "\u00E9 ",
+                         "\u00E9 \uFFFDa"};
+  assert_int_equal(moh__stream_init(&s, t, NULL, 0, take, text, &err),
+                   MOH_OK);
+  for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+    assert_int_equal(moh__stream_add(&s, ids[i], &err), MOH_OK);
+    assert_string_equal(text, after[i]);
+  }
+  moh__stream_free(&s);
+  moh__tokenizer_free(t);
+}
+
 static void assert_refused(const vocab *v, moh_status status,
                            const char *part) {
   moh__tokenizer *tokenizer;
@@ -386,6 +413,7 @@ int main(void) {
       cmocka_unit_test(any_bytes_come_back),
       cmocka_unit_test(hostile_files_are_refused),
       cmocka_unit_test(scores_become_merges),
+      cmocka_unit_test(bytes_wait_for_their_character),
       cmocka_unit_test(hostile_scores_are_refused),
       cmocka_unit_test(a_long_word_takes_no_square),
   };
