@@ -264,9 +264,11 @@ static moh_status encode_text(const moh__prepare *p, moh__encoder *encoder,
   moh__text text = {b->bytes.bytes + from, (size_t)(b->ends[i] - from)};
   size_t start = b->ids.n;
   if (i == 0 && b->lead) MOH_TRY(moh__ids_push(&b->ids, end, err));
-  MOH_TRY(moh__encoder_encode(encoder, text, true, &b->ids, err));
   bool record = moh__text_has_examples(
       moh__text_format_of(p->options->paths[b->file], &p->options->format));
+  if (record && text.n > 0)
+    MOH_TRY(moh__tokenizer_begin(p->tokenizer, &b->ids, err));
+  MOH_TRY(moh__encoder_encode(encoder, text, true, &b->ids, err));
   bool closed = b->ids.n == start || b->ids.ids[b->ids.n - 1] == end;
   if (p->options->pack && record && !closed)
     MOH_TRY(moh__ids_push(&b->ids, end, err));

@@ -156,14 +156,19 @@ static moh_status close_text(moh__ids *ids, size_t start, int32_t end,
   return moh__ids_push(ids, end, err);
 }
 
+/* An example begins as the tokenizer has texts begin. */
 static moh_status encode_texts(const moh__texts *texts,
+                               const moh__tokenizer *tokenizer,
                                moh__encoder *encoder, bool pack, int32_t end,
                                moh__ids *ids, int64_t *starts,
                                moh_error *err) {
   for (size_t i = 0; i < texts->n; i++) {
     size_t start = ids->n;
-    moh_status status =
-        moh__encoder_encode(encoder, texts->texts[i], true, ids, err);
+    moh_status status = MOH_OK;
+    if (texts->examples && texts->texts[i].n > 0)
+      status = moh__tokenizer_begin(tokenizer, ids, err);
+    if (status == MOH_OK)
+      status = moh__encoder_encode(encoder, texts->texts[i], true, ids, err);
     if (status == MOH_OK && pack) status = close_text(ids, start, end, err);
     if (status != MOH_OK) return moh__fail_in(err, status, "text %zu", i);
     starts[i + 1] = (int64_t)ids->n;
@@ -182,7 +187,7 @@ static moh_status encode(const moh__texts *texts,
                      "packed texts");
   MOH_TRY(moh__encoder_new(&encoder, tokenizer, err));
   moh_status status =
-      encode_texts(texts, encoder, pack, end, ids, starts, err);
+      encode_texts(texts, tokenizer, encoder, pack, end, ids, starts, err);
   moh__encoder_free(encoder);
   return status;
 }

@@ -441,6 +441,31 @@ static void assert_lengths(const moh__texts *texts,
   moh__dataset_free(dataset);
 }
 
+/* As the tokenizer has texts begin; not where a text is a stretch of one. */
+static void examples_begin_as_texts_do(void **state) {
+  (void)state;
+  moh__tokenizer *tokenizer;
+  moh_error error;
+  int32_t ids[80];
+  const char *path = MOH_SOURCE_DIR "/tests/golden/tokenizers/llama2.json";
+  assert_int_equal(moh__tokenizer_load(&tokenizer, path, &error), MOH_OK);
+  moh__text two[] = {{"a b", 3}, {"c", 1}};
+  moh__texts texts = {two, 2, true, NULL};
+  moh__dataset *dataset = made(&texts, tokenizer, 80);
+  assert_int_equal(dataset->n_sequences, 2);
+  for (int64_t i = 0; i < 2; i++) {
+    read_sequence(dataset, i, ids);
+    assert_int_equal(ids[0], moh__tokenizer_bos(tokenizer));
+  }
+  moh__dataset_free(dataset);
+  texts.examples = false;
+  dataset = made(&texts, tokenizer, 80);
+  read_sequence(dataset, 0, ids);
+  assert_int_not_equal(ids[0], moh__tokenizer_bos(tokenizer));
+  moh__dataset_free(dataset);
+  moh__tokenizer_free(tokenizer);
+}
+
 static void the_seed_has_its_known_counts(void **state) {
   (void)state;
   moh__texts facts, chat;
@@ -474,6 +499,7 @@ int main(void) {
       cmocka_unit_test(the_end_of_a_stream_is_held_out),
       cmocka_unit_test(a_share_of_zero_is_all),
       cmocka_unit_test(shares_that_leave_nothing_are_refused),
+      cmocka_unit_test(examples_begin_as_texts_do),
       cmocka_unit_test(the_seed_has_its_known_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
