@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "choices.h"
 #include "commands.h"
 #include "data_source.h"
 #include "infer/evaluate.h"
@@ -20,7 +21,7 @@ typedef struct values {
   moh__runner_values runner;
   moh__format_values format;
   int64_t context, stride, limit;
-  bool decode, json;
+  bool decode, choices, each, json;
 } values;
 
 static const moh__option window_options[] = {
@@ -40,6 +41,17 @@ static const moh__option window_options[] = {
     {.name = NULL},
 };
 
+static const moh__option choice_options[] = {
+    {"choices", 0, MOH__OPTION_FLAG, NULL,
+     "the files hold questions with several answers, a JSON object a line: "
+     "\"question\", \"choices\" and \"answer\"",
+     NULL, .offset = offsetof(values, choices)},
+    {"each", 0, MOH__OPTION_FLAG, NULL,
+     "with --choices: what was chosen for each question", NULL,
+     .offset = offsetof(values, each)},
+    {.name = NULL},
+};
+
 static const moh__option output_options[] = {
     {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
      NULL, .offset = offsetof(values, json)},
@@ -50,6 +62,7 @@ static const moh__option_group groups[] = {
     {"Model", moh__runner_options, offsetof(values, runner)},
     {"Data", moh__format_options, offsetof(values, format)},
     {"Windows", window_options, 0},
+    {"Questions", choice_options, 0},
     {"Output", output_options, 0},
     {.options = NULL},
 };
@@ -323,15 +336,39 @@ static moh_status open_eval(eval *e, moh_error *err) {
   return MOH_OK;
 }
 
+static moh_status check_values(const values *v, moh_error *err) {
+  bool windows = moh__is_set_int(v->context) || moh__is_set_int(v->stride) ||
+                 moh__is_set_int(v->limit) || v->decode;
+  if (v->each && !v->choices)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--each needs --choices");
+  if (v->choices && windows)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--choices and options of windows exclude each other");
+  return MOH_OK;
+}
+
+static moh_status evaluate_choices(eval *e, const moh__call *call,
+                                   moh_error *err) {
+  moh__choices_options options = {
+      .paths = (const char *const *)call->arguments,
+      .n_paths = call->n_arguments,
+      .model = e->v->runner.model,
+      .json = e->v->json,
+      .each = e->v->each};
+  return moh__choices_run(&e->runner, &options, err);
+}
+
 static moh_status run_eval(const moh__call *call, moh_error *err) {
   eval e = {.v = call->values};
   measure total = {.name = "together"};
   if (call->n_arguments == 0)
     return moh__fail(err, MOH_ERR_ARGUMENT, "a FILE is missing");
+  MOH_TRY(check_values(e.v, err));
   json_t *files = json_array();
   moh_status status = open_eval(&e, err);
   if (status == MOH_OK)
-    status = evaluate_files(&e, call, files, &total, err);
+    status = e.v->choices ? evaluate_choices(&e, call, err)
+                          : evaluate_files(&e, call, files, &total, err);
   json_decref(files);
   moh__runner_close(&e.runner);
   return status;
@@ -349,7 +386,9 @@ const moh__command moh__command_eval = {
         "first of a text is predicted once. Bytes are those of the text "
         "without its first token (where --limit cuts a text, those of the "
         "tokens, decoded). The result does not depend on the number of "
-        "threads.",
+        "threads. With --choices, of each question's answers the model's "
+        "likeliest is taken: acc by the sum of ln p, acc_norm by byte, "
+        "acc_norm_token by token, each with its standard error.",
     .examples =
         "  moh eval --model run test.txt\n"
         "  moh eval --model run --context 256 --stride 64 --json "

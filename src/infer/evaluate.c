@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
-#include "infer/session.h"
+#include "infer/nats.h"
 
 enum { ROWS = 1024 }; /* of a batch, at least one window */
 
@@ -167,15 +167,6 @@ static moh_status flush(moh__evaluator *e, moh_error *err) {
   return tell_progress(e, err);
 }
 
-/* -ln p of a token by the logits of the one before it. */
-static double nats_of(const real *logits, int64_t n, int32_t token) {
-  double largest = (double)logits[0], sum = 0;
-  for (int64_t i = 1; i < n; i++)
-    if ((double)logits[i] > largest) largest = (double)logits[i];
-  for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - largest);
-  return log(sum) + largest - (double)logits[token];
-}
-
 /* A window as below, one token after the other. */
 static moh_status decode_window(moh__evaluator *e, const int32_t *tokens,
                                 int32_t n, int32_t n_predicted,
@@ -186,7 +177,8 @@ static moh_status decode_window(moh__evaluator *e, const int32_t *tokens,
     MOH_TRY(moh__session_feed(e->session, tokens + i, 1, &logits, err));
     if (i < n - n_predicted) continue;
     MOH_TRY(add_nats(
-        e, nats_of(logits, e->model->config.vocab_size, tokens[i + 1]), err));
+        e, moh__nats_of(logits, e->model->config.vocab_size, tokens[i + 1]),
+        err));
     e->sums.n_unknown += tokens[i + 1] == e->options.unknown;
     e->sums.n_predicted++;
     MOH_TRY(tell_progress(e, err));

@@ -138,6 +138,112 @@ class Eval(Case):
                          "cannot be compared with those of other "
                          "vocabularies)\n")
 
+    def nats(self, text):
+        self.write("one.txt", text)
+        return self.eval("-m", "words", "one.txt")["total"]["nats"]
+
+    def test_choices(self):
+        questions = [
+            {"question": "the sun is", "choices": ["cold", "hot", "wet"],
+             "answer": 1},
+            {"context": "ice is ", "choices": {"text": ["cold", "the sea is"],
+                                               "label": ["x", "y"]},
+             "answerKey": "x"},
+            {"ctx": "the sea", "endings": [" is wet", "is hot"],
+             "label": "0"},
+            {"query": "the sea is", "choices": ["wet", "hot"], "gold": "B"},
+        ]
+        text = "\n\n".join(json.dumps(q) for q in questions)
+        self.write("questions.jsonl", text)
+        words = ["-m", "words", "--choices", "questions.jsonl"]
+        got = self.eval(*words, "--each")
+        [file] = got["files"]
+        answers = file["answers"]
+        self.assertEqual([a["line"] for a in answers], [1, 3, 5, 7])
+        self.assertEqual([a["answer"] for a in answers], [1, 0, 0, 1])
+        for answer, (before, choices) in zip(answers, [
+                ("the sun is", ["cold", "hot", "wet"]),
+                ("ice is", ["cold", "the sea is"]),
+                ("the sea", ["is wet", "is hot"]),
+                ("the sea is", ["wet", "hot"])]):
+            # By the perplexity of whole texts.
+            scores = [self.nats(before) - self.nats(f"{before} {c}")
+                      for c in choices]
+            for score, log_p in zip(scores, answer["log_p"]):
+                self.assertAlmostEqual(score, log_p, 4)
+            best = max(range(len(scores)), key=scores.__getitem__)
+            self.assertEqual(answer["acc"], best)
+            best = max(range(len(scores)), key=lambda i: scores[i] / len(
+                choices[i] if before != "the sea" else [" is wet",
+                                                        "is hot"][i]))
+            self.assertEqual(answer["acc_norm"], best)
+            best = max(range(len(scores)), key=lambda i: scores[i] / len(
+                choices[i].split()))
+            self.assertEqual(answer["acc_norm_token"], best)
+        for name in ("acc", "acc_norm", "acc_norm_token"):
+            right = sum(a[name] == a["answer"] for a in answers) / 4
+            self.assertEqual(file[name], right)
+            self.assertAlmostEqual(file[name + "_stderr"], math.sqrt(
+                right * (1 - right) / 3))
+        self.assertEqual(self.eval(*words, "--each", "-t2"), got)
+        code, out, err = self.run_in("eval", *words, "--each")
+        self.assertEqual((code, err, len(out.splitlines())), (0, "", 5))
+        self.assertRegex(out, r"(?m)^line 3: answer 0, chosen 0, \d by byte, "
+                         r"\d by token; ln p -\d+\.\d+ -\d+\.\d+$")
+        self.assertRegex(out, r"(?m)^questions\.jsonl +4 questions: acc "
+                         r"\d\.\d+ \+- \d\.\d+, acc_norm ")
+
+    def test_long_questions(self):
+        long = {"question": "the sea is " * 40, "choices": ["wet", "hot"],
+                "answer": 0}
+        self.write("long.jsonl", json.dumps(long))
+        code, out, err = self.run_in("eval", "-m", "words", "--choices",
+                                     "long.jsonl")
+        self.assertEqual((code, err), (0, "(1 questions are too long for the "
+                                       "model and lost their beginning)\n"))
+
+    def test_bad_questions(self):
+        good = '{"question": "ice is", "choices": ["a", "b"], "answer": 0}'
+        for line, message in [
+            ('{"question": ', "the line, line 1, column 13: not valid JSON"),
+            ("[3]", "a question must be an object"),
+            ("{}", 'there is no text "question" or "context"'),
+            ('{"question": 3}', 'there is no text "question" or "context"'),
+            ('{"question": "a", "choices": ["a"], "answer": 0}',
+             '"choices" must be a list of 2 to 64 texts'),
+            ('{"question": "a", "choices": ["a", 3], "answer": 0}',
+             "a choice must be a text that is not empty"),
+            ('{"question": "a", "choices": ["a", ""], "answer": 0}',
+             "a choice must be a text that is not empty"),
+            ('{"question": "a", "choices": ["a", "b"], "answer": 2}',
+             '"answer" must be the index or the label of a choice'),
+            ('{"question": "a", "choices": ["a", "b"], "answer": -1}',
+             '"answer" must be the index or the label of a choice'),
+            ('{"question": "a", "choices": ["a", "b"]}',
+             '"answer" must be the index or the label of a choice'),
+            ('{"question": "a", "choices": ["a", "b"], "answer": "C"}',
+             '"answer" names none of the choices'),
+            ('{"question": "", "choices": ["a", "b"], "answer": 0}',
+             "a question without a text before its answers, for a tokenizer "
+             "that puts no token in front"),
+            ('{"question": "a", "choices": ["%s", "b"], "answer": 0}'
+             % ("ice " * 90), "an answer that is too long for the model"),
+        ]:
+            self.write("bad.jsonl", f"{good}\n\n{line}\n")
+            got, out, err = self.run_in("eval", "-m", "words", "--choices",
+                                        "bad.jsonl")
+            self.assertEqual((got, out), (3, ""), err)
+            self.assertIn(f"moh eval: bad.jsonl: line 3: {message}", err)
+        self.write("bad.jsonl", "\n")
+        self.assert_fails("eval -m words --choices bad.jsonl", 3,
+                          "moh eval: bad.jsonl: no question in it")
+        tail = " (see 'moh eval --help')"
+        self.assert_fails("eval -m words --each text.txt", 2,
+                          "moh eval: --each needs --choices" + tail)
+        self.assert_fails("eval -m words --choices -c8 text.txt", 2,
+                          "moh eval: --choices and options of windows "
+                          "exclude each other" + tail)
+
     def test_usage(self):
         self.write("short.txt", "the")
         tail = " (see 'moh eval --help')"

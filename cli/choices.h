@@ -1,0 +1,29 @@
+/*
+ * moh eval --choices: questions with several answers, of which a model should
+ * find the right one likeliest. A file has one JSON object a line:
+ *   the text before the answers: "question", "context", "query" or "ctx"
+ *   the answers: "choices" or "endings", a list of texts, or an object with
+ *     the lists "text" and "label"
+ *   the right one: "answer", "gold", "label" or "answerKey", its index from
+ *     0, or its label (a letter from A on where there are no labels)
+ * A blank goes between text and answer, unless one of them has white space
+ * there.
+ */
+#ifndef MOH_CLI_CHOICES_H
+#define MOH_CLI_CHOICES_H
+
+#include "load.h"
+
+typedef struct moh__choices_options {
+  const char *const *paths;
+  int n_paths;
+  const char *model; /* its name in the result */
+  bool json, each;   /* each: also every question */
+} moh__choices_options;
+
+/* Writes the result to stdout. */
+moh_status moh__choices_run(const moh__runner *runner,
+                            const moh__choices_options *options,
+                            moh_error *err);
+
+#endif
