@@ -11,6 +11,7 @@
 
 #include "choices.h"
 #include "commands.h"
+#include "compare.h"
 #include "data_source.h"
 #include "infer/evaluate.h"
 #include "interrupt.h"
@@ -21,13 +22,14 @@ typedef struct values {
   moh__runner_values runner;
   moh__format_values format;
   int64_t context, stride, limit;
+  const char *other;
   bool decode, choices, each, json;
 } values;
 
 static const moh__option window_options[] = {
     {"context", 'c', MOH__OPTION_INT, "N", "tokens of a window",
-     "the longest sequence of the model",
-     .offset = offsetof(values, context), .min = 1, .max = 1 << 30},
+     "the longest sequence of the model", .offset = offsetof(values, context),
+     .min = 1, .max = 1 << 30},
     {"stride", 0, MOH__OPTION_INT, "N",
      "tokens that a window predicts; a smaller one gives each token more "
      "to go by, and takes longer",
@@ -38,6 +40,14 @@ static const moh__option window_options[] = {
      NULL, .offset = offsetof(values, decode)},
     {"limit", 0, MOH__OPTION_INT, "N", "predict the first N tokens only",
      "all", .offset = offsetof(values, limit), .min = 1, .max = 9e18},
+    {.name = NULL},
+};
+
+static const moh__option compare_options[] = {
+    {"compare", 0, MOH__OPTION_STRING, "DIR",
+     "another model with the same vocabulary: perplexities, and how far its "
+     "predictions are from this one's",
+     NULL, .offset = offsetof(values, other)},
     {.name = NULL},
 };
 
@@ -53,8 +63,8 @@ static const moh__option choice_options[] = {
 };
 
 static const moh__option output_options[] = {
-    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout",
-     NULL, .offset = offsetof(values, json)},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "the result as JSON on stdout", NULL,
+     .offset = offsetof(values, json)},
     {.name = NULL},
 };
 
@@ -62,6 +72,7 @@ static const moh__option_group groups[] = {
     {"Model", moh__runner_options, offsetof(values, runner)},
     {"Data", moh__format_options, offsetof(values, format)},
     {"Windows", window_options, 0},
+    {"Comparison", compare_options, 0},
     {"Questions", choice_options, 0},
     {"Output", output_options, 0},
     {.options = NULL},
@@ -143,9 +154,8 @@ static moh_status encode(const eval *e, encoded *data, moh_error *err) {
   return status;
 }
 
-static moh_status decoded_length(const eval *e, const int32_t *ids,
-                                 int64_t n, int64_t *length,
-                                 moh_error *err) {
+static moh_status decoded_length(const eval *e, const int32_t *ids, int64_t n,
+                                 int64_t *length, moh_error *err) {
   char *bytes;
   size_t n_bytes = 0;
   MOH_TRY(moh__tokenizer_decode_bytes(e->runner.tokenizer, ids, (size_t)n,
@@ -251,15 +261,14 @@ static void tell_unknown(const measure *m) {
 
 static json_t *measure_json(const measure *m) {
   double bits = bits_per_byte(m);
-  return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}",
-                   "file", m->name, "texts", (json_int_t)m->sums.n_texts,
-                   "tokens", (json_int_t)m->n_tokens, "predicted_tokens",
-                   (json_int_t)m->sums.n_predicted, "unknown_tokens",
-                   (json_int_t)m->sums.n_unknown, "bytes",
-                   (json_int_t)m->n_bytes, "nats", m->sums.nats,
-                   "nats_per_token", loss_of(m), "perplexity",
-                   exp(loss_of(m)), "bits_per_byte",
-                   isnan(bits) ? json_null() : json_real(bits));
+  return json_pack(
+      "{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "file", m->name,
+      "texts", (json_int_t)m->sums.n_texts, "tokens", (json_int_t)m->n_tokens,
+      "predicted_tokens", (json_int_t)m->sums.n_predicted, "unknown_tokens",
+      (json_int_t)m->sums.n_unknown, "bytes", (json_int_t)m->n_bytes, "nats",
+      m->sums.nats, "nats_per_token", loss_of(m), "perplexity",
+      exp(loss_of(m)), "bits_per_byte",
+      isnan(bits) ? json_null() : json_real(bits));
 }
 
 static moh_status print_json(const eval *e, json_t *files,
@@ -271,9 +280,8 @@ static moh_status print_json(const eval *e, json_t *files,
       "context", e->options.context, "stride", e->options.stride, "files",
       files, "total", sum, "seconds", moh__now() - e->start);
   if (object == NULL)
-    return moh__fail(
-        err, MOH_ERR_FORMAT,
-        "a name is not UTF-8, so it cannot be written as JSON");
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "a name is not UTF-8, so it cannot be written as JSON");
   json_dumpf(object, stdout, JSON_INDENT(2));
   putchar('\n');
   json_decref(object);
@@ -344,7 +352,44 @@ static moh_status check_values(const values *v, moh_error *err) {
   if (v->choices && windows)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--choices and options of windows exclude each other");
+  if (v->other != NULL &&
+      (v->choices || v->decode || moh__is_set_int(v->stride)))
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--compare goes with neither --choices nor --decode nor "
+                     "--stride");
   return MOH_OK;
+}
+
+static moh_status compare(const eval *e, const moh__call *call,
+                          const moh__runner *other, moh_error *err) {
+  int64_t most = e->runner.model->config.max_seq_len;
+  int64_t theirs = other->model->config.max_seq_len;
+  moh__compare_options options = {
+      .paths = (const char *const *)call->arguments,
+      .n_paths = call->n_arguments,
+      .format = moh__format_of(&e->v->format),
+      .model = e->v->runner.model,
+      .other = e->v->other,
+      .context = moh__int_or(e->v->context, most < theirs ? most : theirs),
+      .limit = moh__int_or(e->v->limit, 0),
+      .json = e->v->json};
+  if (options.context > most || options.context > theirs)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "a context of %" PRId64
+                     " tokens; the models read %" PRId64 " and %" PRId64,
+                     options.context, most, theirs);
+  return moh__compare_run(&e->runner, other, &options, err);
+}
+
+static moh_status evaluate_other(const eval *e, const moh__call *call,
+                                 moh_error *err) {
+  moh__runner_values wanted = e->v->runner;
+  moh__runner other;
+  wanted.model = e->v->other;
+  moh_status status = moh__runner_open(&other, &wanted, err);
+  if (status == MOH_OK) status = compare(e, call, &other, err);
+  moh__runner_close(&other);
+  return status;
 }
 
 static moh_status evaluate_choices(eval *e, const moh__call *call,
@@ -368,7 +413,9 @@ static moh_status run_eval(const moh__call *call, moh_error *err) {
   moh_status status = open_eval(&e, err);
   if (status == MOH_OK)
     status = e.v->choices ? evaluate_choices(&e, call, err)
-                          : evaluate_files(&e, call, files, &total, err);
+             : e.v->other != NULL
+                 ? evaluate_other(&e, call, err)
+                 : evaluate_files(&e, call, files, &total, err);
   json_decref(files);
   moh__runner_close(&e.runner);
   return status;

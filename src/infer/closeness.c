@@ -64,12 +64,15 @@ static double log_p(const row *r, int64_t i) {
 static void add_row(moh__closeness *c, const real *a_logits,
                     const real *b_logits, int64_t n) {
   row a = row_of(a_logits, n), b = row_of(b_logits, n);
+  double divergence = 0;
   for (int64_t i = 0; i < n; i++) {
     double off = fabs((double)a_logits[i] - (double)b_logits[i]);
     if (!(off <= c->largest)) c->largest = off; /* NaN too */
     double la = log_p(&a, i);
-    c->divergence += exp(la) * (la - log_p(&b, i));
+    divergence += exp(la) * (la - log_p(&b, i));
   }
+  c->divergence += divergence;
+  if (!(divergence <= c->worst)) c->worst = divergence;
   c->n_tokens++;
   c->n_same += a.best == b.best;
 }

@@ -14,6 +14,7 @@ typedef struct moh__closeness {
   int64_t n_same;    /* tokens behind which both expect the same one most */
   int64_t n_known;   /* tokens whose next one the window has, */
   double reference_nats, other_nats; /* sums of -ln p of these */
+  double worst; /* divergence behind one token */
 } moh__closeness;
 
 /* Asked before each window; true ends it with MOH_ERR_INTERRUPTED. NULL: never

@@ -202,6 +202,48 @@ class Eval(Case):
         self.assertEqual((code, err), (0, "(1 questions are too long for the "
                                        "model and lost their beginning)\n"))
 
+    def test_compare(self):
+        words = ["-m", "chars", "text.txt", "-c", 32]
+        same = self.eval(*words, "--compare", "chars")
+        for key in ("mean_divergence", "largest_divergence",
+                    "largest_logit_difference"):
+            self.assertEqual(same[key], 0)
+        self.assertEqual((same["same_choice"], same["context"]), (1, 32))
+        # Of a window of 32 tokens, 31 have one before them.
+        n = len(TEXT)
+        self.assertEqual(same["tokens"], n)
+        self.assertEqual(same["predicted_tokens"], n - -(-n // 32))
+        self.assertEqual(same["perplexity"], same["other_perplexity"])
+        code, _, err = self.run_in("tune", "-m", "chars", "--data",
+                                   "text.txt", "--out", "more", "--steps", 5,
+                                   "--context", 16)
+        self.assertEqual(code, 0, err)
+        got = self.eval(*words, "--compare", "more")
+        self.assertEqual(got["perplexity"], same["perplexity"])
+        self.assertGreater(got["mean_divergence"], 0)
+        self.assertGreater(got["largest_divergence"], got["mean_divergence"])
+        self.assertLess(got["other_perplexity"], got["perplexity"])
+        back = self.eval("-m", "more", "text.txt", "-c", 32, "--compare",
+                         "chars")
+        self.assertEqual(back["other_perplexity"], got["perplexity"])
+        self.assertEqual(back["largest_logit_difference"],
+                         got["largest_logit_difference"])
+        few = self.eval(*words, "--compare", "more", "--limit", 9)
+        self.assertEqual((few["tokens"], few["predicted_tokens"]), (10, 9))
+        whole = self.eval("-m", "chars", "text.txt", "--limit", 9)["total"]
+        self.assertAlmostEqual(few["perplexity"], whole["perplexity"], 4)
+        code, out, err = self.run_in("eval", *words, "--compare", "more")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"tokens: perplexity \d+\.\d+ of chars, "
+                         r"\d+\.\d+ of more\nKL divergence ")
+        code, out, err = self.run_in("eval", *words, "--compare", "words")
+        self.assertEqual((code, out), (2, ""))
+        self.assertRegex(err, r"^moh eval: --compare: vocabularies of \d+ "
+                         r"and \d+ tokens")
+        self.assert_fails("eval -m chars --compare chars --stride 3 text.txt",
+                          2, "moh eval: --compare goes with neither --choices "
+                          "nor --decode nor --stride (see 'moh eval --help')")
+
     def test_bad_questions(self):
         good = '{"question": "ice is", "choices": ["a", "b"], "answer": 0}'
         for line, message in [
