@@ -26,6 +26,15 @@ typedef struct values {
   bool decode, choices, each, json;
 } values;
 
+static const moh__option head_options[] = {
+    {"heads", 0, MOH__OPTION_STRING, "HEADS",
+     "measure with another choice of heads, which needs no other tensors: "
+     "all, static:N, norm:S+K, random:S+K, or another K of the model's "
+     "moh:S+K",
+     "the model's", .offset = offsetof(values, runner.heads)},
+    {.name = NULL},
+};
+
 static const moh__option window_options[] = {
     {"context", 'c', MOH__OPTION_INT, "N", "tokens of a window",
      "the longest sequence of the model", .offset = offsetof(values, context),
@@ -71,6 +80,7 @@ static const moh__option output_options[] = {
 static const moh__option_group groups[] = {
     {"Model", moh__runner_options, offsetof(values, runner)},
     {"Data", moh__format_options, offsetof(values, format)},
+    {"Heads", head_options, 0},
     {"Windows", window_options, 0},
     {"Comparison", compare_options, 0},
     {"Questions", choice_options, 0},
@@ -386,6 +396,7 @@ static moh_status evaluate_other(const eval *e, const moh__call *call,
   moh__runner_values wanted = e->v->runner;
   moh__runner other;
   wanted.model = e->v->other;
+  wanted.heads = NULL;
   moh_status status = moh__runner_open(&other, &wanted, err);
   if (status == MOH_OK) status = compare(e, call, &other, err);
   moh__runner_close(&other);

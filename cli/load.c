@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "store/reheading.h"
 
 #define FIELD(name) .offset = offsetof(moh__runner_values, name)
 
@@ -73,6 +74,8 @@ moh_status moh__runner_open(moh__runner *runner,
   *runner = (moh__runner){NULL, NULL, NULL};
   MOH_TRY(moh__load(values->model, options, &runner->model,
                     &runner->tokenizer, err));
+  if (values->heads != NULL)
+    MOH_TRY(moh__model_set_heads(&runner->model, values->heads, err));
   moh__model_set_precision(
       runner->model, moh__load_precision(runner->model, values->precision));
   MOH_TRY(moh__pool_new(&runner->pool, (int)moh__int_or(values->threads, 0),

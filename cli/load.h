@@ -25,6 +25,7 @@ typedef struct moh__runner_values {
   int64_t threads;
   int precision;
   bool verify;
+  const char *heads; /* another choice than the model's; NULL: its own */
 } moh__runner_values;
 
 extern const moh__option moh__runner_options[];

@@ -244,6 +244,38 @@ class Eval(Case):
                           2, "moh eval: --compare goes with neither --choices "
                           "nor --decode nor --stride (see 'moh eval --help')")
 
+    def test_heads(self):
+        """Another choice of heads, against models that were made so."""
+        words = ["-m", "chars", "text.txt", "-c", 16]
+        own = self.eval(*words)["total"]["nats"]
+        self.assertEqual(self.eval(*words, "--heads", "moh:1+1")["total"]
+                         ["nats"], own)
+        every = self.eval(*words, "--heads", "all")["total"]["nats"]
+        first = self.eval(*words, "--heads", "static:1")["total"]["nats"]
+        self.assertEqual(len({every, first}), 2)
+        code, _, err = self.run_in(
+            "train", "--data", "text.txt", "--out", "dense", "--steps", 9,
+            "--context", 16, *TINY[:-4], "--heads", "all")
+        self.assertEqual(code, 0, err)
+        code, _, err = self.run_in(
+            "upcycle", "-m", "dense", "--heads", "norm:0+1", "--out", "up",
+            "--data", "text.txt")
+        self.assertEqual(code, 0, err)
+        dense = ["-m", "dense", "text.txt", "-c", 16]
+        self.assertEqual(
+            self.eval(*dense, "--heads", "norm:0+1")["total"]["nats"],
+            self.eval("-m", "up", "text.txt", "-c", 16)["total"]["nats"])
+        self.assertEqual(
+            self.eval("-m", "up", "text.txt", "-c", 16, "--heads", "all")
+            ["total"]["nats"], self.eval(*dense)["total"]["nats"])
+        code, out, err = self.run_in("eval", *dense, "--heads", "moh:1+1")
+        self.assertEqual((code, out), (2, ""))
+        self.assertRegex(err, r"^moh eval: heads moh:1\+1 need a tensor "
+                         r"'model\.layers\.0\.[a-z_.0-9]+' that the model "
+                         r"does not have")
+        code, _, err = self.run_in("eval", *dense, "--heads", "half")
+        self.assertEqual(code, 2, err)
+
     def test_bad_questions(self):
         good = '{"question": "ice is", "choices": ["a", "b"], "answer": 0}'
         for line, message in [
