@@ -168,6 +168,15 @@ MOH_API moh_status moh_model_new(moh_model **model,
                                  const moh_model_options *options,
                                  moh_error *err);
 
+/* A new, trainable model with the weights of a dense one, whose tokens choose
+ * heads by the norms of their queries: heads "norm:S+K", route_by as in
+ * moh_model_options. With all heads it is the dense model, to the bit. The
+ * tokenizer is shared. */
+MOH_API moh_status moh_model_upcycle(moh_model **model,
+                                     const moh_model *dense,
+                                     const char *heads, const char *route_by,
+                                     moh_error *err);
+
 /* Writes a model directory, made if missing. Each file is replaced whole and
  * manifest.json comes last, so no crash leaves half a model behind. `note` is
  * kept in the manifest as its description; NULL: none. A weight that is not
@@ -717,6 +726,13 @@ typedef struct moh_train_options {
   double target_heads; /* adaptive heads: the mean that is held in each layer,
                           by moving the mass that their probabilities have to
                           reach; 0: none; 0 */
+  int32_t lora_rank;   /* of adapters (arXiv 2106.09685) that are trained in
+                          place of all but routers; they are merged into the
+                          model's weights when the trainer is freed; 0: none;
+                          0 */
+  double lora_alpha;   /* 0: twice the rank; 0 */
+  const char *lora_on; /* parts of the names of the matrices that have them;
+                          copied; NULL: "q_proj,v_proj"; NULL */
 } moh_train_options;
 MOH_API void moh_train_options_default(moh_train_options *options,
                                        size_t size);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "infer/beam.h"
 #include "infer/branches.h"
+#include "store/upcycle.h"
 
 void moh_free(void *memory) { free(memory); }
 
@@ -168,6 +169,39 @@ moh_status moh_model_new(moh_model **model, const moh_tokenizer *tokenizer,
   moh_model *made;
   MOH_TRY(new_handle(&made, err));
   moh_status status = make(made, tokenizer, &o, err);
+  if (status != MOH_OK) {
+    moh_model_free(made);
+    return status;
+  }
+  *model = made;
+  return MOH_OK;
+}
+
+static moh_status upcycle(moh_model *model, const moh_model *dense,
+                          const char *heads, const char *route_by,
+                          moh_error *err) {
+  moh__config c = dense->inner->config;
+  if (strncmp(heads, "norm:", 5) != 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "'%.60s' is nothing to upcycle to: write norm:S+K",
+                     heads);
+  if (route_by != NULL) MOH_TRY(moh__config_set_route_by(&c, route_by, err));
+  MOH_TRY(moh__upcycle(&model->inner, dense->inner, heads, c.route_by, err));
+  model->trainable = true;
+  model->tokenizer = moh__tokenizer_retain(dense->tokenizer);
+  return pack(model->inner, 0, err);
+}
+
+moh_status moh_model_upcycle(moh_model **model, const moh_model *dense,
+                             const char *heads, const char *route_by,
+                             moh_error *err) {
+  MOH__NEED(model, err);
+  *model = NULL;
+  MOH__NEED(dense, err);
+  MOH__NEED(heads, err);
+  moh_model *made;
+  MOH_TRY(new_handle(&made, err));
+  moh_status status = upcycle(made, dense, heads, route_by, err);
   if (status != MOH_OK) {
     moh_model_free(made);
     return status;

@@ -45,7 +45,10 @@ static moh_train_options train_defaults(void) {
                              .agc = o.agc,
                              .centralize = o.centralize,
                              .heads_warmup = o.heads_warmup,
-                             .target_heads = o.target_heads};
+                             .target_heads = o.target_heads,
+                             .lora_rank = o.lora_rank,
+                             .lora_alpha = o.lora_alpha,
+                             .lora_on = o.lora_on};
 }
 
 static moh__train_options inner_options(const moh_train_options *o) {
@@ -78,6 +81,12 @@ static moh__train_options inner_options(const moh_train_options *o) {
   inner.centralize = o->centralize;
   inner.heads_warmup = o->heads_warmup;
   inner.target_heads = o->target_heads;
+  inner.lora_rank = o->lora_rank;
+  if (o->lora_rank != 0) {
+    bool given = o->lora_alpha != 0;
+    inner.lora_alpha = given ? o->lora_alpha : 2 * (double)o->lora_rank;
+    inner.lora_on = o->lora_on != NULL ? o->lora_on : "q_proj,v_proj";
+  }
   return inner;
 }
 

@@ -36,15 +36,25 @@ static moh_status config_of(moh__config *c, const char *heads,
                    heads);
 }
 
+/* Weights may be stored in blocks. */
+static void copy_tensor(moh__param *to, const moh__param *from) {
+  if (from->data != NULL) {
+    memcpy(to->data, from->data, (size_t)to->n * sizeof(real));
+    return;
+  }
+  int64_t n = moh__param_in(from);
+  for (int64_t i = 0; i < to->n / n; i++)
+    moh__param_row(from, i, to->data + i * n);
+}
+
 static void copy_tensors(moh__model *to, const moh__model *from) {
   for (int i = 0; i < to->n_params; i++) {
     moh__param *w = &to->params[i];
     const moh__param *old = moh__model_param(from, w->name);
-    size_t bytes = (size_t)w->n * sizeof(real);
     if (old == NULL)
-      memset(w->data, 0, bytes);
+      memset(w->data, 0, (size_t)w->n * sizeof(real));
     else
-      memcpy(w->data, old->data, bytes);
+      copy_tensor(w, old);
   }
 }
 

@@ -117,7 +117,7 @@ static moh_status open_lora(moh__lora *l, const char *on, uint64_t seed,
   }
   MOH_TRY(moh__model_alloc_data(l->params, err));
   MOH_TRY(moh__model_alloc_grads(l->params, err));
-  l->sum = calloc((size_t)largest, sizeof(real));
+  l->sum = calloc((size_t)largest + 1, sizeof(real));
   if (l->sum == NULL) return fail_memory(err);
   for (int i = 0; i < l->n; i++) {
     l->adapters[i].a = &l->params->params[2 * i];

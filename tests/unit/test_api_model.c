@@ -148,8 +148,9 @@ static moh_model *grouped_model(void) {
   o.preset = "nano";
   o.heads = "moh:1+1";
   o.route_by = "group";
-  o.config = "{\"vocab_size\": 23, \"num_hidden_layers\": 2,"
-             " \"num_attention_heads\": 6, \"num_key_value_heads\": 3}";
+  o.config =
+      "{\"vocab_size\": 23, \"num_hidden_layers\": 2,"
+      " \"num_attention_heads\": 6, \"num_key_value_heads\": 3}";
   must(moh_model_new(&model, NULL, &o, &err), &err);
   return model;
 }
@@ -194,6 +195,49 @@ static void groups_are_kept_in_files_and_plans(void **state) {
   moh_plan_free(plan);
   moh_session_free(session);
   moh_model_free(model);
+}
+
+static const float *logits_of(moh_session *session) {
+  moh_error err;
+  const float *logits;
+  must(moh_session_feed(session, (const int32_t[]){3, 1, 4, 1, 5}, 5, &logits,
+                        &err),
+       &err);
+  return logits;
+}
+
+/* With all heads to the bit, with fewer not; as a model of its own. */
+static void dense_models_are_upcycled(void **state) {
+  (void)state;
+  moh_error err;
+  moh_model_info info;
+  moh_model *dense, *model;
+  moh_model_options o;
+  moh_model_options_default(&o, sizeof(o));
+  o.heads = "all";
+  o.config = "{\"vocab_size\": 23}";
+  must(moh_model_new(&dense, NULL, &o, &err), &err);
+  assert_int_equal(moh_model_upcycle(&model, dense, "moh:1+1", NULL, &err),
+                   MOH_ERR_ARGUMENT);
+  assert_null(model);
+  moh_session *whole = open_session(dense, 1);
+  const float *wanted = logits_of(whole);
+  static const char *const heads[] = {"norm:2+6", "norm:2+2"};
+  for (int i = 0; i < 2; i++) {
+    must(moh_model_upcycle(&model, dense, heads[i], "head", &err), &err);
+    must(moh_model_describe(model, &info, sizeof(info), &err), &err);
+    assert_string_equal(info.heads, heads[i]);
+    assert_true(info.trainable && info.n_router_parameters == 0);
+    moh_session *session = open_session(model, 1);
+    const float *logits = logits_of(session);
+    int n_same = 0;
+    for (int v = 0; v < 23; v++) n_same += logits[v] == wanted[v];
+    assert_true(i == 0 ? n_same == 23 : n_same < 23);
+    moh_session_free(session);
+    moh_model_free(model);
+  }
+  moh_session_free(whole);
+  moh_model_free(dense);
 }
 
 static void wrong_models_are_refused(void **state) {
@@ -304,8 +348,8 @@ static void texts_become_tokens_and_back(void **state) {
   assert_int_equal(moh_token_id(tokenizer, "</s>"), end);
   assert_int_equal(moh_token_id(tokenizer, "dog"), -1);
   assert_int_equal(moh_token_id(NULL, "cat"), -1);
-  const char *bytes = moh_token_bytes(
-      tokenizer, moh_token_id(tokenizer, "cat"), &n);
+  const char *bytes =
+      moh_token_bytes(tokenizer, moh_token_id(tokenizer, "cat"), &n);
   assert_true(n == 3 && memcmp(bytes, "cat", 3) == 0);
   assert_null(moh_token_bytes(tokenizer, 6, &n));
   assert_null(moh_token_bytes(tokenizer, -1, NULL));
@@ -338,8 +382,7 @@ static void wrong_tokenizers_are_refused(void **state) {
   moh_tokenizer *tokenizer = (moh_tokenizer *)&err;
   const moh_text text = {"ab", 2};
   const char *missing = temp_path(state, "none.json");
-  assert_int_equal(moh_tokenizer_load(&tokenizer, missing, &err),
-                   MOH_ERR_IO);
+  assert_int_equal(moh_tokenizer_load(&tokenizer, missing, &err), MOH_ERR_IO);
   assert_null(tokenizer);
   moh_tokenizer_options o;
   moh_tokenizer_options_default(&o, sizeof(o));
@@ -483,6 +526,7 @@ int main(void) {
       cmocka_unit_test(layers_have_windows),
       cmocka_unit_test(biases_are_not_counted),
       WITH_DIR(groups_are_kept_in_files_and_plans),
+      cmocka_unit_test(dense_models_are_upcycled),
       cmocka_unit_test(wrong_models_are_refused),
       WITH_DIR(bad_directories_are_named),
       WITH_DIR(texts_become_tokens_and_back),

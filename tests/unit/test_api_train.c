@@ -501,6 +501,33 @@ static void frozen_tensors_stay(void **state) {
   course_close(&c);
 }
 
+/* Adapters move matrices when the trainer is freed, and nothing else. */
+static void adapters_are_merged(void **state) {
+  moh_error err;
+  course c;
+  course_open(&c);
+  c.options.lora_rank = 2;
+  moh_trainer *trainer = open_trainer(&c);
+  must(moh_trainer_run(trainer, NULL, NULL, &err), &err);
+  moh__model *before = saved_model(state, c.model, "w");
+  moh_trainer_free(trainer);
+  moh__model *after = saved_model(state, c.model, "merged");
+  for (int i = 0; i < before->n_params; i++) {
+    const moh__param *w = &before->params[i];
+    bool adapted = strstr(w->name, ".q_proj.") != NULL ||
+                   strstr(w->name, ".v_proj.") != NULL;
+    size_t bytes = (size_t)w->n * sizeof(real);
+    bool same = memcmp(w->data, after->params[i].data, bytes) == 0;
+    if (adapted == same) fail_msg("%s %s", w->name, same ? "stays" : "moves");
+  }
+  moh__model_free(before);
+  moh__model_free(after);
+  c.options.lora_on = "heads";
+  refused(moh_trainer_new(&trainer, c.model, c.data, NULL, &c.options, &err),
+          &err, "no matrix to adapt is called 'heads'");
+  course_close(&c);
+}
+
 /* One option at a time outside of its range. */
 static void options_have_ranges(void **state) {
   (void)state;
@@ -621,6 +648,7 @@ int main(void) {
       WITH_DIR(a_trained_model_runs),
       cmocka_unit_test(outliers_are_skipped),
       WITH_DIR(frozen_tensors_stay),
+      WITH_DIR(adapters_are_merged),
       cmocka_unit_test(options_have_ranges),
       WITH_DIR(wrong_trainers_are_refused),
   };
