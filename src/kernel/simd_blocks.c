@@ -158,7 +158,8 @@ INLINE vi close_total(const total *t, const row_block *r) {
 #elif defined(__x86_64__)
 
 INLINE void open_block(row_block *r, const moh__codes *a) {
-  for (int i = 0; i < MOH__BLOCK; i++) r->q[i] = a->q[i];
+  for (int i = 0; i < MOH__BLOCK; i++)
+    r->q[i] = a->q[i]; /* NOLINT: numbers, not characters */
   r->start = a->start;
   r->scale = a->scale;
 }

@@ -249,7 +249,10 @@ static void check_encode(const moh__kernels *table) {
   real *x = random_reals(&rng, K, 1);
   for (int t = 1; t < N_TYPES; t++) {
     check_codes(table, types[t], x, K);
-    for (int i = 0; i < K; i++) x[i] *= moh__exp((real)(i / MOH__BLOCK) - 40);
+    for (int i = 0; i < K; i++) {
+      int block = i / MOH__BLOCK;
+      x[i] *= moh__exp((real)block - 40);
+    }
     check_codes(table, types[t], x, K);
     for (int i = 0; i < K; i++) /* ties */
       x[i] = i % MOH__BLOCK == 0 ? 127 : (real)(i % 100) / 2 - 20;
