@@ -145,6 +145,7 @@ static moh_status refuse_options(const json_t *root, moh__family family,
                                         "attention_chunk_size",
                                         "no_rope_layers",
                                         "use_qk_norm",
+                                        "rope_interleaved",
                                         NULL};
   for (int i = 0; options[i] != NULL; i++)
     if (is_set(root, options[i])) return refuse(options[i], err);

@@ -249,6 +249,7 @@ static void foreign_arithmetic_is_refused(void **state) {
       {"{\"model_type\":\"qwen2\",\"mlp_bias\":true}", "mlp_bias"},
       {"{\"attention_bias\":1}", "attention_bias"},
       {"{\"logits_scaling\":8.0}", "logits_scaling"},
+      {"{\"rope_interleaved\":true}", "rope_interleaved"},
       {"{\"hidden_size\":null}", "hidden_size"},
       {"{\"num_attention_heads\":0}", "head"},
       {"{\"num_key_value_heads\":-1}", "num_key_value_heads"},
