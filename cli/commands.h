@@ -9,6 +9,7 @@ extern const moh__command moh__command_tune;
 extern const moh__command moh__command_eval;
 extern const moh__command moh__command_generate;
 extern const moh__command moh__command_chat;
+extern const moh__command moh__command_import;
 extern const moh__command moh__command_inspect;
 extern const moh__command moh__command_prune;
 extern const moh__command moh__command_upcycle;

@@ -90,6 +90,9 @@ static json_t *manifest_fields(const moh__model *model,
   if (note != NULL && note->upcycling != NULL)
     failed |= json_object_set_new(fields, "upcycling",
                                   json_deep_copy(note->upcycling));
+  if (note != NULL && note->import != NULL)
+    failed |=
+        json_object_set_new(fields, "import", json_deep_copy(note->import));
   if (failed == 0) return fields;
   json_decref(fields);
   return NULL;

@@ -19,6 +19,7 @@ typedef struct moh__model_note {
   int64_t steps;           /* optimizer steps behind it */
   const json_t *pruning;   /* receipt of moh prune, borrowed; NULL: none */
   const json_t *upcycling; /* of moh upcycle, as well */
+  const json_t *import;    /* of moh import, as well */
   moh__block_type weights; /* what matrices are stored as (but routers, and rows
                               that are no whole blocks); f32: as they are */
 } moh__model_note;

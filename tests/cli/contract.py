@@ -27,8 +27,11 @@ class Made(Case):
         code, _, err = cls.start(
             "train --data facts.json --out run --steps 2 " + " ".join(TINY))
         assert code == 0, err
-        code, _, err = cls.start("train --data facts.json --out dense --steps "
-                                 "1 " + " ".join(TINY) + " --heads all")
+        code, _, err = cls.start("train --preset nano --data facts.json --out dense "
+                                 "--steps 1 " + " ".join(TINY) +
+                                 " --heads all")
+        assert code == 0, err
+        code, _, err = cls.start("export dense --out plain")
         assert code == 0, err
 
     @classmethod
@@ -44,6 +47,7 @@ class Json(Made):
         "generate": "--model run -n 3 the",
         "inspect": "--model run",
         "prune": "--model run --keep 1 --data facts.json --out pruned",
+        "import": "plain --out imported",
         "upcycle": "--model dense --heads norm:1+1 --data facts.json "
                    "--out upcycled",
         "quantize": "run --out eight --weights q8_0",

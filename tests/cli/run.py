@@ -14,8 +14,8 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ("train tune eval generate chat prune upcycle export inspect verify "
-            "tokenize data bench completion help").split()
+COMMANDS = ("train tune eval generate chat prune upcycle import export inspect "
+            "verify tokenize data bench completion help").split()
 
 
 class Help(Case):

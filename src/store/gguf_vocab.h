@@ -1,0 +1,14 @@
+/* Tokenizers and chat templates in GGUF's metadata (tokenizer.*). */
+#ifndef MOH_STORE_GGUF_VOCAB_H
+#define MOH_STORE_GGUF_VOCAB_H
+
+#include "format/gguf.h"
+#include "text/tokenizer.h"
+
+/* Both NULL where the file has none. Refuses a vocabulary that is larger than
+ * the model's. */
+moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
+                                moh__tokenizer **tokenizer,
+                                char **chat_template, moh_error *err);
+
+#endif

@@ -1,0 +1,339 @@
+/*
+ * GGUF files of the LLaMA family: configuration from the metadata, tensors
+ * decoded into ours, the vocabulary into a tokenizer. Whatever would change
+ * the arithmetic and is not known here is refused by name.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "format/gguf.h"
+#include "model/rope_speed.h"
+#include "store/gguf_names.h"
+#include "store/gguf_vocab.h"
+#include "store/import.h"
+#include "store/rope_order.h"
+
+/* Architectures by general.architecture, which is the prefix of their keys. */
+static const struct {
+  const char *name;
+  bool turned; /* rows of W_Q and W_K are in the other order */
+} families[] = {{"llama", true}, {"qwen2", false}, {"qwen3", false}};
+
+typedef struct source {
+  const moh__gguf *file;
+  const char *prefix;
+  bool turned;
+  moh_error *err;
+} source;
+
+/* ---- metadata ---- */
+
+enum { KEY = 96 };
+
+static const char *key_of(const source *s, char key[KEY], const char *name) {
+  snprintf(key, KEY, "%s.%s", s->prefix, name);
+  return key;
+}
+
+static bool has(const source *s, const char *name) {
+  char key[KEY];
+  return moh__gguf_find(s->file, key_of(s, key, name)) != NULL;
+}
+
+static moh_status get_size(const source *s, const char *name, int64_t *out) {
+  char key[KEY];
+  return moh__gguf_get_integer(s->file, key_of(s, key, name), out, s->err);
+}
+
+/* Left as it is where the key is missing. */
+static moh_status get_size_if(const source *s, const char *name,
+                              int64_t *out) {
+  return has(s, name) ? get_size(s, name, out) : MOH_OK;
+}
+
+/* The shortest decimal number that is this float: 1e-5, where files mean it
+ * and have the float next to it. */
+static double shortest(float x) {
+  char text[32];
+  double number = (double)x;
+  for (int digits = 6; digits < 10; digits++) {
+    snprintf(text, sizeof(text), "%.*g", digits, (double)x);
+    number = strtod(text, NULL);
+    if ((float)number == x) break;
+  }
+  return number;
+}
+
+static moh_status get_number_if(const source *s, const char *name,
+                                double *out) {
+  char key[KEY];
+  if (!has(s, name)) return MOH_OK;
+  MOH_TRY(moh__gguf_get_number(s->file, key_of(s, key, name), out, s->err));
+  *out = shortest((float)*out);
+  return MOH_OK;
+}
+
+static moh_status fail(const source *s, const char *name, const char *why) {
+  return moh__fail(s->err, MOH_ERR_UNSUPPORTED, "%s: %s.%s %s", s->file->path,
+                   s->prefix, name, why);
+}
+
+static bool has_tensor(const source *s, const char *name) {
+  return moh__gguf_find_tensor(s->file, name) != NULL;
+}
+
+static moh_status read_family(source *s) {
+  moh__gguf_string name;
+  MOH_TRY(
+      moh__gguf_get_string(s->file, "general.architecture", &name, s->err));
+  for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+    if (strlen(families[i].name) != name.n ||
+        memcmp(families[i].name, name.bytes, name.n) != 0)
+      continue;
+    s->prefix = families[i].name;
+    s->turned = families[i].turned;
+    return MOH_OK;
+  }
+  return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                   "%s: general.architecture '%.*s' is not known here; known "
+                   "are llama, qwen2 and qwen3",
+                   s->file->path, (int)(name.n < 60 ? name.n : 60),
+                   name.bytes);
+}
+
+/* ---- rotary positions ---- */
+
+static moh_status read_scaling_kind(const source *s, moh__config *c) {
+  char key[KEY];
+  moh__gguf_string kind = {"linear", 6};
+  if (has(s, "rope.scaling.type"))
+    MOH_TRY(moh__gguf_get_string(s->file, key_of(s, key, "rope.scaling.type"),
+                                 &kind, s->err));
+  if (kind.n == 4 && memcmp(kind.bytes, "none", 4) == 0) return MOH_OK;
+  if (kind.n != 6 || memcmp(kind.bytes, "linear", 6) != 0)
+    return fail(s, "rope.scaling.type", "is neither none nor linear");
+  double factor = 0;
+  MOH_TRY(get_number_if(s, "rope.scale_linear", &factor));
+  MOH_TRY(get_number_if(s, "rope.scaling.factor", &factor));
+  if (factor == 0 || factor == 1) return MOH_OK;
+  c->rope_scaling =
+      (moh__rope_scaling){.kind = MOH__ROPE_LINEAR, .factor = factor};
+  return MOH_OK;
+}
+
+/* Whether the factors are those of this scaling, within f32. */
+static bool explains(const moh__config *c, const float *factors) {
+  moh__config plain = *c;
+  plain.rope_scaling = (moh__rope_scaling){.kind = MOH__ROPE_UNSCALED};
+  for (int64_t i = 0; i < c->d_head / 2; i++) {
+    double want = moh__rope_speed(&plain, i) / moh__rope_speed(c, i);
+    if (!(fabs((double)factors[i] - want) <= 1e-5 * want)) return false;
+  }
+  return true;
+}
+
+/* LLaMA 3 in GGUF is only the factors that come of its scaling: the largest is
+ * its factor, the other numbers are the same in all releases. */
+static moh_status read_rope_factors(const source *s, moh__config *c) {
+  const moh__gguf_tensor *tensor =
+      moh__gguf_find_tensor(s->file, moh__gguf_rope_factors);
+  if (tensor == NULL) return MOH_OK;
+  float factors[256];
+  double most = 1;
+  if (tensor->n != c->d_head / 2 || tensor->n > 256)
+    return moh__fail(s->err, MOH_ERR_FORMAT,
+                     "%s: tensor '%s' has %" PRId64
+                     " numbers, not half of a head's %" PRId64,
+                     s->file->path, tensor->name, tensor->n, c->d_head);
+  moh__block_decode(tensor->type, tensor->data, tensor->n, factors);
+  for (int64_t i = 0; i < tensor->n; i++)
+    most = fmax(most, (double)factors[i]);
+  if (most > 1)
+    c->rope_scaling = (moh__rope_scaling){.kind = MOH__ROPE_LLAMA3,
+                                          .factor = most,
+                                          .low_freq_factor = 1,
+                                          .high_freq_factor = 4,
+                                          .original_max = 8192};
+  if (explains(c, factors)) return MOH_OK;
+  return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                   "%s: the factors of tensor '%s' are not those of LLaMA 3",
+                   s->file->path, tensor->name);
+}
+
+static moh_status read_rope(const source *s, moh__config *c) {
+  int64_t turned = c->d_head;
+  MOH_TRY(get_number_if(s, "rope.freq_base", &c->rope_theta));
+  MOH_TRY(get_size_if(s, "rope.dimension_count", &turned));
+  if (turned != c->d_head)
+    return fail(s, "rope.dimension_count",
+                "is not the whole of a head's elements");
+  MOH_TRY(read_scaling_kind(s, c));
+  return read_rope_factors(s, c);
+}
+
+/* ---- configuration ---- */
+
+static moh_status read_heads(const source *s, moh__config *c) {
+  MOH_TRY(get_size(s, "attention.head_count", &c->n_heads));
+  c->n_kv_heads = c->n_heads;
+  MOH_TRY(get_size_if(s, "attention.head_count_kv", &c->n_kv_heads));
+  c->d_head = c->n_heads > 0 ? c->d_model / c->n_heads : 0;
+  MOH_TRY(get_size_if(s, "attention.key_length", &c->d_head));
+  int64_t value = c->d_head;
+  MOH_TRY(get_size_if(s, "attention.value_length", &value));
+  if (value == c->d_head) return MOH_OK;
+  return fail(s, "attention.value_length", "is not attention.key_length");
+}
+
+static moh_status refuse_others(const source *s) {
+  int64_t n = 0;
+  MOH_TRY(get_size_if(s, "expert_count", &n));
+  if (n > 0) return fail(s, "expert_count", "is not 0: experts of others");
+  n = 0;
+  MOH_TRY(get_size_if(s, "attention.sliding_window", &n));
+  return n == 0 ? MOH_OK : fail(s, "attention.sliding_window", "is not 0");
+}
+
+static moh_status read_config(const source *s, moh__config *c) {
+  const moh__gguf_tensor *embedding =
+      moh__gguf_find_tensor(s->file, "token_embd.weight");
+  if (embedding == NULL)
+    return moh__fail(s->err, MOH_ERR_FORMAT,
+                     "%s: the tensor 'token_embd.weight' is missing",
+                     s->file->path);
+  moh__config_default(c);
+  c->vocab_size = embedding->dims[1];
+  MOH_TRY(get_size(s, "embedding_length", &c->d_model));
+  MOH_TRY(get_size(s, "feed_forward_length", &c->d_ff));
+  MOH_TRY(get_size(s, "block_count", &c->n_layers));
+  MOH_TRY(get_size(s, "context_length", &c->max_seq_len));
+  MOH_TRY(get_number_if(s, "attention.layer_norm_rms_epsilon", &c->norm_eps));
+  MOH_TRY(read_heads(s, c));
+  MOH_TRY(refuse_others(s));
+  c->tied = !has_tensor(s, "output.weight");
+  c->qkv_bias = has_tensor(s, "blk.0.attn_q.bias");
+  c->output_bias = has_tensor(s, "blk.0.attn_output.bias");
+  c->mlp_bias = has_tensor(s, "blk.0.ffn_gate.bias");
+  c->qk_norm = has_tensor(s, "blk.0.attn_q_norm.weight");
+  moh_status status = moh__config_check(c, s->err);
+  if (status != MOH_OK)
+    return moh__fail_in(s->err, MOH_ERR_FORMAT, "%s", s->file->path);
+  MOH_TRY(read_rope(s, c));
+  return moh__config_check(c, s->err);
+}
+
+/* ---- tensors ---- */
+
+static moh_status find_tensor(const source *s, const moh__param *w,
+                              const moh__gguf_tensor **out) {
+  char name[MOH__GGUF_NAME];
+  if (!moh__gguf_name(name, w->name))
+    return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                     "%s: no GGUF name is known for '%s'", s->file->path,
+                     w->name);
+  *out = moh__gguf_find_tensor(s->file, name);
+  if (*out == NULL)
+    return moh__fail(s->err, MOH_ERR_FORMAT, "%s: the tensor '%s' is missing",
+                     s->file->path, name);
+  for (int i = 0; i < MOH__GGUF_DIMS; i++) {
+    int64_t want = i < w->n_dims ? w->shape[w->n_dims - 1 - i] : 1;
+    if ((*out)->dims[i] == want) continue;
+    return moh__fail(s->err, MOH_ERR_FORMAT,
+                     "%s: the tensor '%s' has %" PRId64
+                     " in dimension %d, but the metadata ask for %" PRId64,
+                     s->file->path, name, (*out)->dims[i], i, want);
+  }
+  return MOH_OK;
+}
+
+/* Row by row, into our order. */
+static void copy_tensor(moh__param *w, const moh__gguf_tensor *tensor,
+                        int64_t turned) {
+  int64_t width = w->n_dims == 1 ? 1 : tensor->dims[0];
+  if (turned == 0) {
+    moh__block_decode(tensor->type, tensor->data, tensor->n, w->data);
+    return;
+  }
+  int64_t bytes = 0;
+  moh__block_row_bytes(tensor->type, width, &bytes); /* as the file's */
+  for (int64_t row = 0; row < tensor->n / width; row++)
+    moh__block_decode(tensor->type, tensor->data + row * bytes, width,
+                      w->data + moh__rope_row(row, turned) * width);
+}
+
+static moh_status check_known(const source *s, const moh__model *model) {
+  char name[MOH__GGUF_NAME];
+  for (size_t i = 0; i < s->file->n_tensors; i++) {
+    const char *theirs = s->file->tensors[i].name;
+    bool known = strcmp(theirs, moh__gguf_rope_factors) == 0;
+    for (int p = 0; p < model->n_params && !known; p++)
+      known = moh__gguf_name(name, model->params[p].name) &&
+              strcmp(name, theirs) == 0;
+    if (!known)
+      return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                       "%s: the tensor '%s' has no place in a %s model",
+                       s->file->path, theirs, s->prefix);
+  }
+  return MOH_OK;
+}
+
+static moh_status fill(const source *s, moh__model *model) {
+  const moh__gguf_tensor *tensor = NULL;
+  /* Before memory for all of it: they are there, of the right shapes. */
+  for (int i = 0; i < model->n_params; i++)
+    MOH_TRY(find_tensor(s, &model->params[i], &tensor));
+  MOH_TRY(check_known(s, model));
+  MOH_TRY(moh__model_alloc_data(model, s->err));
+  MOH_TRY(moh__model_make_tables(model, s->err));
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    MOH_TRY(find_tensor(s, w, &tensor));
+    copy_tensor(w, tensor,
+                s->turned ? moh__gguf_turned(w, &model->config) : 0);
+  }
+  return MOH_OK;
+}
+
+/* The type of all matrices; where they differ or there is no encoder, f16,
+ * which loses next to nothing of any of them but f32. */
+static moh__block_type type_of(const moh__gguf *file) {
+  moh__block_type type = MOH__BLOCK_TYPES;
+  for (size_t i = 0; i < file->n_tensors; i++) {
+    const moh__gguf_tensor *tensor = &file->tensors[i];
+    if (tensor->n_dims == 1) continue;
+    if (tensor->type == MOH__BLOCK_F32) return MOH__BLOCK_F32;
+    if (type == MOH__BLOCK_TYPES) type = tensor->type;
+    if (type != tensor->type) type = MOH__BLOCK_F16;
+  }
+  return type < MOH__BLOCK_TYPES && moh__block_encodes(type) ? type
+                                                             : MOH__BLOCK_F16;
+}
+
+/* ---- the whole ---- */
+
+static moh_status read_model(source *s, moh__imported *out) {
+  moh__config config;
+  MOH_TRY(read_family(s));
+  MOH_TRY(read_config(s, &config));
+  MOH_TRY(moh__arch_model(&out->model, &config, s->err));
+  MOH_TRY(fill(s, out->model));
+  out->weights = type_of(s->file);
+  return moh__gguf_read_vocab(s->file, config.vocab_size, &out->tokenizer,
+                              &out->chat_template, s->err);
+}
+
+moh_status moh__import_gguf(moh__imported *out, const char *path,
+                            moh_error *err) {
+  *out = (moh__imported){.model = NULL};
+  moh__gguf *file;
+  MOH_TRY(moh__gguf_open(&file, path, err));
+  source s = {.file = file, .err = err};
+  moh_status status = read_model(&s, out);
+  moh__gguf_close(file);
+  if (status != MOH_OK) moh__imported_free(out);
+  return status;
+}
