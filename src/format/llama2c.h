@@ -1,10 +1,10 @@
 /*
  * Checkpoints of llama2.c in its first format (version 0, without a magic
- * number): seven int32 (width, hidden units, layers, heads, KV heads, vocabulary,
- * longest sequence; a negative vocabulary has an output matrix of its own), then
- * the tensors as float32, of all layers one kind after the other, rows of W_Q
- * and W_K with the pairs of rotary positions as neighbours. Little-endian. The
- * size of the file is exactly what these numbers need.
+ * number): seven int32 (width, hidden units, layers, heads, KV heads,
+ * vocabulary, longest sequence; a negative vocabulary has an output matrix of
+ * its own), then the tensors as float32, of all layers one kind after the
+ * other, rows of W_Q and W_K with the pairs of rotary positions as neighbours.
+ * Little-endian. The size of the file is exactly what these numbers need.
  */
 #ifndef MOH_FORMAT_LLAMA2C_H
 #define MOH_FORMAT_LLAMA2C_H
