@@ -18,6 +18,7 @@ The library comes as in scripts/golden_bpe.py; the tests do not need it.
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import sys
@@ -122,6 +123,12 @@ def train_bytes(lib, name, steps, normalizer=None, n_vocab=470):
     return tokenizer
 
 
+def most_frequent(text, n):
+    """Characters; the library would choose among equals by chance."""
+    counts = collections.Counter(text.replace(" ", BLANK))
+    return sorted(counts, key=lambda c: (-counts[c], c))[:n]
+
+
 def train_llama2(lib):
     """BPE of characters with byte fallback, as SentencePiece's are."""
     tokenizer = lib.Tokenizer(lib.models.BPE(
@@ -133,9 +140,11 @@ def train_llama2(lib):
     tokenizer.decoder = lib.decoders.Sequence([
         lib.decoders.Replace(BLANK, " "), lib.decoders.ByteFallback(),
         lib.decoders.Fuse(), lib.decoders.Strip(" ", 1, 0)])
+    alphabet = most_frequent(corpus().replace("\n", " "), 110)
     trainer = lib.trainers.BpeTrainer(
         vocab_size=640, min_frequency=2, show_progress=False,
-        limit_alphabet=110, special_tokens=["<unk>", "<s>", "</s>"] +
+        initial_alphabet=alphabet, limit_alphabet=len(alphabet),
+        special_tokens=["<unk>", "<s>", "</s>"] +
         [f"<0x{byte:02X}>" for byte in range(256)])
     tokenizer.train_from_iterator([corpus().replace("\n", " ")], trainer)
     document = json.loads(tokenizer.to_str())
