@@ -8,9 +8,10 @@
 #include "receipt.h"
 #include "store/import.h"
 #include "store/model_dir.h"
+#include "store/upcycle.h"
 
 typedef struct values {
-  const char *out, *tokenizer;
+  const char *out, *tokenizer, *heads;
   int weights;
   bool json;
 } values;
@@ -31,6 +32,10 @@ static const moh__option options[] = {
     {"tokenizer", 0, MOH__OPTION_STRING, "FILE",
      "tokenizer of a llama2.c checkpoint: its own file, or a tokenizer.json",
      NULL, .offset = offsetof(values, tokenizer)},
+    {"heads", 0, MOH__OPTION_STRING, "norm:S+K",
+     "heads of a token, for models whose heads are chosen by the norms of "
+     "their queries, as those of the MoH-LLaMA3 release are",
+     "all", .offset = offsetof(values, heads)},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the receipt as JSON on stdout", NULL,
      .offset = offsetof(values, json)},
     {.name = NULL},
@@ -99,6 +104,21 @@ static moh_status read_source(import *i, moh_error *err) {
   return formats[f].read(i, err);
 }
 
+/* What no file of such a model says: it is a dense one by its tensors. */
+static moh_status choose_heads(import *i, moh_error *err) {
+  moh__model *model;
+  if (i->v->heads == NULL) return MOH_OK;
+  if (strncmp(i->v->heads, "norm:", 5) != 0)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--heads is for norm:S+K, which needs no router; moh "
+                     "upcycle makes others out of a dense model");
+  MOH_TRY(moh__upcycle(&model, i->read.model, i->v->heads, MOH__ROUTE_BY_HEAD,
+                       err));
+  moh__model_free(i->read.model);
+  i->read.model = model;
+  return MOH_OK;
+}
+
 /* ---- the receipt ---- */
 
 static moh_status make_receipt(import *i, moh_error *err) {
@@ -150,6 +170,7 @@ static moh_status work(import *i, moh_error *err) {
   int type = moh__choice_or(i->v->weights, KEEP);
   MOH_TRY(moh__receipt_check_out(i->v->out, err));
   MOH_TRY(read_source(i, err));
+  MOH_TRY(choose_heads(i, err));
   i->weights = i->read.weights;
   if (type != KEEP) moh__block_type_find(types[type], &i->weights);
   if (i->read.tokenizer != NULL && i->read.chat_template != NULL)

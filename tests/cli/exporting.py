@@ -110,6 +110,32 @@ class Exporting(Case):
                              f"it has {has} (see 'moh export --help')\n")
             self.assertFalse((self.folder / "x").exists())
 
+    def test_back(self):
+        """A directory without a manifest comes in again with its bits, and
+        with heads by the norms of queries where that is asked for."""
+        for kind in KINDS:
+            out = self.export(kind, kind + "-plain")
+            for more, name in [([], "back"), (["--heads", "norm:1+2"], "moh")]:
+                back = f"{kind}-{name}"
+                code, _, err = self.run_in("import", out, "--out", back, *more)
+                self.assertEqual((code, err), (0, ""))
+                self.assertEqual(
+                    tensors(self.folder / back / "model.safetensors"),
+                    tensors(out / "model.safetensors"))
+                config = json.loads(
+                    (self.folder / back / "config.json").read_text())
+                self.assertEqual(config["model_type"], "moh" if more else kind)
+                code, _, err = self.run_in("generate", "-m", back, "-n", 3,
+                                           "to")
+                self.assertEqual(code, 0, err)
+            heads = config["moh"]["heads"]
+            self.assertEqual((heads["strategy"], heads["n_shared"],
+                              heads["k"]), ("norm", 1, 2))
+        code, _, err = self.run_in("import", out, "--out", "z", "--heads",
+                                   "moh:1+2")
+        self.assertEqual(code, 2)
+        self.assertIn("--heads is for norm:S+K", err)
+
     def test_mistakes(self):
         for words, code, part in [
                 ("qwen2 --out qwen2", 2, "qwen2 is not empty"),
