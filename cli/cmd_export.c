@@ -1,11 +1,13 @@
 /* moh export: writes a model in the format of another program. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/blocks.h"
 #include "commands.h"
 #include "load.h"
 #include "numbers.h"
 #include "receipt.h"
+#include "store/export_gguf.h"
 #include "store/export_llama.h"
 
 typedef struct values {
@@ -13,18 +15,22 @@ typedef struct values {
   int format, weights;
 } values;
 
-static const char *const format_names[] = {"llama", NULL};
-static const char *const weight_names[] = {"f32", "f16", "bf16", NULL};
+static const char *const format_names[] = {"llama", "gguf", NULL};
+static const char *const weight_names[] = {"f32",  "f16",  "bf16",
+                                           "q8_0", "q4_0", NULL};
 
 #define FIELD(name) .offset = offsetof(values, name)
 
 static const moh__option options[] = {
-    {"out", 'o', MOH__OPTION_STRING, "PATH", "what to write; new or empty",
-     NULL, FIELD(out), .required = true},
+    {"out", 'o', MOH__OPTION_STRING, "PATH",
+     "what to write: a new or empty directory, or a new file", NULL,
+     FIELD(out), .required = true},
     {"format", 0, MOH__OPTION_CHOICE, NULL,
-     "a directory as transformers and programs like it have them", "llama",
-     FIELD(format), .choices = format_names},
-    {"weights", 0, MOH__OPTION_CHOICE, NULL, "numbers of the weights", "f32",
+     "a directory as transformers and programs like it have them, or a file "
+     "for llama.cpp and its like",
+     "llama", FIELD(format), .choices = format_names},
+    {"weights", 0, MOH__OPTION_CHOICE, NULL,
+     "numbers of the weights; q8_0 and q4_0 with --format gguf", "f32",
      FIELD(weights), .choices = weight_names},
     {.name = NULL},
 };
@@ -39,19 +45,41 @@ typedef struct export {
   char *source; /* a model directory */
   moh__block_type weights;
   moh__model *model;
+  moh__tokenizer *tokenizer;
 }
 export;
 
 /* ---- formats ---- */
 
+static moh_status check_llama(const export *e, moh_error *err) {
+  if (e->weights > MOH__BLOCK_BF16)
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "--weights %s is for --format gguf",
+                     moh__block_name(e->weights));
+  return moh__receipt_check_out(e->v->out, err);
+}
+
 static moh_status write_llama(const export *e, moh_error *err) {
   return moh__export_llama(e->model, e->source, e->weights, e->v->out, err);
 }
 
+static moh_status check_gguf(const export *e, moh_error *err) {
+  if (access(e->v->out, F_OK) != 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "%s is there already; name another --out", e->v->out);
+}
+
+static moh_status write_gguf(const export *e, moh_error *err) {
+  return moh__export_gguf(e->model, e->tokenizer, e->weights, e->v->out, err);
+}
+
 /* In the order of their names. */
 static const struct {
+  moh_status (*check)(const export *e, moh_error *err);
   moh_status (*write)(const export *e, moh_error *err);
-} formats[] = {{write_llama}};
+  bool has_words; /* the tokenizer is written anew */
+} formats[] = {{check_llama, write_llama, false},
+               {check_gguf, write_gguf, true}};
 
 /* ---- from start to end ---- */
 
@@ -67,13 +95,14 @@ static moh_status work(export *e, moh_error *err) {
   moh__load_options load = {.verify = true};
   int format = moh__choice_or(e->v->format, 0);
   const char *weights = weight_names[moh__choice_or(e->v->weights, 0)];
-  MOH_TRY(moh__receipt_check_out(e->v->out, err));
   if (e->source == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   if (!moh__block_type_find(weights, &e->weights))
     return moh__fail(err, MOH_ERR_ARGUMENT, "no type of weights is '%s'",
                      weights);
-  MOH_TRY(moh__load(e->source, load, &e->model, NULL, err));
+  MOH_TRY(formats[format].check(e, err));
+  MOH_TRY(moh__load(e->source, load, &e->model,
+                    formats[format].has_words ? &e->tokenizer : NULL, err));
   MOH_TRY(formats[format].write(e, err));
   print_text(e, format_names[format]);
   return MOH_OK;
@@ -86,6 +115,7 @@ static moh_status run_export(const moh__call *call, moh_error *err) {
                      "which model directory should be exported?");
   e.source = moh__load_path(call->arguments[0]);
   moh_status status = work(&e, err);
+  moh__tokenizer_free(e.tokenizer);
   moh__model_free(e.model);
   free(e.source);
   return status;
@@ -99,11 +129,14 @@ const moh__command moh__command_export = {
         "Writes a dense model whose choices are those of LLaMA, Qwen2 or "
         "Qwen3 (see the family in moh inspect) so that programs for these "
         "load it: as a directory with config.json, model.safetensors and "
-        "the tokenizer's files. A model that they cannot run, such as one "
-        "with Mixture-of-Heads, is refused with what it has.",
+        "the tokenizer's files, or as a GGUF file with all of it, norms and "
+        "biases in f32. A model that they cannot run, such as one with "
+        "Mixture-of-Heads, is refused with what it has; so is a tokenizer "
+        "that GGUF has no words for.",
     .examples =
         "  moh export run --out plain\n"
-        "  moh export run --out half --weights bf16\n",
+        "  moh export run --out half --weights bf16\n"
+        "  moh export run --out run.gguf --format gguf --weights q8_0\n",
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1,

@@ -42,7 +42,10 @@ static moh_status check_family(const moh__config *c, moh_error *err) {
 
 /* The largest number that does not round to infinity. */
 static double most_of(moh__block_type type) {
-  if (type == MOH__BLOCK_F16) return 65519.99;
+  double half = 65519.99;
+  if (type == MOH__BLOCK_F16) return half;
+  if (type == MOH__BLOCK_Q8_0) return 127 * half;
+  if (type == MOH__BLOCK_Q4_0) return 8 * half;
   return type == MOH__BLOCK_BF16 ? 3.3961775e38 : INFINITY;
 }
 
@@ -58,6 +61,12 @@ static moh_status check_range(const moh__model *model, moh__block_type type,
                          w->name, (double)w->data[e], moh__block_name(type));
   }
   return MOH_OK;
+}
+
+moh_status moh__export_check(const moh__model *model,
+                             moh__block_type weights, moh_error *err) {
+  MOH_TRY(check_family(&model->config, err));
+  return check_range(model, weights, err);
 }
 
 /* ---- weights ---- */
@@ -182,8 +191,7 @@ moh_status moh__export_llama(const moh__model *model, const char *source,
       "model.safetensors", "tokenizer.json", "tokenizer_config.json",
       "generation_config.json", "config.json"};
   const export e = {model, weights, source, dir};
-  MOH_TRY(check_family(&model->config, err));
-  MOH_TRY(check_range(model, weights, err));
+  MOH_TRY(moh__export_check(model, weights, err));
   MOH_TRY(moh__make_dirs(dir, err));
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
     MOH_TRY(write_one(&e, names[i], err));

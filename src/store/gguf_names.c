@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const moh__gguf_family moh__gguf_families[MOH__FAMILY_NONE] = {
+    [MOH__FAMILY_LLAMA] = {"llama", true},
+    [MOH__FAMILY_QWEN2] = {"qwen2", false},
+    [MOH__FAMILY_QWEN3] = {"qwen3", false}};
+
 typedef struct name_pair {
   const char *ours, *theirs;
 } name_pair;

@@ -6,7 +6,16 @@
 #include <stdbool.h>
 
 #include "format/gguf.h"
+#include "model/config_family.h"
 #include "model/model.h"
+
+/* Architectures by moh__family: general.architecture, which is the prefix of
+ * their keys, and whether rows of W_Q and W_K are in the other order. */
+typedef struct moh__gguf_family {
+  const char *name;
+  bool turned;
+} moh__gguf_family;
+extern const moh__gguf_family moh__gguf_families[MOH__FAMILY_NONE];
 
 /* GGUF's name of one of our parameters; false: there is none. */
 bool moh__gguf_name(char name[MOH__GGUF_NAME], const char *ours);

@@ -1,11 +1,12 @@
-/* From metadata to the arrays that text/vocab_document.h makes a tokenizer
- * of. */
+/* Between metadata and the arrays that text/vocab_document.h makes a tokenizer
+ * of, and text/vocab_arrays.h of a tokenizer. */
 #include "store/gguf_vocab.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/vocab_arrays.h"
 #include "text/vocab_document.h"
 
 #define PREFIX "tokenizer.ggml."
@@ -166,4 +167,58 @@ moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
   MOH_TRY(read_template(file, chat_template, err));
   if (!has(file, PREFIX "tokens")) return MOH_OK;
   return read_tokenizer(file, vocab_size, tokenizer, err);
+}
+
+/* ---- writing ---- */
+
+static moh__gguf_string string_of(moh__text text) {
+  return (moh__gguf_string){text.bytes, text.n};
+}
+
+static void put_texts(moh__gguf_metadata *m, const char *key,
+                      const moh__text *texts, size_t n) {
+  moh__gguf_string *strings = calloc(n + 1, sizeof(*strings));
+  m->failed |= strings == NULL;
+  for (size_t i = 0; strings != NULL && i < n; i++)
+    strings[i] = string_of(texts[i]);
+  if (strings != NULL) moh__gguf_put_strings(m, key, strings, n);
+  free(strings);
+}
+
+static void put_id(moh__gguf_metadata *m, const char *key, int64_t id) {
+  if (id >= 0) moh__gguf_put_u32(m, key, (uint32_t)id);
+}
+
+static void put_arrays(moh__gguf_metadata *m, const moh__gguf_vocab *v) {
+  moh__gguf_put_string(m, PREFIX "model", string_of(v->model));
+  if (v->pre.n > 0) moh__gguf_put_string(m, PREFIX "pre", string_of(v->pre));
+  put_texts(m, PREFIX "tokens", v->tokens, v->n_tokens);
+  moh__gguf_put_i32s(m, PREFIX "token_type", v->types, v->n_tokens);
+  if (v->scores != NULL)
+    moh__gguf_put_f32s(m, PREFIX "scores", v->scores, v->n_tokens);
+  if (v->merges != NULL)
+    put_texts(m, PREFIX "merges", v->merges, v->n_merges);
+  put_id(m, PREFIX "bos_token_id", v->bos);
+  put_id(m, PREFIX "eos_token_id", v->eos);
+  put_id(m, PREFIX "eot_token_id", v->eot);
+  put_id(m, PREFIX "unknown_token_id", v->unk);
+  moh__gguf_put_bool(m, PREFIX "add_bos_token", v->add_bos != 0);
+  moh__gguf_put_bool(m, PREFIX "add_eos_token", v->add_eos != 0);
+  if (v->add_space_prefix >= 0)
+    moh__gguf_put_bool(m, PREFIX "add_space_prefix",
+                       v->add_space_prefix != 0);
+}
+
+moh_status moh__gguf_put_vocab(moh__gguf_metadata *m,
+                               const moh__tokenizer *tokenizer,
+                               int64_t vocab_size, moh_error *err) {
+  const char *chat = moh__tokenizer_chat(tokenizer);
+  moh__gguf_arrays made;
+  MOH_TRY(moh__gguf_arrays_of(&made, tokenizer, (size_t)vocab_size, err));
+  put_arrays(m, &made.vocab);
+  moh__gguf_arrays_free(&made);
+  if (chat != NULL)
+    moh__gguf_put_string(m, "tokenizer.chat_template",
+                         (moh__gguf_string){chat, strlen(chat)});
+  return MOH_OK;
 }

@@ -11,4 +11,10 @@ moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
                                 moh__tokenizer **tokenizer,
                                 char **chat_template, moh_error *err);
 
+/* Refuses a tokenizer that has more tokens than the model, or that GGUF cannot
+ * say (text/vocab_arrays.h). */
+moh_status moh__gguf_put_vocab(moh__gguf_metadata *m,
+                               const moh__tokenizer *tokenizer,
+                               int64_t vocab_size, moh_error *err);
+
 #endif

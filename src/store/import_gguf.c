@@ -17,12 +17,6 @@
 #include "store/import.h"
 #include "store/rope_order.h"
 
-/* Architectures by general.architecture, which is the prefix of their keys. */
-static const struct {
-  const char *name;
-  bool turned; /* rows of W_Q and W_K are in the other order */
-} families[] = {{"llama", true}, {"qwen2", false}, {"qwen3", false}};
-
 typedef struct source {
   const moh__gguf *file;
   const char *prefix;
@@ -90,12 +84,13 @@ static moh_status read_family(source *s) {
   moh__gguf_string name;
   MOH_TRY(
       moh__gguf_get_string(s->file, "general.architecture", &name, s->err));
-  for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-    if (strlen(families[i].name) != name.n ||
-        memcmp(families[i].name, name.bytes, name.n) != 0)
+  for (int i = 0; i < MOH__FAMILY_NONE; i++) {
+    const moh__gguf_family *family = &moh__gguf_families[i];
+    if (strlen(family->name) != name.n ||
+        memcmp(family->name, name.bytes, name.n) != 0)
       continue;
-    s->prefix = families[i].name;
-    s->turned = families[i].turned;
+    s->prefix = family->name;
+    s->turned = family->turned;
     return MOH_OK;
   }
   return moh__fail(s->err, MOH_ERR_UNSUPPORTED,

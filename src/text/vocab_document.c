@@ -124,6 +124,66 @@ static json_t *steps_of(const recipe *r) {
   return NULL;
 }
 
+/* ---- names of pre-tokenizers ---- */
+
+/* Without what says nothing about tokens. */
+static json_t *plain_step(const json_t *step) {
+  if (!moh__is_type(step, "ByteLevel")) return json_deep_copy(step);
+  const json_t *words = json_object_get(step, "use_regex");
+  return json_pack(
+      "{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space",
+      json_is_true(json_object_get(step, "add_prefix_space")), "use_regex",
+      words == NULL || json_is_true(words));
+}
+
+/* Appends the steps in order; not 0: no memory. */
+static int flatten(json_t *list, const json_t *part) {
+  static const char *const keys[] = {"normalizers", "pretokenizers",
+                                     "decoders"};
+  int failed = 0;
+  if (moh__is_absent(part)) return 0;
+  if (!moh__is_type(part, "Sequence"))
+    return json_array_append_new(list, plain_step(part));
+  for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+    const json_t *parts = json_object_get(part, keys[k]);
+    for (size_t i = 0; i < json_array_size(parts); i++)
+      failed |= flatten(list, json_array_get(parts, i));
+  }
+  return failed;
+}
+
+bool moh__same_steps(const json_t *a, const json_t *b) {
+  json_t *x = json_array(), *y = json_array();
+  bool same = x != NULL && y != NULL && flatten(x, a) == 0 &&
+              flatten(y, b) == 0 && json_equal(x, y);
+  json_decref(x);
+  json_decref(y);
+  return same;
+}
+
+static bool cuts_as(const recipe *r, const json_t *document) {
+  const json_t *normalizer = json_object_get(document, "normalizer");
+  const json_t *model = json_object_get(document, "model");
+  json_t *steps = steps_of(r);
+  json_t *nfc = r->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
+  bool same =
+      moh__same_steps(json_object_get(document, "pre_tokenizer"), steps) &&
+      moh__same_steps(normalizer, nfc) &&
+      json_is_true(json_object_get(model, "ignore_merges")) ==
+          r->ignore_merges;
+  json_decref(steps);
+  json_decref(nfc);
+  return same;
+}
+
+const char *moh__gguf_pre_name(const json_t *document) {
+  const json_t *decoder = json_object_get(document, "decoder");
+  if (!moh__is_type(decoder, "ByteLevel")) return NULL;
+  for (size_t r = 0; r < N_RECIPES; r++)
+    if (cuts_as(&recipes[r], document)) return recipes[r].names[0];
+  return NULL;
+}
+
 /* ---- tokens ---- */
 
 static moh_status check_token(const moh__gguf_vocab *vocab, size_t id,

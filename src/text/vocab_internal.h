@@ -23,7 +23,19 @@ json_t *moh__gguf_merges(const moh__gguf_vocab *vocab);
 moh_status moh__gguf_ends(json_t **post, const moh__gguf_vocab *vocab,
                           bool adds_bos, moh_error *err);
 
+/* Whether two normalizers, pre-tokenizers or decoders are the same steps,
+ * however they are nested; NULL or null: none. */
+bool moh__same_steps(const json_t *a, const json_t *b);
+
+/* The name of what cuts as the steps of a byte-level document do; NULL: none
+ * is known. */
+const char *moh__gguf_pre_name(const json_t *document);
+
 /* ---- vocab_scores.c ---- */
+
+/* The blank whose steps a document has, and whether it puts one in front;
+ * NULL: it has others. */
+const char *moh__scores_blank(const json_t *document, bool *prefix);
 
 /* The document of a vocabulary with scores, or with merges of characters.
  * blank: how tokens spell a blank. */

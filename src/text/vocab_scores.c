@@ -172,6 +172,28 @@ static json_t *decoder(const char *blank, bool prefix) {
   return NULL;
 }
 
+/* Whether a document has these steps and no other ones. */
+static bool has_steps(const json_t *document, const char *blank,
+                      bool prefix) {
+  json_t *front = normalizer(blank, prefix), *back = decoder(blank, prefix);
+  bool same =
+      moh__same_steps(json_object_get(document, "normalizer"), front) &&
+      moh__same_steps(json_object_get(document, "pre_tokenizer"), NULL) &&
+      moh__same_steps(json_object_get(document, "decoder"), back);
+  json_decref(front);
+  json_decref(back);
+  return same;
+}
+
+const char *moh__scores_blank(const json_t *document, bool *prefix) {
+  static const char *const blanks[] = {"\xE2\x96\x81", " "};
+  for (int i = 0; i < 4; i++) {
+    *prefix = i % 2 == 0;
+    if (has_steps(document, blanks[i / 2], *prefix)) return blanks[i / 2];
+  }
+  return NULL;
+}
+
 /* ---- the whole ---- */
 
 static moh_status check_bytes(const moh__gguf_vocab *vocab, bool *has_bytes,

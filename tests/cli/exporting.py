@@ -14,6 +14,16 @@ KINDS = {
     "qwen2": ["--heads", "all", "--attention-bias", "qkv", "--untied"],
     "qwen3": ["--heads", "all", "--qk-norm", "--d-head", "8"],
 }
+GGUF = {
+    "llama": ["--heads", "all", "--attention-bias", "all", "--mlp-bias",
+              "--d-head", "16", "--rope-scaling", "llama3:8,1,4,8192"],
+    "linear": ["--heads", "all", "--d-head", "8", "--untied",
+               "--rope-scaling", "linear:2"],
+    "qwen2": ["--heads", "all", "--attention-bias", "qkv"],
+    "qwen3": ["--heads", "all", "--qk-norm", "--d-head", "8"],
+}
+BPE = "--tokenizer bpe --vocab-size 280".split()
+TEXTS = ["to be, or  not", "that's 12 é\n", "</s> question"]
 OTHERS = {
     "moh": (["--heads", "moh:1+2"], "heads that not every token uses"),
     "cope": (["--heads", "all", "--position", "cope"],
@@ -148,6 +158,121 @@ class Exporting(Case):
             self.assertEqual((found, out), (code, ""), words)
             self.assertIn(part, err)
             self.assertFalse((self.folder / "y").exists())
+
+
+class Gguf(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("text.txt", "to be or not to be, that is the question\n" * 30)
+        models = [(name, more + BPE) for name, more in GGUF.items()]
+        models += [("letters", GGUF["qwen2"]),
+                   ("moh", OTHERS["moh"][0] + BPE),
+                   ("biases", GGUF["qwen3"] + ["--attention-bias", "all"]
+                    + BPE),
+                   ("slow", GGUF["qwen2"] + BPE +
+                    ["--rope-scaling", "llama3:8,1,4,8192"])]
+        for name, more in models:
+            code, _, err = moh("train", "--data", "text.txt", "--out", name,
+                               *SIZES, *more, cwd=cls.folder)
+            assert code == 0, err
+
+    def export(self, model, *more):
+        code, text, err = self.run_in("export", model, "--format", "gguf",
+                                      *more)
+        self.assertEqual((code, err), (0, ""))
+        return text
+
+    def import_back(self, path, out):
+        code, _, err = self.run_in("import", path, "--out", out)
+        self.assertEqual((code, err), (0, ""))
+        return self.folder / out
+
+    def test_there_and_back(self):
+        """The same weights, sizes and ids come back."""
+        for name in GGUF:
+            text = self.export(name, "--out", name + ".gguf")
+            self.assertRegex(text, rf"^parameters  [\d,]+, in f32\n"
+                                   rf"gguf        {name}.gguf\n$")
+            back = self.import_back(name + ".gguf", name + "-back")
+            final = self.folder / name / "final"
+            self.assertEqual(tensors(back / "model.safetensors"),
+                             tensors(final / "model.safetensors"))
+            configs = [json.loads((folder / "config.json").read_text())
+                       for folder in (back, final)]
+            for config in configs:
+                config.pop("initializer_range")
+            self.assertEqual(*configs)
+            for text in TEXTS:
+                ids = [self.run_in("tokenize", "--ids", "-m", model, text)
+                       for model in (name, name + "-back")]
+                self.assertEqual(ids[0][0], 0)
+                self.assertEqual(*ids)
+
+    def test_pruned(self):
+        """A model with fewer heads than its width has room for."""
+        code, _, err = self.run_in(
+            *"prune --model llama --keep 2 --data text.txt --out pruned "
+             "--threads 1".split())
+        self.assertEqual(code, 0, err)
+        self.export("pruned", "--out", "pruned.gguf")
+        back = self.import_back("pruned.gguf", "pruned-back")
+        self.assertEqual(tensors(back / "model.safetensors"),
+                         tensors(self.folder / "pruned/model.safetensors"))
+
+    def test_types(self):
+        """Matrices in the wanted type where their rows are whole blocks (16
+        numbers are none), norms and biases in f32 always."""
+        code, _, err = self.run_in(
+            *"train --data text.txt --out wide --preset nano --d-model 32 "
+             "--d-ff 48 --n-heads 4 --layers 1 --threads 1 --steps 1 "
+             "--heads all".split(), *BPE)
+        self.assertEqual(code, 0, err)
+        for weights, number in [("f32", 0), ("f16", 1), ("bf16", 30),
+                                ("q8_0", 8), ("q4_0", 2)]:
+            path = f"wide-{weights}.gguf"
+            self.export("wide", "--out", path, "--weights", weights)
+            found = self.types_of(self.folder / path)
+            self.assertEqual(found["blk.0.attn_q.weight"], number)
+            self.assertEqual(found["token_embd.weight"], number)
+            self.assertEqual(found["output_norm.weight"], 0)
+            # 48 to 32
+            self.assertEqual(found["blk.0.ffn_down.weight"],
+                             0 if weights[0] == "q" else number)
+            back = self.import_back(path, f"wide-{weights}")
+            code, _, err = self.run_in("generate", "-m", back, "-n", 3, "to")
+            self.assertEqual(code, 0, err)
+
+    def types_of(self, path):
+        """{name: type} of the tensors, found by their names."""
+        raw = path.read_bytes()
+        found = {}
+        for name in ["blk.0.attn_q.weight", "token_embd.weight",
+                     "output_norm.weight", "blk.0.ffn_down.weight"]:
+            key = struct.pack("<Q", len(name)) + name.encode()
+            at = raw.index(key) + len(key)
+            n_dims = struct.unpack_from("<I", raw, at)[0]
+            found[name] = struct.unpack_from("<I", raw, at + 4 + 8 * n_dims)[0]
+        return found
+
+    def test_refused(self):
+        self.export("qwen2", "--out", "there.gguf")
+        for words, code, part in [
+                ("moh --out x", 2, "heads that not every token uses"),
+                ("biases --out x", 2, "qwen3 has no place for biases"),
+                ("slow --out x", 2, 'qwen2 has no place for the scaling'),
+                ("letters --out x", 3, "its model is WordLevel"),
+                ("qwen2 --out there.gguf", 2, "there.gguf is there already"),
+                ("qwen2 --out none/x", 1, "none/x")]:
+            found, out, err = self.run_in("export", "--format", "gguf",
+                                          *words.split())
+            self.assertEqual((found, out), (code, ""), err)
+            self.assertIn(part, err)
+            self.assertFalse((self.folder / "x").exists())
+        code, _, err = self.run_in("export", "qwen2", "--out", "x",
+                                   "--weights", "q8_0")
+        self.assertEqual(code, 2)
+        self.assertIn("--weights q8_0 is for --format gguf", err)
 
 
 if __name__ == "__main__":
