@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Models between moh and the transformers package, both ways.
+"""Models between moh and the transformers package, both ways; to llama.cpp.
 
 Random LLaMA, Qwen2 and Qwen3 models that transformers makes (scaled positions,
 biases, norms of queries and keys; f32, f16, bf16; in one file and in several)
 are imported by moh, and what moh exports of them is loaded by transformers:
 all four give the same logits, and go on with the same tokens. So does a model
-that moh trained; and stories260K where ../shared/data has it.
+that moh trained; and stories260K where ../shared/data has it. These are read by
+llama.cpp, too, as GGUF files, with one of each architecture: logits, text, and the
+tokens of a text are the same.
 
     bench/peers/exports.py [MODEL...]    and model directories of moh, too
 
-transformers comes from the Python registry (pinned, into build/peers).
+transformers and llama-cpp-python come from the Python registry (pinned, into
+build/peers).
 """
 import ctypes
 import json
@@ -19,13 +22,21 @@ import sys
 import tempfile
 
 from contest import ROOT, environment
+from inference import GGUF, LLAMA
 from training import TORCH
 
 TRANSFORMERS = "transformers==5.24.0"
 KINDS = ("llama", "llama-3.1", "qwen2", "qwen3")
+ARCHITECTURES = {
+    "llama": "--attention-bias all --mlp-bias --d-head 32 "
+             "--rope-scaling llama3:8,1,4,8192",
+    "linear": "--rope-scaling linear:2 --untied",
+    "qwen2": "--attention-bias qkv",
+    "qwen3": "--qk-norm --d-head 24"}
 MOH = ROOT / "build/release/moh"
 LIBRARY = ROOT / "build/release/src/libmoh.so"
 STORIES = ROOT.parent / "shared/data/stories260K"
+TEXT = "Once upon a time, there were 3 heads:  that's all.\nThe  end \u00e9"
 N_GREEDY = 40
 SAME, ROUNDED = 1e-4, 1e-5  # of logits, by the largest
 
@@ -88,11 +99,25 @@ class Peer:
         return json.loads(self.answer.read_text())
 
 
+class LlamaCpp:
+    def __init__(self, folder):
+        self.python = environment("llama", [LLAMA, GGUF, "numpy"])
+        self.worker = pathlib.Path(__file__).with_name("llama_reader.py")
+        self.answer = folder / "answer.json"
+
+    def read(self, path, ids, n):
+        subprocess.run([self.python, "-B", self.worker, path,
+                        ",".join(map(str, ids)), str(n), TEXT, self.answer],
+                       check=True)
+        return json.loads(self.answer.read_text())
+
+
 def moh(*words):
     done = subprocess.run([MOH, *map(str, words)], capture_output=True,
                           text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
+    return done.stdout
 
 
 def difference(a, b):
@@ -124,6 +149,33 @@ def check_export(peer, model, folder, ids, n=N_GREEDY):
     return good
 
 
+def check_gguf(llama_cpp, model, path, ids, n=N_GREEDY):
+    """The same by llama.cpp."""
+    moh("export", model, "--out", path, "--format", "gguf")
+    theirs = llama_cpp.read(path, ids, n)
+    good = compare(f"{path.stem}: our export, llama.cpp", theirs,
+                   Model(model).read(ids, n), SAME)
+    ours = [int(i) for i in moh("tokenize", "--ids", "-m", model,
+                                TEXT).split()]
+    if theirs["tokens"] != ours:
+        print(f"{path.stem}: other tokens  FAILED")
+    return good and theirs["tokens"] == ours
+
+
+def check_architectures(llama_cpp, folder):
+    good = True
+    text = folder / "readme.txt"
+    text.write_text((ROOT / "README.md").read_text())
+    for name, words in ARCHITECTURES.items():
+        run = folder / "trained" / name
+        moh("train", "--preset", "nano", "--heads", "all", "--kv-heads", 2,
+            *words.split(), "--tokenizer", "bpe", "--vocab-size", 400,
+            "--data", text, "--out", run, "--steps", 60, "--threads", 1)
+        good &= check_gguf(llama_cpp, run / "final", folder / f"{name}.gguf",
+                           [1, 20, 3, 5, 80, 13], 30)
+    return good
+
+
 def check_kind(peer, kind, folder):
     """Made by transformers, imported, exported; in f32, as bf16 weights would
     be computed with in bf16."""
@@ -146,22 +198,25 @@ def check_trained(peer, folder):
                         [1, 2, 3, 5, 8, 13], 30)
 
 
-def check_stories(peer, folder):
+def check_stories(peer, llama_cpp, folder):
     """The text that llama2.c tells of no prompt."""
     ours = folder / "stories260K"
     moh("import", STORIES / "stories260K.bin", "--tokenizer",
         STORIES / "tok512.bin", "--out", ours)
-    return check_export(peer, ours, folder / "stories", [1], 200)
+    good = check_export(peer, ours, folder / "stories", [1], 200)
+    return check_gguf(llama_cpp, ours, folder / "stories260K.gguf", [1],
+                      200) and good
 
 
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        peer = Peer(folder)
+        peer, llama_cpp = Peer(folder), LlamaCpp(folder)
         good = all([check_kind(peer, kind, folder) for kind in KINDS])
         good &= check_trained(peer, folder)
+        good &= check_architectures(llama_cpp, folder)
         if STORIES.exists():
-            good &= check_stories(peer, folder)
+            good &= check_stories(peer, llama_cpp, folder)
         for i, model in enumerate(sys.argv[1:]):
             good &= check_export(peer, pathlib.Path(model),
                                  folder / f"out{i}", [1, 2, 3])
