@@ -31,7 +31,7 @@ static bool is_signed(moh__gguf_kind kind) {
 static bool integer_at(const moh__gguf_value *value, size_t i, int64_t *out) {
   size_t n = moh__gguf_kind_bytes(value->element);
   uint64_t bits = bits_at(value->at + i * n, n);
-  if (is_signed(value->element) && n < 8) {
+  if (is_signed(value->element) && n > 0 && n < 8) {
     uint64_t sign = UINT64_C(1) << (8 * n - 1);
     bits = (bits ^ sign) - sign;
   }

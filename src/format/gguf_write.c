@@ -19,7 +19,7 @@ static void put(moh__gguf_metadata *m, const void *bytes, size_t n) {
     m->failed = true;
     return;
   }
-  if (need > m->capacity) {
+  if (m->bytes == NULL || need > m->capacity) {
     size_t capacity = need > 2 * m->capacity ? need : 2 * m->capacity;
     unsigned char *grown = realloc(m->bytes, capacity);
     m->failed = grown == NULL;
@@ -200,14 +200,14 @@ static moh_status write_all(moh__writer *writer,
   return MOH_OK;
 }
 
-/* Room for the longest row; encoded it is no longer. */
+/* Room for the longest row; encoded it is no longer, 4 bytes an element. */
 static moh_status make_rows(rows *r, const moh__gguf_item *items,
                             size_t n_items, moh_error *err) {
   int64_t most = 1;
   for (size_t i = 0; i < n_items; i++)
     if (items[i].dims[0] > most) most = items[i].dims[0];
   r->numbers = calloc((size_t)most, sizeof(float));
-  r->bytes = calloc((size_t)most, sizeof(float));
+  r->bytes = calloc((size_t)most, 4);
   if (r->numbers != NULL && r->bytes != NULL) return MOH_OK;
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
 }

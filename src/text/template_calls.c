@@ -94,7 +94,7 @@ static bool is_space(uint32_t code) {
 /* Whether the character [at, at + n) of s is one of `set`, or a blank. */
 static bool strips(const moh__tstring *s, size_t at, size_t n,
                    const moh__tvalue *set) {
-  uint32_t code;
+  uint32_t code = 0;
   moh__text one = {s->bytes + at, n};
   if (set == NULL) return moh__utf8_next(one, &code) == n && is_space(code);
   for (size_t i = 0; i < set->string.n;) {
