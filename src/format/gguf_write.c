@@ -20,7 +20,7 @@ static void put(moh__gguf_metadata *m, const void *bytes, size_t n) {
     return;
   }
   if (m->bytes == NULL || need > m->capacity) {
-    size_t capacity = need > 2 * m->capacity ? need : 2 * m->capacity;
+    size_t capacity = need < 1024 ? 1024 : 2 * need;
     unsigned char *grown = realloc(m->bytes, capacity);
     m->failed = grown == NULL;
     if (m->failed) return;
