@@ -121,6 +121,11 @@ static moh_status choose_heads(import *i, moh_error *err) {
 
 /* ---- the receipt ---- */
 
+static bool has_chat(const import *i) {
+  const moh__tokenizer *tokenizer = i->read.tokenizer;
+  return tokenizer != NULL && moh__tokenizer_chat(tokenizer) != NULL;
+}
+
 static moh_status make_receipt(import *i, moh_error *err) {
   json_t *files = json_array();
   moh__list sources = {.n = 0};
@@ -132,7 +137,7 @@ static moh_status make_receipt(import *i, moh_error *err) {
                 "format", i->format, "weights", moh__block_name(i->weights),
                 "parameters", (json_int_t)moh__model_count(i->read.model),
                 "tokenizer", i->read.tokenizer != NULL, "chat_template",
-                i->read.chat_template != NULL, "files", files);
+                has_chat(i), "files", files);
   if (status == MOH_OK && i->receipt == NULL)
     return moh__fail(
         err, MOH_ERR_FORMAT,
@@ -153,7 +158,7 @@ static void print_text(const import *i) {
            moh__number_grouped(&tokens, moh__tokenizer_size(tokenizer)));
   else
     puts("tokenizer   none: ids only");
-  printf("template    %s\n", i->read.chat_template != NULL
+  printf("template    %s\n", has_chat(i)
                                  ? "the file's own"
                                  : "none came with it: the default one");
   printf("model       %s\n", i->v->out);
@@ -173,9 +178,6 @@ static moh_status work(import *i, moh_error *err) {
   MOH_TRY(choose_heads(i, err));
   i->weights = i->read.weights;
   if (type != KEEP) moh__block_type_find(types[type], &i->weights);
-  if (i->read.tokenizer != NULL && i->read.chat_template != NULL)
-    MOH_TRY(moh__tokenizer_set_chat(i->read.tokenizer, i->read.chat_template,
-                                    err));
   MOH_TRY(make_receipt(i, err));
   moh__model_note note = {
       .description = "imported", .import = i->receipt, .weights = i->weights};

@@ -145,28 +145,28 @@ static moh_status read_tokenizer(const moh__gguf *file, int64_t vocab_size,
 }
 
 /* Without a NUL, as it goes into JSON. */
-static moh_status read_template(const moh__gguf *file, char **out,
-                                moh_error *err) {
+static moh_status read_template(const moh__gguf *file,
+                                moh__tokenizer *tokenizer, moh_error *err) {
   static const char key[] = "tokenizer.chat_template";
   moh__gguf_string string;
-  *out = NULL;
   if (!has(file, key)) return MOH_OK;
   MOH_TRY(moh__gguf_get_string(file, key, &string, err));
   if (memchr(string.bytes, '\0', string.n) != NULL)
     return moh__fail(err, MOH_ERR_FORMAT, "%s: %s has a NUL", file->path,
                      key);
-  *out = strndup(string.bytes, string.n);
-  if (*out != NULL) return MOH_OK;
-  return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  char *chat = strndup(string.bytes, string.n);
+  if (chat == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status = moh__tokenizer_set_chat(tokenizer, chat, err);
+  free(chat);
+  return status;
 }
 
 moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
-                                moh__tokenizer **tokenizer,
-                                char **chat_template, moh_error *err) {
+                                moh__tokenizer **tokenizer, moh_error *err) {
   *tokenizer = NULL;
-  MOH_TRY(read_template(file, chat_template, err));
   if (!has(file, PREFIX "tokens")) return MOH_OK;
-  return read_tokenizer(file, vocab_size, tokenizer, err);
+  MOH_TRY(read_tokenizer(file, vocab_size, tokenizer, err));
+  return read_template(file, *tokenizer, err);
 }
 
 /* ---- writing ---- */

@@ -5,11 +5,10 @@
 #include "format/gguf.h"
 #include "text/tokenizer.h"
 
-/* Both NULL where the file has none. Refuses a vocabulary that is larger than
+/* The tokenizer, with its chat template; NULL where the file has none. Refuses a vocabulary that is larger than
  * the model's. */
 moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
-                                moh__tokenizer **tokenizer,
-                                char **chat_template, moh_error *err);
+                                moh__tokenizer **tokenizer, moh_error *err);
 
 /* Refuses a tokenizer that has more tokens than the model, or that GGUF cannot
  * say (text/vocab_arrays.h). */

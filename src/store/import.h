@@ -13,7 +13,6 @@
 typedef struct moh__imported {
   moh__model *model;
   moh__tokenizer *tokenizer; /* NULL: none came with it */
-  char *chat_template;       /* NULL: none */
   moh__block_type weights;   /* what most of them are stored as */
 } moh__imported;
 

@@ -318,7 +318,7 @@ static moh_status read_model(source *s, moh__imported *out) {
   MOH_TRY(fill(s, out->model));
   out->weights = type_of(s->file);
   return moh__gguf_read_vocab(s->file, config.vocab_size, &out->tokenizer,
-                              &out->chat_template, s->err);
+                              s->err);
 }
 
 moh_status moh__import_gguf(moh__imported *out, const char *path,

@@ -112,69 +112,25 @@ static moh_status read_weights(moh__imported *out, const char *dir,
 
 /* ---- what comes with them ---- */
 
-/* One text, or several by name, of which the default is taken. */
-static const json_t *find_template(const json_t *root) {
-  const json_t *found = json_object_get(root, "chat_template");
-  size_t i;
-  json_t *entry;
-  json_array_foreach((json_t *)found, i, entry) {
-    const char *name = json_string_value(json_object_get(entry, "name"));
-    if (name != NULL && strcmp(name, "default") == 0)
-      return json_object_get(entry, "template");
-  }
-  return found;
-}
-
-static moh_status read_chat(char **out, const char *path, moh_error *err) {
-  json_t *root;
-  if (access(path, F_OK) != 0) return MOH_OK;
-  MOH_TRY(moh__json_load(&root, path, err));
-  const json_t *found = find_template(root);
-  moh_status status = MOH_OK;
-  if (json_is_string(found) &&
-      (*out = strdup(json_string_value(found))) == NULL)
-    status = fail_memory(err);
-  json_decref(root);
-  return status;
-}
-
-/* A file of its own, which newer programs write. */
-static moh_status read_template(char **out, const char *path,
-                                moh_error *err) {
-  moh__map map;
-  if (access(path, F_OK) != 0) return MOH_OK;
-  MOH_TRY(moh__map_open(&map, path, err));
-  *out = strndup(map.size == 0 ? "" : (const char *)map.bytes, map.size);
-  moh__map_close(&map);
-  return *out == NULL ? fail_memory(err) : MOH_OK;
-}
-
 typedef struct paths {
-  char *config, *tokenizer, *chat, *template;
+  char *config, *tokenizer;
 } paths;
 
 static void paths_free(paths *p) {
   free(p->config);
   free(p->tokenizer);
-  free(p->chat);
-  free(p->template);
 }
 
 static paths paths_make(const char *dir) {
   return (paths){moh__path_join(dir, "config.json"),
-                 moh__path_join(dir, "tokenizer.json"),
-                 moh__path_join(dir, "tokenizer_config.json"),
-                 moh__path_join(dir, "chat_template.jinja")};
+                 moh__path_join(dir, "tokenizer.json")};
 }
 
-static moh_status read_texts(moh__imported *out, const char *dir,
-                             const paths *p, moh_error *err) {
-  int64_t n = out->model->config.vocab_size;
-  if (access(p->tokenizer, F_OK) == 0)
-    MOH_TRY(moh__model_load_tokenizer_dir(&out->tokenizer, dir, n, err));
-  MOH_TRY(read_template(&out->chat_template, p->template, err));
-  if (out->chat_template != NULL) return MOH_OK;
-  return read_chat(&out->chat_template, p->chat, err);
+static moh_status read_tokenizer(moh__imported *out, const char *dir,
+                                 const paths *p, moh_error *err) {
+  if (access(p->tokenizer, F_OK) != 0) return MOH_OK;
+  return moh__model_load_tokenizer_dir(&out->tokenizer, dir,
+                                       out->model->config.vocab_size, err);
 }
 
 /* ---- the whole ---- */
@@ -192,15 +148,13 @@ static moh_status read_config(moh__config *config, const char *path,
 static moh_status read_all(moh__imported *out, const char *dir,
                            const paths *p, moh_error *err) {
   moh__config config;
-  if (p->config == NULL || p->tokenizer == NULL || p->chat == NULL ||
-      p->template == NULL)
-    return fail_memory(err);
+  if (p->config == NULL || p->tokenizer == NULL) return fail_memory(err);
   MOH_TRY(read_config(&config, p->config, err));
   MOH_TRY(moh__arch_model(&out->model, &config, err));
   MOH_TRY(read_weights(out, dir, err));
   moh_status status = moh__model_make_tables(out->model, err);
   if (status != MOH_OK) return moh__fail_in(err, status, "%s", p->config);
-  return read_texts(out, dir, p, err);
+  return read_tokenizer(out, dir, p, err);
 }
 
 moh_status moh__import_llama(moh__imported *out, const char *path,

@@ -98,11 +98,14 @@ static const char *find_chat(const json_t *root) {
   return json_string_value(found);
 }
 
+static moh_status take_chat(const reading *r, const char *chat) {
+  if (chat == NULL || strcmp(chat, default_chat) == 0) return MOH_OK;
+  return moh__tokenizer_set_chat(r->tokenizer, chat, r->err);
+}
+
 static moh_status read_names(reading *r, const json_t *root) {
   int32_t end;
-  const char *chat = find_chat(root);
-  if (chat != NULL && strcmp(chat, default_chat) != 0)
-    MOH_TRY(moh__tokenizer_set_chat(r->tokenizer, chat, r->err));
+  MOH_TRY(take_chat(r, find_chat(root)));
   MOH_TRY(find_token(r, root, "eos_token", &end));
   MOH_TRY(find_token(r, root, "bos_token", &r->bos));
   return end < 0 ? MOH_OK : moh__ids_push(&r->ends, end, r->err);
@@ -124,9 +127,32 @@ static moh_status read_file(reading *r, const char *dir, const char *name,
   return status;
 }
 
+static moh_status read_chat_text(const reading *r, const char *path) {
+  moh__map map;
+  MOH_TRY(moh__map_open(&map, path, r->err));
+  char *chat =
+      strndup(map.size == 0 ? "" : (const char *)map.bytes, map.size);
+  moh_status status = chat == NULL ? no_memory(r->err) : take_chat(r, chat);
+  free(chat);
+  moh__map_close(&map);
+  return status;
+}
+
+/* A template's own file, which newer programs write, counts before the
+ * other. */
+static moh_status read_chat_file(const reading *r, const char *dir) {
+  char *path = moh__path_join(dir, "chat_template.jinja");
+  if (path == NULL) return no_memory(r->err);
+  moh_status status = MOH_OK;
+  if (access(path, F_OK) == 0) status = read_chat_text(r, path);
+  free(path);
+  return status;
+}
+
 /* The first end token is the one that a chat's turns have. */
 static moh_status read_files(reading *r, const char *dir) {
   MOH_TRY(read_file(r, dir, "tokenizer_config.json", read_names));
+  MOH_TRY(read_chat_file(r, dir));
   MOH_TRY(read_file(r, dir, "config.json", read_ids));
   MOH_TRY(read_file(r, dir, "generation_config.json", read_ids));
   if (r->bos >= 0)

@@ -3,8 +3,8 @@
  * say of the tokens that begin and end a text: "eos_token" and "bos_token" of
  * tokenizer_config.json, "eos_token_id" (a number or a list) and
  * "bos_token_id" of config.json and generation_config.json; and how
- * conversations are written, "chat_template" of tokenizer_config.json. A file
- * that is not there says nothing.
+ * conversations are written, chat_template.jinja, or else "chat_template" of
+ * tokenizer_config.json. A file that is not there says nothing.
  */
 #ifndef MOH_STORE_TOKENIZER_DIR_H
 #define MOH_STORE_TOKENIZER_DIR_H

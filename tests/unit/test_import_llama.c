@@ -163,7 +163,6 @@ static void assert_comes_in(void **state, const moh__model *model) {
   assert_int_equal(in.weights, MOH__BLOCK_F32);
   assert_non_null(in.model->rope_angles);
   assert_null(in.tokenizer);
-  assert_null(in.chat_template);
   moh__imported_free(&in);
 }
 
@@ -342,16 +341,24 @@ static void an_index_is_an_object_of_names(void **state) {
 
 static void assert_template(void **state, const char *expected) {
   moh__imported in = import(state);
+  const char *chat = moh__tokenizer_chat(in.tokenizer);
   if (expected == NULL)
-    assert_null(in.chat_template);
+    assert_null(chat);
   else
-    assert_string_equal(in.chat_template, expected);
+    assert_string_equal(chat, expected);
   moh__imported_free(&in);
 }
 
 static void chat_templates_come_along(void **state) {
+  static const moh__text words = {"a b </s>", 8};
   moh__model *model = a_model("llama");
+  moh__tokenizer *tokenizer;
+  moh_error err;
   write_whole(state, model, NULL);
+  must(moh__tokenizer_train_words(&tokenizer, &words, 1, &err), &err);
+  must(moh__tokenizer_save(tokenizer, file_of(state, "tokenizer.json"), &err),
+       &err);
+  moh__tokenizer_free(tokenizer);
   write_text(state, "tokenizer_config.json", "{\"eos_token\":\"</s>\"}");
   assert_template(state, NULL);
   write_text(state, "tokenizer_config.json",
