@@ -5,8 +5,8 @@
 #include "format/gguf.h"
 #include "text/tokenizer.h"
 
-/* The tokenizer, with its chat template; NULL where the file has none. Refuses a vocabulary that is larger than
- * the model's. */
+/* The tokenizer, with its chat template; NULL where the file has none. Refuses
+ * a vocabulary that is larger than the model's. */
 moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,
                                 moh__tokenizer **tokenizer, moh_error *err);
 
