@@ -126,16 +126,28 @@ INLINE vf larger(vf a, vf b) { return choose((vi)(a > b), a, b); }
 /* v with its lanes turned by a half, a quarter, ... of their number. */
 #define TURN_LANES(v, n) LANES_FROM(v, v, n)
 
-/* Adds up lanes by halves: a fixed tree. */
-INLINE float lanes_sum(vf v) {
+/* Joins all lanes of v by halves, a fixed tree: the first holds the result. */
 #if VL == 16
-  v += TURN_LANES(v, 8);
+#define FOLD_TO_8(v, join) v = join(v, TURN_LANES(v, 8))
+#else
+#define FOLD_TO_8(v, join)
 #endif
 #if VL >= 8
-  v += TURN_LANES(v, 4);
+#define FOLD_TO_4(v, join) v = join(v, TURN_LANES(v, 4))
+#else
+#define FOLD_TO_4(v, join)
 #endif
-  v += TURN_LANES(v, 2);
-  v += TURN_LANES(v, 1);
+#define FOLD_LANES(v, join)        \
+  do {                             \
+    FOLD_TO_8(v, join);            \
+    FOLD_TO_4(v, join);            \
+    v = join(v, TURN_LANES(v, 2)); \
+    v = join(v, TURN_LANES(v, 1)); \
+  } while (0)
+#define LANES_PLUS(v, w) ((v) + (w))
+
+INLINE float lanes_sum(vf v) {
+  FOLD_LANES(v, LANES_PLUS);
   return v[0];
 }
 
@@ -169,14 +181,7 @@ INLINE vf sums_from_before(vf v) {
 
 /* The largest lane; none may be NaN. */
 INLINE float lanes_max(vf v) {
-#if VL == 16
-  v = larger(v, TURN_LANES(v, 8));
-#endif
-#if VL >= 8
-  v = larger(v, TURN_LANES(v, 4));
-#endif
-  v = larger(v, TURN_LANES(v, 2));
-  v = larger(v, TURN_LANES(v, 1));
+  FOLD_LANES(v, larger);
   return v[0];
 }
 

@@ -40,14 +40,7 @@ INLINE vi nearest(vf x) {
 }
 
 INLINE int32_t lanes_total(vi v) {
-#if VL == 16
-  v += TURN_LANES(v, 8);
-#endif
-#if VL >= 8
-  v += TURN_LANES(v, 4);
-#endif
-  v += TURN_LANES(v, 2);
-  v += TURN_LANES(v, 1);
+  FOLD_LANES(v, LANES_PLUS);
   return v[0];
 }
 
@@ -64,14 +57,7 @@ INLINE float largest_magnitude(const float *x) {
   UNROLL
   for (int i = 0; i < MOH__BLOCK; i += VL)
     most = larger_bits((vi)load(x + i) & 0x7fffffff, most);
-#if VL == 16
-  most = larger_bits(most, TURN_LANES(most, 8));
-#endif
-#if VL >= 8
-  most = larger_bits(most, TURN_LANES(most, 4));
-#endif
-  most = larger_bits(most, TURN_LANES(most, 2));
-  most = larger_bits(most, TURN_LANES(most, 1));
+  FOLD_LANES(most, larger_bits);
   return ((vf)most)[0];
 }
 
