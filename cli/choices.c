@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "infer/nats.h"
 #include "interrupt.h"
+#include "json_output.h"
 
 enum { CHOICES_MAX = 64 };
 
@@ -333,13 +334,7 @@ static moh_status print_json(const moh__choices_options *options,
                              json_t *files, moh_error *err) {
   json_t *object =
       json_pack("{s:s, s:O}", "model", options->model, "files", files);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "a name is not UTF-8, so it cannot be written as JSON");
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  putchar('\n');
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 moh_status moh__choices_run(const moh__runner *runner,

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "data_source.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "numbers.h"
 #include "status_line.h"
 #include "store/prepare.h"
@@ -104,15 +105,10 @@ static moh_status tell(const values *v, const char *dir,
     return MOH_OK;
   }
   json_t *object = moh__data_numbers_json(numbers);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   json_object_set_new(object, "directory", json_string(dir));
   if (seconds > 0)
     json_object_set_new(object, "seconds", json_real(seconds));
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  putchar('\n');
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 static moh_status check(const values *v, moh_error *err) {

@@ -15,6 +15,7 @@
 #include "data_source.h"
 #include "infer/evaluate.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "load.h"
 #include "numbers.h"
 
@@ -289,13 +290,7 @@ static moh_status print_json(const eval *e, json_t *files,
       "{s:s, s:i, s:i, s:O, s:o, s:f}", "model", e->v->runner.model,
       "context", e->options.context, "stride", e->options.stride, "files",
       files, "total", sum, "seconds", moh__now() - e->start);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "a name is not UTF-8, so it cannot be written as JSON");
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  putchar('\n');
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 static void add_measure(measure *total, const measure *m) {

@@ -11,6 +11,7 @@
 #include "hypotheses.h"
 #include "input.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "text/chat_prompt.h"
 
 typedef struct values {
@@ -260,10 +261,7 @@ static moh_status print_json(const generation *g, json_t *samples,
                      "written as JSON");
   if (g->options.beam.width > 0)
     json_object_set_new(object, "search", search_json(g));
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  putchar('\n');
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 /* ---- a beam search ---- */

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "commands.h"
+#include "json_output.h"
 #include "numbers.h"
 #include "receipt.h"
 #include "store/import.h"
@@ -164,11 +165,6 @@ static void print_text(const import *i) {
   printf("model       %s\n", i->v->out);
 }
 
-static void print_json(const import *i) {
-  json_dumpf(i->receipt, stdout, JSON_INDENT(2));
-  putchar('\n');
-}
-
 /* ---- from start to end ---- */
 
 static moh_status work(import *i, moh_error *err) {
@@ -183,10 +179,8 @@ static moh_status work(import *i, moh_error *err) {
       .description = "imported", .import = i->receipt, .weights = i->weights};
   MOH_TRY(moh__model_save(i->read.model, i->read.tokenizer, i->v->out, &note,
                           err));
-  if (i->v->json)
-    print_json(i);
-  else
-    print_text(i);
+  if (i->v->json) return moh__print_json(json_incref(i->receipt), err);
+  print_text(i);
   return MOH_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "infer/beam.h"
 #include "infer/branches.h"
+#include "json_output.h"
 #include "load.h"
 #include "model_options.h"
 #include "numbers.h"
@@ -299,13 +300,9 @@ static moh_status print_json(const moh__model *model,
                              const moh__summary *summary, const costs *c,
                              moh_error *err) {
   json_t *object = moh__summary_json(model, summary);
-  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   json_object_set_new(object, "multiply_adds", macs_json(model, summary, c));
   json_object_set_new(object, "bytes", memory_json(c));
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 /* ---- where the model comes from ---- */

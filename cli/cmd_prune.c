@@ -12,6 +12,7 @@
 #include "data_source.h"
 #include "infer/head_scores.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "load.h"
 #include "numbers.h"
 #include "receipt.h"
@@ -252,11 +253,6 @@ static void print_text(const prune *p) {
   printf("model       %s\n", p->v->out);
 }
 
-static void print_json(const prune *p) {
-  json_dumpf(p->receipt, stdout, JSON_INDENT(2));
-  putchar('\n');
-}
-
 /* ---- from start to end ---- */
 
 static moh_status cut(prune *p, moh_error *err) {
@@ -284,10 +280,8 @@ static moh_status work(prune *p, moh_error *err) {
   MOH_TRY(cut(p, err));
   MOH_TRY(make_receipt(p, err));
   MOH_TRY(save(p, err));
-  if (p->v->json)
-    print_json(p);
-  else
-    print_text(p);
+  if (p->v->json) return moh__print_json(json_incref(p->receipt), err);
+  print_text(p);
   return MOH_OK;
 }
 

@@ -4,11 +4,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "base/dir.h"
 #include "base/file.h"
 #include "commands.h"
+#include "json_output.h"
 #include "load.h"
 #include "numbers.h"
+#include "receipt.h"
 
 static const char *const formats[] = {"f32",  "bf16", "f16",
                                       "q8_0", "q4_0", NULL};
@@ -51,16 +52,6 @@ typedef struct work {
   json_t *manifest; /* of the model */
 } work;
 
-static moh_status check_out(const values *v, moh_error *err) {
-  moh__names names;
-  MOH_TRY(moh__list_dir(&names, v->out, err));
-  bool empty = names.n == 0;
-  moh__names_free(&names);
-  if (empty) return MOH_OK;
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "%s is not empty; name another --out", v->out);
-}
-
 static moh_status open_model(work *w, moh_error *err) {
   moh__load_options how = {.verify = w->v->verify};
   w->dir = moh__load_path(w->path);
@@ -77,6 +68,7 @@ static moh_status save(const work *w, moh_error *err) {
       .steps = json_integer_value(json_object_get(m, "steps")),
       .pruning = json_object_get(m, "pruning"),
       .upcycling = json_object_get(m, "upcycling"),
+      .import = json_object_get(m, "import"),
       .weights = w->weights};
   return moh__model_save(w->model, w->tokenizer, w->v->out, &note, err);
 }
@@ -99,7 +91,7 @@ static int count_exact(const moh__model *model, moh__block_type type) {
   return n;
 }
 
-static void report(const work *w) {
+static moh_status report(const work *w, moh_error *err) {
   moh__number before, after;
   int64_t exact = 0, bytes = 0;
   for (int i = 0; i < w->model->n_params; i++) {
@@ -107,22 +99,20 @@ static void report(const work *w) {
     bytes += weight_bytes(&w->model->params[i], w->weights);
   }
   int n_exact = count_exact(w->model, w->weights);
-  if (w->v->json) {
-    json_t *figures = json_pack(
-        "{s:s, s:I, s:I, s:i}", "weights", moh__block_name(w->weights),
-        "bytes", (json_int_t)bytes, "bytes_in_f32", (json_int_t)exact,
-        "matrices_in_f32", n_exact);
-    json_dumpf(figures, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(figures);
-    return;
-  }
+  if (w->v->json)
+    return moh__print_json(
+        json_pack("{s:s, s:I, s:I, s:i}", "weights",
+                  moh__block_name(w->weights), "bytes", (json_int_t)bytes,
+                  "bytes_in_f32", (json_int_t)exact, "matrices_in_f32",
+                  n_exact),
+        err);
   printf("weights     %s, %s of the %s of f32\n", moh__block_name(w->weights),
          moh__number_bytes(&after, bytes), moh__number_bytes(&before, exact));
   if (n_exact > 0)
     printf("in f32      %d %s whose rows are no blocks of 32\n", n_exact,
            n_exact == 1 ? "matrix" : "matrices");
   printf("model       %s\n", w->v->out);
+  return MOH_OK;
 }
 
 static moh_status run_quantize(const moh__call *call, moh_error *err) {
@@ -131,10 +121,10 @@ static moh_status run_quantize(const moh__call *call, moh_error *err) {
     return moh__fail(err, MOH_ERR_ARGUMENT, "name one model's directory");
   w.path = call->arguments[0];
   moh__block_type_find(formats[w.v->weights], &w.weights);
-  moh_status status = check_out(w.v, err);
+  moh_status status = moh__receipt_check_out(w.v->out, err);
   if (status == MOH_OK) status = open_model(&w, err);
   if (status == MOH_OK) status = save(&w, err);
-  if (status == MOH_OK) report(&w);
+  if (status == MOH_OK) status = report(&w, err);
   json_decref(w.manifest);
   moh__model_free(w.model);
   moh__tokenizer_free(w.tokenizer);

@@ -12,6 +12,7 @@
 #include "data_source.h"
 #include "infer/router_fit.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "load.h"
 #include "numbers.h"
 #include "receipt.h"
@@ -252,11 +253,6 @@ static void print_text(const upcycle *u) {
   printf("model        %s\n", u->v->out);
 }
 
-static void print_json(const upcycle *u) {
-  json_dumpf(u->receipt, stdout, JSON_INDENT(2));
-  putchar('\n');
-}
-
 /* ---- from start to end ---- */
 
 static moh_status make(upcycle *u, moh_error *err) {
@@ -287,10 +283,8 @@ static moh_status work(upcycle *u, moh_error *err) {
   MOH_TRY(measure(u, err));
   MOH_TRY(make_receipt(u, err));
   MOH_TRY(save(u, err));
-  if (u->v->json)
-    print_json(u);
-  else
-    print_text(u);
+  if (u->v->json) return moh__print_json(json_incref(u->receipt), err);
+  print_text(u);
   return MOH_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "color.h"
 #include "commands.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "numbers.h"
 #include "status_line.h"
 #include "store/verify.h"
@@ -128,10 +129,7 @@ static moh_status print_json(verification *c,
     json_decref(object);
     return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   }
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 static moh_status conclude(verification *c,

@@ -11,6 +11,7 @@
 
 #include "infer/closeness.h"
 #include "interrupt.h"
+#include "json_output.h"
 #include "numbers.h"
 
 typedef struct comparison {
@@ -131,14 +132,7 @@ static moh_status print_json(const comparison *c, moh_error *err) {
       s->divergence / (double)s->n_tokens, "largest_divergence", s->worst,
       "same_choice", (double)s->n_same / (double)s->n_tokens,
       "largest_logit_difference", s->largest);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "a name is not UTF-8, or a number is not finite, so it "
-                     "cannot be written as JSON");
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  putchar('\n');
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 moh_status moh__compare_run(const moh__runner *reference,

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "json_output.h"
 #include "run.h"
 #include "store/model_dir.h"
 
@@ -230,10 +231,7 @@ static moh_status print_result(const resume *r, moh_error *err) {
       path != NULL ? moh__json_load(&result, path, err) : fail_memory(err);
   free(path);
   MOH_TRY(status);
-  json_dumpf(result, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
-  json_decref(result);
-  return MOH_OK;
+  return moh__print_json(result, err);
 }
 
 /* ---- data ---- */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "json_output.h"
 #include "numbers.h"
 #include "status_line.h"
 #include "text/bpe_trainer.h"
@@ -174,12 +175,7 @@ static moh_status report(const work *w, double seconds, bool json,
       json_pack("{s:s, s:s, s:i, s:I, s:f}", "out", w->v->out, "kind",
                 kinds[w->kind], "n_tokens", n_tokens, "n_bytes",
                 (json_int_t)w->n_bytes, "seconds", seconds);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  json_dumpf(object, stdout, JSON_INDENT(2));
-  fputc('\n', stdout);
-  json_decref(object);
-  return MOH_OK;
+  return moh__print_json(object, err);
 }
 
 moh_status moh__tokenizer_train_run(
