@@ -4,11 +4,10 @@
     scripts/corpus_gguf.py
 """
 
-import pathlib
 import struct
 
-FOLDER = (pathlib.Path(__file__).resolve().parent.parent / "tests" / "fuzz" /
-          "corpus" / "gguf")
+import corpus_files
+
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 CODES = dict(zip(range(13), "B b H h I i f B - - Q q d".split()))
 
@@ -104,11 +103,5 @@ def cases():
     yield "empty", b""
 
 
-def main():
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, content in cases():
-        (FOLDER / name).write_bytes(content)
-
-
 if __name__ == "__main__":
-    main()
+    corpus_files.write("gguf", cases())

@@ -4,11 +4,9 @@
     scripts/corpus_llama2c.py
 """
 
-import pathlib
 import struct
 
-FOLDER = (pathlib.Path(__file__).resolve().parent.parent / "tests" / "fuzz" /
-          "corpus" / "llama2c")
+import corpus_files
 
 
 def numbers_of(d, hidden, layers, heads, kv_heads, vocab, longest):
@@ -41,11 +39,5 @@ def cases():
     yield "cut", b"\x04\0\0\0"
 
 
-def main():
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, content in cases():
-        (FOLDER / name).write_bytes(content)
-
-
 if __name__ == "__main__":
-    main()
+    corpus_files.write("llama2c", cases())

@@ -36,6 +36,23 @@ moh__model *small_model(int64_t vocab_size, uint64_t seed) {
   return model;
 }
 
+moh__config small_blocks_config(int64_t max_seq_len) {
+  moh__config c;
+  moh__config_default(&c);
+  c.vocab_size = 70;
+  c.d_model = 64;
+  c.d_ff = 96;
+  c.n_layers = 2;
+  c.n_heads = 4;
+  c.n_kv_heads = 2;
+  c.d_head = 32;
+  c.max_seq_len = max_seq_len;
+  c.heads = MOH__HEADS_MOH;
+  c.n_shared = 1;
+  c.k = 2;
+  return c;
+}
+
 void small_save(const char *dir, const moh__model *model,
                 const moh__tokenizer *tokenizer) {
   moh_error err;

@@ -13,6 +13,9 @@ moh__tokenizer *small_tokenizer(void);
 /* Has every kind of tensor. */
 moh__model *small_model(int64_t vocab_size, uint64_t seed);
 
+/* Routes 1 + 2 of 4 heads of 32, 70 tokens, and every row is whole blocks. */
+moh__config small_blocks_config(int64_t max_seq_len);
+
 /* Saves with a note: "a test", 17 steps. */
 void small_save(const char *dir, const moh__model *model,
                 const moh__tokenizer *tokenizer);

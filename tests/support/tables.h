@@ -33,6 +33,14 @@ static inline real *random_reals(moh__rng *rng, int64_t n, double std) {
   return x;
 }
 
+/* Every other number from 1 on: distinct, ascending. */
+static inline int32_t *odd_rows(int64_t n) {
+  int32_t *rows = calloc((size_t)n, sizeof(int32_t));
+  assert_non_null(rows);
+  for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(2 * i + 1);
+  return rows;
+}
+
 /* Equal numbers; NaN fails. */
 static inline void assert_same_reals(const real *a, const real *b, int64_t n,
                         const char *what) {

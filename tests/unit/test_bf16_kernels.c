@@ -28,14 +28,6 @@ typedef struct product {
   int64_t n_c;
 } product;
 
-/* Every other number from 1 on: distinct, ascending. */
-static int32_t *odd_rows(int64_t n) {
-  int32_t *rows = calloc((size_t)n, sizeof(int32_t));
-  assert_non_null(rows);
-  for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(2 * i + 1);
-  return rows;
-}
-
 static product make_product(bool at, int options, int64_t m, int64_t n,
                             int64_t k) {
   moh__rng rng = moh__rng_make((uint64_t)(m * 1009 + n * 31 + k), 21);

@@ -29,14 +29,6 @@ typedef struct product {
   int32_t *rows, *list;
 } product;
 
-/* Every other number from 1 on: distinct, ascending. */
-static int32_t *odd_rows(int64_t n) {
-  int32_t *rows = calloc((size_t)n, sizeof(int32_t));
-  assert_non_null(rows);
-  for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(2 * i + 1);
-  return rows;
-}
-
 static void *cleared(int64_t bytes) {
   void *p = calloc((size_t)bytes + 1, 1);
   assert_non_null(p);

@@ -14,13 +14,10 @@
 #include "format/safetensors_set.h"
 #include "store/import.h"
 #include "support/check.h"
+#include "support/small.h"
 #include "support/temp_dir.h"
 
 static const char index_name[] = "model.safetensors.index.json";
-
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
 
 /* ---- making directories ---- */
 
@@ -39,7 +36,7 @@ static moh__model *a_model(const char *kind) {
   c.tied = strcmp(kind, "tied") == 0;
   c.qkv_bias = strcmp(kind, "qwen2") == 0;
   c.qk_norm = strcmp(kind, "qwen3") == 0;
-  must(moh__arch_model_init(&model, &c, 5, &err), &err);
+  small_must(moh__arch_model_init(&model, &c, 5, &err), &err);
   return model;
 }
 
@@ -54,7 +51,7 @@ static void write_text(void **state, const char *name, const char *text) {
 static void write_config(void **state, const moh__model *model) {
   moh_error err;
   json_t *root = moh__config_to_json(&model->config);
-  must(moh__json_save(root, file_of(state, "config.json"), &err), &err);
+  small_must(moh__json_save(root, file_of(state, "config.json"), &err), &err);
   json_decref(root);
 }
 
@@ -70,7 +67,7 @@ static moh__st_item item_of(const moh__param *w) {
 static void write_tensors(void **state, const char *name,
                           const moh__st_item *items, size_t n) {
   moh_error err;
-  must(moh__safetensors_write(file_of(state, name), items, n, NULL, &err),
+  small_must(moh__safetensors_write(file_of(state, name), items, n, NULL, &err),
        &err);
 }
 
@@ -111,7 +108,7 @@ static json_t *an_index(const moh__model *model) {
 
 static void write_index(void **state, json_t *index) {
   moh_error err;
-  must(moh__json_save(index, file_of(state, index_name), &err), &err);
+  small_must(moh__json_save(index, file_of(state, index_name), &err), &err);
   json_decref(index);
 }
 
@@ -131,7 +128,7 @@ static void write_sharded(void **state, const moh__model *model) {
 static moh__imported import(void **state) {
   moh__imported in;
   moh_error err;
-  must(moh__import_llama(&in, *state, &err), &err);
+  small_must(moh__import_llama(&in, *state, &err), &err);
   return in;
 }
 
@@ -339,6 +336,16 @@ static void an_index_is_an_object_of_names(void **state) {
 
 /* ---- what comes with the weights ---- */
 
+/* Of the words of a text; to be freed. */
+static moh__tokenizer *write_tokenizer(void **state, const moh__text *words) {
+  moh__tokenizer *tokenizer;
+  moh_error err;
+  const char *path = file_of(state, "tokenizer.json");
+  small_must(moh__tokenizer_train_words(&tokenizer, words, 1, &err), &err);
+  small_must(moh__tokenizer_save(tokenizer, path, &err), &err);
+  return tokenizer;
+}
+
 static void assert_template(void **state, const char *expected) {
   moh__imported in = import(state);
   const char *chat = moh__tokenizer_chat(in.tokenizer);
@@ -352,13 +359,8 @@ static void assert_template(void **state, const char *expected) {
 static void chat_templates_come_along(void **state) {
   static const moh__text words = {"a b </s>", 8};
   moh__model *model = a_model("llama");
-  moh__tokenizer *tokenizer;
-  moh_error err;
   write_whole(state, model, NULL);
-  must(moh__tokenizer_train_words(&tokenizer, &words, 1, &err), &err);
-  must(moh__tokenizer_save(tokenizer, file_of(state, "tokenizer.json"), &err),
-       &err);
-  moh__tokenizer_free(tokenizer);
+  moh__tokenizer_free(write_tokenizer(state, &words));
   write_text(state, "tokenizer_config.json", "{\"eos_token\":\"</s>\"}");
   assert_template(state, NULL);
   write_text(state, "tokenizer_config.json",
@@ -377,19 +379,14 @@ static void chat_templates_come_along(void **state) {
 static void tokenizers_come_along(void **state) {
   moh__model *model = a_model("llama");
   moh__tokenizer *tokenizer;
-  moh_error err;
   const moh__text few = {"a b", 3}, many = {"a b c d e f g h i j k l", 23};
   write_whole(state, model, NULL);
-  must(moh__tokenizer_train_words(&tokenizer, &few, 1, &err), &err);
-  must(moh__tokenizer_save(tokenizer, file_of(state, "tokenizer.json"), &err),
-       &err);
+  tokenizer = write_tokenizer(state, &few);
   moh__imported in = import(state);
   assert_true(moh__tokenizer_equal(in.tokenizer, tokenizer));
   moh__imported_free(&in);
   moh__tokenizer_free(tokenizer);
-  must(moh__tokenizer_train_words(&tokenizer, &many, 1, &err), &err);
-  must(moh__tokenizer_save(tokenizer, file_of(state, "tokenizer.json"), &err),
-       &err);
+  tokenizer = write_tokenizer(state, &many);
   assert_refused(state, MOH_ERR_FORMAT, "vocab_size");
   moh__tokenizer_free(tokenizer);
   moh__model_free(model);

@@ -10,6 +10,7 @@
 #include "arch/arch.h"
 #include "infer/session.h"
 #include "support/check.h"
+#include "support/small.h"
 #include "support/tables.h"
 
 enum { N = 40, VOCAB = 70 };
@@ -19,24 +20,13 @@ static const moh__precision precisions[] = {
 enum { N_PRECISIONS = sizeof(precisions) / sizeof(precisions[0]) };
 
 static moh__config dense_config(void) {
-  moh__config c;
-  moh__config_default(&c);
-  c.vocab_size = VOCAB;
-  c.d_model = 64;
-  c.d_ff = 96;
-  c.n_layers = 2;
-  c.n_heads = 4;
-  c.n_kv_heads = 2;
-  c.d_head = 32;
-  c.max_seq_len = N;
+  moh__config c = small_blocks_config(N);
+  c.heads = MOH__HEADS_ALL;
   return c;
 }
 
 static moh__config routed_config(bool experts) {
-  moh__config c = dense_config();
-  c.heads = MOH__HEADS_MOH;
-  c.n_shared = 1;
-  c.k = 2;
+  moh__config c = small_blocks_config(N);
   if (experts)
     c.experts = (moh__experts){.n_routed = 3,
                                .k = 1,
@@ -52,14 +42,10 @@ typedef struct subject {
   moh__session *session;
 } subject;
 
-static void must(moh_status status, const moh_error *err) {
-  if (status != MOH_OK) fail_msg("%s", err->message);
-}
-
 static moh__model *make_model(const moh__config *c) {
   moh__model *model;
   moh_error err;
-  must(moh__arch_model_init(&model, c, 1, &err), &err);
+  small_must(moh__arch_model_init(&model, c, 1, &err), &err);
   moh__rng rng = moh__rng_make(4, 21);
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
@@ -74,12 +60,13 @@ static subject open_subject(const moh__config *c, moh__precision precision,
   subject s = {.model = make_model(c)};
   moh_error err;
   moh__model_set_precision(s.model, precision);
-  must(moh__pool_new(&s.pool, n_threads, &err), &err);
-  must(moh__model_pack(s.model, s.pool, &err), &err);
+  small_must(moh__pool_new(&s.pool, n_threads, &err), &err);
+  small_must(moh__model_pack(s.model, s.pool, &err), &err);
   if (masked)
-    must(moh__session_new_masked(&s.session, s.model, s.pool, N, &err), &err);
+    small_must(
+        moh__session_new_masked(&s.session, s.model, s.pool, N, &err), &err);
   else
-    must(moh__session_new(&s.session, s.model, s.pool, N, &err), &err);
+    small_must(moh__session_new(&s.session, s.model, s.pool, N, &err), &err);
   return s;
 }
 
@@ -96,7 +83,7 @@ static const real *run(subject *s, int step) {
   moh_error err;
   for (int32_t i = 0; i < N; i++) tokens[i] = (i * i + 5) % VOCAB;
   for (int i = 0; i < N; i += step)
-    must(moh__session_feed(s->session, tokens + i,
+    small_must(moh__session_feed(s->session, tokens + i,
                            N - i < step ? N - i : step, &logits, &err),
          &err);
   return logits;

@@ -28,20 +28,9 @@ static const moh__load_options kept = {.verify = true, .stored = true};
 static const moh__load_options decoded = {.verify = true};
 
 static moh__config config_of(bool tied, int64_t d_head) {
-  moh__config c;
-  moh__config_default(&c);
-  c.vocab_size = VOCAB;
-  c.d_model = 64;
-  c.d_ff = 96;
-  c.n_layers = 2;
-  c.n_heads = 4;
-  c.n_kv_heads = 2;
+  moh__config c = small_blocks_config(16);
   c.d_head = d_head;
-  c.max_seq_len = 16;
   c.tied = tied;
-  c.heads = MOH__HEADS_MOH;
-  c.n_shared = 1;
-  c.k = 2;
   return c;
 }
 

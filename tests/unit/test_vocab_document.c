@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "support/ids.h"
-#include "text/vocab_document.h"
+#include "support/vocabs.h"
 
 static moh_error err;
 
@@ -49,23 +49,16 @@ static void fill(vocab *v) {
                               .add_space_prefix = -1};
 }
 
-static moh__tokenizer *made(const vocab *v) {
-  moh__tokenizer *tokenizer;
-  moh_status status = moh__tokenizer_from_gguf(&tokenizer, &v->gguf, &err);
-  if (status != MOH_OK) fail_msg("%s", err.message);
-  return tokenizer;
-}
-
 static void a_pre_tokenizer_by_name(void **state) {
   (void)state;
   vocab v;
   fill(&v);
-  moh__tokenizer *t = made(&v);
+  moh__tokenizer *t = tokenizer_of(&v.gguf);
   assert_int_equal(moh__tokenizer_size(t), N_TOKENS);
   ASSERT_IDS(t, text_of("ab ab11"), true, 6, 7, 5, 5);
   moh__tokenizer_free(t);
   v.gguf.pre = text_of("gpt-2");
-  t = made(&v);
+  t = tokenizer_of(&v.gguf);
   ASSERT_IDS(t, text_of("ab ab11"), true, 6, 7, 8);
   moh__tokenizer_free(t);
 }
@@ -74,7 +67,7 @@ static void token_types(void **state) {
   (void)state;
   vocab v;
   fill(&v);
-  moh__tokenizer *t = made(&v);
+  moh__tokenizer *t = tokenizer_of(&v.gguf);
   ASSERT_IDS(t, text_of("a<mark><end>b<user>"), true, 2, 9, 0, 3, 1);
   moh__tokenizer_free(t);
 }

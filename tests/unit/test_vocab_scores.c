@@ -9,8 +9,8 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "support/ids.h"
+#include "support/vocabs.h"
 #include "text/stream.h"
-#include "text/vocab_document.h"
 
 enum { FIRST_BYTE = 3, TEXT_MAX = 4096, TOKENS_MAX = 1024 };
 
@@ -305,18 +305,11 @@ static void fill(vocab *v) {
                               .add_space_prefix = -1};
 }
 
-static moh__tokenizer *made(const vocab *v) {
-  moh__tokenizer *tokenizer;
-  moh_status status = moh__tokenizer_from_gguf(&tokenizer, &v->gguf, &err);
-  if (status != MOH_OK) fail_msg("%s", err.message);
-  return tokenizer;
-}
-
 static void scores_become_merges(void **state) {
   (void)state;
   vocab v;
   fill(&v);
-  moh__tokenizer *t = made(&v);
+  moh__tokenizer *t = tokenizer_of(&v.gguf);
   /* The blank takes the a before the b can. */
   ASSERT_IDS(t, text_of("ab ab"), true, 9, 9);
   ASSERT_IDS(t, text_of("bab"), true, 4, 6, 8);
@@ -325,7 +318,7 @@ static void scores_become_merges(void **state) {
   ASSERT_IDS(t, text_of("</s>"), false, 4, 0);
   moh__tokenizer_free(t);
   v.gguf.add_space_prefix = 0;
-  t = made(&v);
+  t = tokenizer_of(&v.gguf);
   ASSERT_IDS(t, text_of("ab ab"), true, 8, 9);
   moh__tokenizer_free(t);
 }
@@ -341,7 +334,7 @@ static void bytes_wait_for_their_character(void **state) {
   (void)state;
   vocab v;
   fill(&v);
-  moh__tokenizer *t = made(&v);
+  moh__tokenizer *t = tokenizer_of(&v.gguf);
   moh__stream s;
   char text[64] = "";
   const int32_t ids[] = {4, 12, 13, 4, 12, 5};
