@@ -128,21 +128,21 @@ INLINE vf larger(vf a, vf b) { return choose((vi)(a > b), a, b); }
 
 /* Joins all lanes of v by halves, a fixed tree: the first holds the result. */
 #if VL == 16
-#define FOLD_TO_8(v, join) v = join(v, TURN_LANES(v, 8))
+#define FOLD_TO_8(v, join) (v) = join(v, TURN_LANES(v, 8))
 #else
 #define FOLD_TO_8(v, join)
 #endif
 #if VL >= 8
-#define FOLD_TO_4(v, join) v = join(v, TURN_LANES(v, 4))
+#define FOLD_TO_4(v, join) (v) = join(v, TURN_LANES(v, 4))
 #else
 #define FOLD_TO_4(v, join)
 #endif
-#define FOLD_LANES(v, join)        \
-  do {                             \
-    FOLD_TO_8(v, join);            \
-    FOLD_TO_4(v, join);            \
-    v = join(v, TURN_LANES(v, 2)); \
-    v = join(v, TURN_LANES(v, 1)); \
+#define FOLD_LANES(v, join)          \
+  do {                               \
+    FOLD_TO_8(v, join);              \
+    FOLD_TO_4(v, join);              \
+    (v) = join(v, TURN_LANES(v, 2)); \
+    (v) = join(v, TURN_LANES(v, 1)); \
   } while (0)
 #define LANES_PLUS(v, w) ((v) + (w))
 
