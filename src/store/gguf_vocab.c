@@ -118,6 +118,7 @@ static moh_status read_fields(const moh__gguf *file, moh__gguf_vocab *v,
   MOH_TRY(read_id(file, PREFIX "bos_token_id", n, &v->bos, err));
   MOH_TRY(read_id(file, PREFIX "eos_token_id", n, &v->eos, err));
   MOH_TRY(read_id(file, PREFIX "eot_token_id", n, &v->eot, err));
+  MOH_TRY(read_id(file, PREFIX "eom_token_id", n, &v->eom, err));
   MOH_TRY(read_id(file, PREFIX "unknown_token_id", n, &v->unk, err));
   MOH_TRY(read_truth(file, PREFIX "add_bos_token", &v->add_bos, err));
   MOH_TRY(read_truth(file, PREFIX "add_eos_token", &v->add_eos, err));
@@ -201,6 +202,7 @@ static void put_arrays(moh__gguf_metadata *m, const moh__gguf_vocab *v) {
   put_id(m, PREFIX "bos_token_id", v->bos);
   put_id(m, PREFIX "eos_token_id", v->eos);
   put_id(m, PREFIX "eot_token_id", v->eot);
+  put_id(m, PREFIX "eom_token_id", v->eom);
   put_id(m, PREFIX "unknown_token_id", v->unk);
   moh__gguf_put_bool(m, PREFIX "add_bos_token", v->add_bos != 0);
   moh__gguf_put_bool(m, PREFIX "add_eos_token", v->add_eos != 0);

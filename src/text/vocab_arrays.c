@@ -72,18 +72,35 @@ static moh_status find_rules(making *m) {
 
 /* ---- special tokens ---- */
 
+static bool ends_a_message(moh__text token) {
+  static const char name[] = "<|eom_id|>";
+  return token.n == sizeof(name) - 1 &&
+         memcmp(token.bytes, name, token.n) == 0;
+}
+
+/* The first end is eos; of two others one may be the end of a message only,
+ * as in LLaMA 3.1. Programs stop at any of them. */
+static void name_ends(const moh__tokenizer *t, moh__gguf_vocab *v) {
+  const moh__ids *ends = &t->ends;
+  v->eos = ends->n > 0 ? ends->ids[0] : -1;
+  v->eot = ends->n > 1 ? ends->ids[1] : -1;
+  v->eom = ends->n > 2 ? ends->ids[2] : -1;
+  if (v->eom < 0 || !ends_a_message(t->vocab.words[v->eot])) return;
+  v->eom = ends->ids[1];
+  v->eot = ends->ids[2];
+}
+
 static moh_status set_ends(const making *m) {
   moh__gguf_vocab *v = &m->a->vocab;
   const moh__ids *front = &m->from->post.front;
   const moh__ids *behind = &m->from->post.behind;
   const moh__ids *ends = &m->from->ends;
   v->bos = moh__tokenizer_bos(m->from);
-  v->eos = ends->n > 0 ? ends->ids[0] : -1;
-  v->eot = ends->n > 1 ? ends->ids[1] : -1;
+  name_ends(m->from, v);
   v->unk = m->from->unknown;
   v->add_bos = front->n > 0;
   v->add_eos = behind->n > 0;
-  if (ends->n > 2) return refuse(m, "it has more than two end tokens");
+  if (ends->n > 3) return refuse(m, "it has more than three end tokens");
   if (front->n > 1 || (front->n == 1 && front->ids[0] != v->bos))
     return refuse(m, "other tokens than its first one begin a text");
   if (behind->n > 1 || (behind->n == 1 && behind->ids[0] != v->eos))

@@ -291,8 +291,9 @@ json_t *moh__template_document(const moh__text *tokens, int64_t front,
 
 moh_status moh__gguf_ends(json_t **post, const moh__gguf_vocab *vocab,
                           bool adds_bos, moh_error *err) {
-  int64_t ids[] = {vocab->bos, vocab->eos, vocab->eot, vocab->unk};
-  static const char *const names[] = {"bos", "eos", "eot", "unknown"};
+  int64_t ids[] = {vocab->bos, vocab->eos, vocab->eot, vocab->eom,
+                   vocab->unk};
+  static const char *const names[] = {"bos", "eos", "eot", "eom", "unknown"};
   for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
     if (ids[i] < (int64_t)vocab->n_tokens) continue;
     return moh__fail(err, MOH_ERR_FORMAT,
@@ -371,10 +372,11 @@ static moh_status document_of(json_t **out, const moh__gguf_vocab *vocab,
 
 static moh_status set_specials(moh__tokenizer *tokenizer,
                                const moh__gguf_vocab *vocab, moh_error *err) {
-  int32_t ends[2];
+  const int64_t given[] = {vocab->eos, vocab->eot, vocab->eom};
+  int32_t ends[3];
   size_t n = 0;
-  if (vocab->eos >= 0) ends[n++] = (int32_t)vocab->eos;
-  if (vocab->eot >= 0) ends[n++] = (int32_t)vocab->eot;
+  for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++)
+    if (given[i] >= 0) ends[n++] = (int32_t)given[i];
   if (n > 0) MOH_TRY(moh__tokenizer_set_ends(tokenizer, ends, n, err));
   if (vocab->bos < 0) return MOH_OK;
   return moh__tokenizer_set_bos(tokenizer, (int32_t)vocab->bos, err);

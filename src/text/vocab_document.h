@@ -32,10 +32,12 @@ typedef struct moh__gguf_vocab {
   const float *scores;     /* [n_tokens]; NULL: not given */
   const int32_t *types;    /* [n_tokens], moh__gguf_token; NULL: normal */
   size_t n_merges;
-  const moh__text *merges;    /* [n_merges] "left right" */
-  int64_t bos, eos, eot, unk; /* ids; -1: not given */
-  int add_bos, add_eos;       /* 0, 1; -1: not given */
-  int add_space_prefix;       /* the same */
+  const moh__text *merges; /* [n_merges] "left right" */
+  int64_t bos, eos;        /* ids; -1: not given */
+  int64_t eot, eom;        /* the ends of a turn and of a message, too */
+  int64_t unk;
+  int add_bos, add_eos; /* 0, 1; -1: not given */
+  int add_space_prefix; /* the same */
 } moh__gguf_vocab;
 
 moh_status moh__tokenizer_from_gguf(moh__tokenizer **out,

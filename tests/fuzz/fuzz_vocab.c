@@ -110,6 +110,7 @@ static void check_arrays(moh__text lines, bool scores, moh__text text) {
                        .bos = -1,
                        .eos = -1,
                        .eot = -1,
+                              .eom = -1,
                        .unk = -1,
                        .add_bos = -1,
                        .add_eos = -1,

@@ -201,21 +201,43 @@ static void merges_that_no_scores_make(void **state) {
                  "not those that come of scores", "model", "merges");
 }
 
+/* Read back, a text ends at the same tokens. */
+static void assert_same_ends(const moh__gguf_vocab *v,
+                             const moh__tokenizer *t) {
+  moh__tokenizer *back;
+  if (moh__tokenizer_from_gguf(&back, v, &err) != MOH_OK)
+    fail_msg("%s", err.message);
+  for (int32_t id = 0; id < (int32_t)v->n_tokens; id++)
+    assert_int_equal(moh__tokenizer_is_end(back, id),
+                     moh__tokenizer_is_end(t, id));
+  moh__tokenizer_free(back);
+}
+
 static void ends_and_sizes(void **state) {
   (void)state;
   json_t *document = document_of(bytes_text);
+  json_t *added = json_object_get(document, "added_tokens");
+  json_array_append_new(
+      added, json_pack("{si ss sb sb sb sb sb}", "id", 7, "content",
+                       "<|eom_id|>", "single_word", 0, "lstrip", 0, "rstrip",
+                       0, "normalized", 0, "special", 1));
   moh__tokenizer *t = parsed(document);
   moh__gguf_arrays a;
-  const int32_t ends[] = {5, 0, 1};
-  assert_int_equal(moh__gguf_arrays_of(&a, t, 6, &err), MOH_ERR_UNSUPPORTED);
+  const int32_t ends[] = {5, 7, 0, 1};
+  assert_int_equal(moh__gguf_arrays_of(&a, t, 7, &err), MOH_ERR_UNSUPPORTED);
   assert_non_null(strstr(err.message, "more tokens than the model"));
-  assert_int_equal(moh__tokenizer_set_ends(t, ends, 2, &err), MOH_OK);
-  a = arrays_of(t, 7);
-  assert_true(a.vocab.eos == 5 && a.vocab.eot == 0);
+  assert_int_equal(moh__tokenizer_set_ends(t, ends + 2, 2, &err), MOH_OK);
+  a = arrays_of(t, 8);
+  assert_true(a.vocab.eos == 0 && a.vocab.eot == 1 && a.vocab.eom == -1);
   moh__gguf_arrays_free(&a);
   assert_int_equal(moh__tokenizer_set_ends(t, ends, 3, &err), MOH_OK);
-  assert_int_equal(moh__gguf_arrays_of(&a, t, 7, &err), MOH_ERR_UNSUPPORTED);
-  assert_non_null(strstr(err.message, "more than two end tokens"));
+  a = arrays_of(t, 8);
+  assert_true(a.vocab.eos == 5 && a.vocab.eot == 0 && a.vocab.eom == 7);
+  assert_same_ends(&a.vocab, t);
+  moh__gguf_arrays_free(&a);
+  assert_int_equal(moh__tokenizer_set_ends(t, ends, 4, &err), MOH_OK);
+  assert_int_equal(moh__gguf_arrays_of(&a, t, 8, &err), MOH_ERR_UNSUPPORTED);
+  assert_non_null(strstr(err.message, "more than three end tokens"));
   moh__tokenizer_free(t);
   json_decref(document);
 }

@@ -43,6 +43,7 @@ static void fill(vocab *v) {
                               .bos = -1,
                               .eos = 0,
                               .eot = -1,
+                              .eom = -1,
                               .unk = -1,
                               .add_bos = -1,
                               .add_eos = -1,
@@ -132,6 +133,9 @@ static void special_tokens_are_checked(void **state) {
   fill(&v);
   v.gguf.eot = INT64_MAX;
   assert_refused(&v, MOH_ERR_FORMAT, "the eot token");
+  fill(&v);
+  v.gguf.eom = N_TOKENS;
+  assert_refused(&v, MOH_ERR_FORMAT, "the eom token");
   fill(&v);
   v.gguf.add_bos = 1;
   assert_refused(&v, MOH_ERR_FORMAT, "begin with a bos token");

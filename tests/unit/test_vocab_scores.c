@@ -299,6 +299,7 @@ static void fill(vocab *v) {
                               .bos = 1,
                               .eos = 2,
                               .eot = -1,
+                              .eom = -1,
                               .unk = 0,
                               .add_bos = -1,
                               .add_eos = -1,
