@@ -155,10 +155,8 @@ static moh_status encode(const eval *e, encoded *data, moh_error *err) {
   MOH_TRY(moh__encoder_new(&encoder, e->runner.tokenizer, err));
   moh_status status = MOH_OK;
   for (size_t i = 0; i < data->texts.n && status == MOH_OK; i++) {
-    status = moh__tokenizer_begin(e->runner.tokenizer, &data->ids, err);
-    if (status == MOH_OK)
-      status = moh__encoder_encode(encoder, data->texts.texts[i], true,
-                                   &data->ids, err);
+    status = moh__encoder_encode_begun(encoder, data->texts.texts[i],
+                                       &data->ids, err);
     data->start[i + 1] = data->ids.n;
   }
   moh__encoder_free(encoder);

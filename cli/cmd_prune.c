@@ -113,7 +113,7 @@ static moh_status add_texts(const moh__texts *texts, moh__encoder *encoder,
   for (size_t i = 0; i < texts->n; i++) {
     moh__ids ids = {.n = 0};
     moh_status status =
-        moh__encoder_encode(encoder, texts->texts[i], true, &ids, err);
+        moh__encoder_encode_begun(encoder, texts->texts[i], &ids, err);
     if (status == MOH_OK)
       status =
           moh__evaluator_add(evaluator, ids.ids, (int64_t)ids.n, NULL, err);

@@ -91,7 +91,7 @@ static bool on_progress(void *context, int64_t n_tokens) {
 
 static moh_status add_text(routes *w, moh__text text, moh_error *err) {
   moh__ids ids = {.n = 0};
-  moh_status status = moh__encoder_encode(w->encoder, text, true, &ids, err);
+  moh_status status = moh__encoder_encode_begun(w->encoder, text, &ids, err);
   int64_t n = (int64_t)ids.n < w->left ? (int64_t)ids.n : w->left;
   if (status == MOH_OK && n > 0)
     status = moh__routing_add(&w->routing, w->session, ids.ids, n,

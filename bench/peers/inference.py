@@ -59,21 +59,20 @@ def folder_of(precision):
     return FOLDER if precision == "f32" else FOLDER / precision
 
 
-def ours(precision, threads):
-    return Contender("moh", [WORKER, "run", folder_of(precision), precision,
-                             threads, LENGTH], threads)
+def ours(folder, precision, threads, name="moh"):
+    return Contender(name, [WORKER, "run", folder, precision, threads,
+                            LENGTH], threads)
 
 
-def llama(python, precision, threads, flash):
+def llama(python, file, threads, flash):
     return Contender(f"llama.cpp, flash attention {'on' if flash else 'off'}",
-                     [python, HERE / "llama_worker.py",
-                      FOLDER / f"{precision}.gguf", threads, LENGTH,
+                     [python, HERE / "llama_worker.py", file, threads, LENGTH,
                       int(flash)], threads)
 
 
-def check(python, precision):
+def check(python, folder, file, precision):
     """Largest difference of the logits behind 40 tokens, over their size."""
-    pair = [ours(precision, 2), llama(python, precision, 2, False)]
+    pair = [ours(folder, precision, 2), llama(python, file, 2, False)]
     logits = [c.ask("logits", 40)[:32000] for c in pair]
     for c in pair:
         c.close()
@@ -104,10 +103,9 @@ def bytes_of_token(precision, position):
     return FORMATS[precision][0] * weights + 4 * cache
 
 
-def contest(python, precision, threads, rounds):
-    contenders = [ours(precision, threads),
-                  llama(python, precision, threads, True),
-                  llama(python, precision, threads, False)]
+def contest(contenders, rivals, weights, rounds):
+    """Rows of each contender against the first; the best of the rivals is
+    marked. Contenders are closed."""
     rows = []
     works = [(("prefill", 512), (), 512)]
     works += [(("decode", n), [("fill", n), ("decode", n), ("decode", n)], 1)
@@ -115,11 +113,11 @@ def contest(python, precision, threads, rounds):
     for work, before, tokens in works:
         take_turns(contenders, work, rounds if tokens > 1 else 3 * rounds,
                    before=before)
-        best = min(contenders[1:], key=lambda c, w=work: median(c, w))
+        best = min(rivals, key=lambda c, w=work: median(c, w))
         for c in contenders:
             middle, low, high = ratio(c, contenders[0], work)
             rows.append({"work": f"{work[0]} {work[1]}",
-                         "weights": precision, "threads": threads,
+                         "weights": weights, "threads": c.threads,
                          "contender": c.name, "better": c is best,
                          "seconds": median(c, work),
                          "tokens_per_second": tokens / median(c, work),
@@ -137,7 +135,8 @@ def show(rows):
               f"{r['tokens_per_second']:7.1f} tokens/s  time / ours "
               f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f}-"
               f"{r['quartiles'][1]:.2f})")
-        if r["contender"] == "moh" and r["work"].startswith("decode"):
+        if "bandwidth" in r and r["contender"] == "moh" and \
+                r["work"].startswith("decode"):
             rate = (bytes_of_token(r["weights"], int(r["work"][7:])) /
                     r["seconds"] * 1e-9)
             print(f"{'':13} reads {rate:.1f} GB/s, "
@@ -161,13 +160,18 @@ def main():
     formats = options.weights.split(",")
     make_files(python, ["f32", *formats])
     for precision in ["f32", *formats]:
-        check(python, precision)
+        check(python, folder_of(precision), FOLDER / f"{precision}.gguf",
+              precision)
     rows = []
     for threads in map(int, options.threads.split(",")):
         rate = bandwidth(threads)
         for precision in formats:
+            rivals = [llama(python, FOLDER / f"{precision}.gguf", threads, on)
+                      for on in (True, False)]
+            us = ours(folder_of(precision), precision, threads)
             rows += [dict(r, bandwidth=rate) for r in
-                     contest(python, precision, threads, options.rounds)]
+                     contest([us, *rivals], rivals, precision,
+                             options.rounds)]
     if options.json:
         print(json.dumps(rows, indent=2))
     else:

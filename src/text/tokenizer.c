@@ -296,6 +296,12 @@ moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
   return cut_runs(&encoder->cut, text);
 }
 
+moh_status moh__encoder_encode_begun(moh__encoder *encoder, moh__text text,
+                                     moh__ids *ids, moh_error *err) {
+  MOH_TRY(moh__tokenizer_begin(encoder->cut.tokenizer, ids, err));
+  return moh__encoder_encode(encoder, text, true, ids, err);
+}
+
 moh_status moh__tokenizer_encode(const moh__tokenizer *tokenizer,
                                  moh__text text, bool specials, moh__ids *ids,
                                  moh_error *err) {

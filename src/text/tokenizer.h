@@ -153,6 +153,9 @@ moh_status moh__encoder_new(moh__encoder **out,
                             const moh__tokenizer *tokenizer, moh_error *err);
 moh_status moh__encoder_encode(moh__encoder *encoder, moh__text text,
                                bool specials, moh__ids *ids, moh_error *err);
+/* A text as a model reads it: behind the begin token, if there is one. */
+moh_status moh__encoder_encode_begun(moh__encoder *encoder, moh__text text,
+                                     moh__ids *ids, moh_error *err);
 void moh__encoder_free(moh__encoder *encoder);
 
 /*

@@ -102,6 +102,22 @@ static void a_template_has_two_sides(void **state) {
   moh__tokenizer_free(t);
 }
 
+static void a_text_is_read_behind_its_begin_token(void **state) {
+  (void)state;
+  moh__tokenizer *t = parsed(document("<end>", USUAL));
+  moh__encoder *encoder;
+  moh__ids ids = {0};
+  assert_int_equal(moh__encoder_new(&encoder, t, &err), MOH_OK);
+  assert_int_equal(
+      moh__encoder_encode_begun(encoder, text_of("a"), &ids, &err), MOH_OK);
+  assert_int_equal(ids.n, 2);
+  assert_int_equal(ids.ids[0], 2);
+  assert_int_equal(ids.ids[1], 0);
+  moh__encoder_free(encoder);
+  moh__ids_free(&ids);
+  moh__tokenizer_free(t);
+}
+
 static void wrong_templates_are_refused(void **state) {
   (void)state;
   const struct {
@@ -231,6 +247,7 @@ int main(void) {
       cmocka_unit_test(the_end_has_a_name),
       cmocka_unit_test(ends_are_set_and_copied),
       cmocka_unit_test(a_template_has_two_sides),
+      cmocka_unit_test(a_text_is_read_behind_its_begin_token),
       cmocka_unit_test(wrong_templates_are_refused),
       DIR_TEST(files_beside_it_name_tokens),
       DIR_TEST(foreign_tokens_are_refused),
