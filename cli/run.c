@@ -117,16 +117,14 @@ static moh_status save_merged(moh__run *run, const char *dir,
 /* There is a whole model of that name, the old or the new one, always. */
 static moh_status save_model(moh__run *run, const char *name,
                              moh_error *err) {
-  moh__model_note note = {
-      .description = run->origin,
-      .steps = moh__trainer_step_number(run->trainer)};
+  moh__model_note note = {.description = run->origin,
+                          .steps = moh__trainer_step_number(run->trainer)};
   char *path = moh__run_dir_path(&run->dir, name), *part = NULL;
   moh_status status = MOH_OK;
   if (path == NULL || asprintf(&part, "%s.part", path) < 0)
     status = moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   if (status == MOH_OK) status = moh__remove_tree(part, err);
-  if (status == MOH_OK)
-    status = save_merged(run, part, &note, err);
+  if (status == MOH_OK) status = save_merged(run, part, &note, err);
   if (status == MOH_OK) status = moh__replace_dir(part, path, err);
   if (status != MOH_OK && part != NULL) moh__remove_tree(part, NULL);
   free(path);
@@ -166,8 +164,7 @@ static bool is_done(const moh__run *run) {
 }
 
 static bool is_time_over(const moh__run *run) {
-  return run->max_seconds > 0 &&
-         moh__now() - run->begin >= run->max_seconds;
+  return run->max_seconds > 0 && moh__now() - run->begin >= run->max_seconds;
 }
 
 /* However short the time, each call makes a step, so that the end comes
@@ -238,8 +235,7 @@ static moh_status log_step(moh__run *run, const moh__step_report *report,
   return status;
 }
 
-static moh_status train_step(moh__run *run, int64_t n_steps,
-                             moh_error *err) {
+static moh_status train_step(moh__run *run, int64_t n_steps, moh_error *err) {
   moh__step_report report;
   MOH_TRY(moh__trainer_step(run->trainer, &report, err));
   MOH_TRY(log_step(run, &report, err));
@@ -269,8 +265,7 @@ static moh_status open_dir(moh__run *run, moh_error *err) {
     return moh__run_dir_reopen(&run->dir, path, run->from->step,
                                run->eval_due, err);
   json_t *record = moh__run_record(run);
-  if (record == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (record == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   moh_status status = moh__run_dir_open(&run->dir, path, record, err);
   json_decref(record);
   return status;
@@ -278,15 +273,15 @@ static moh_status open_dir(moh__run *run, moh_error *err) {
 
 /* Of a run that goes on, options that cannot be are its file's fault. */
 static moh_status make_trainer(moh__run *run, moh_error *err) {
-  moh_status status =
-      moh__trainer_new(&run->trainer, run->model, run->pool, &run->options,
-                       run->train, run->mix.all, err);
+  moh_status status = moh__run_check_memory(run, err);
+  if (status == MOH_OK)
+    status = moh__trainer_new(&run->trainer, run->model, run->pool,
+                              &run->options, run->train, run->mix.all, err);
   if (status != MOH_ERR_ARGUMENT || run->from == NULL) return status;
   return moh__fail_in(err, MOH_ERR_FORMAT, "%s/state.json", run->from->dir);
 }
 
 static moh_status start(moh__run *run, moh_error *err) {
-  MOH_TRY(moh__run_check_memory(run, err));
   MOH_TRY(make_trainer(run, err));
   if (run->from != NULL) MOH_TRY(moh__run_restore(run, err));
   run->first_step = moh__trainer_step_number(run->trainer);
@@ -309,8 +304,7 @@ static void choose_final(const moh__run *run, const moh__dataset *whole,
       moh__int_or(run->values->final_eval_tokens, FINAL_EVAL_TOKENS);
   data->whole = whole;
   if (whole != NULL)
-    data->part =
-        first_tokens(whole, most > 0 ? most : INT64_MAX, &data->cut);
+    data->part = first_tokens(whole, most > 0 ? most : INT64_MAX, &data->cut);
 }
 
 static void tell_final(const char *name, const final_data *data) {
@@ -342,8 +336,8 @@ static moh_status finish(moh__run *run, moh_error *err) {
   tell_final("mixed-in data", &mix);
   fputc('\n', stderr);
   MOH_TRY(evaluate_final(run, &train, "train", &result.train, err));
-  MOH_TRY(evaluate(run, run->held_out, "held_out", true, &result.held_out,
-                   err));
+  MOH_TRY(
+      evaluate(run, run->held_out, "held_out", true, &result.held_out, err));
   MOH_TRY(evaluate_final(run, &mix, "mix", &result.mix, err));
   return moh__run_report(run, &result, err);
 }

@@ -18,8 +18,7 @@ static void forecast_data(const char *label, const moh__run_data *data,
   const moh__dataset *d = data->all;
   fprintf(stderr, "%-9s %s: ", label, data->path);
   if (d->examples)
-    fprintf(stderr, "%s examples, ",
-            moh__number_grouped(&a, d->n_sequences));
+    fprintf(stderr, "%s examples, ", moh__number_grouped(&a, d->n_sequences));
   fprintf(stderr, "%s tokens", moh__number_grouped(&b, d->n_tokens));
   if (d->n_unknown > 0)
     fprintf(stderr, ", %s of them not in the vocabulary",
@@ -68,9 +67,34 @@ static void forecast_model(const moh__run *run) {
           config->n_heads, experts);
 }
 
+/* Where that is not all of them. */
+static void forecast_updated(const moh__run *run) {
+  moh__number updated;
+  const moh__model *adapters = moh__trainer_adapters(run->trainer);
+  int64_t n = moh__model_count_updated(run->model);
+  if (n == moh__model_count(run->model)) return;
+  if (adapters != NULL) n += moh__model_count(adapters);
+  fprintf(stderr, "%-9s %s parameters", "updated",
+          moh__number_grouped(&updated, n));
+  if (adapters != NULL)
+    fprintf(stderr, ", with adapters of rank %d beside %d matrices",
+            run->options.lora_rank, adapters->n_params / 2);
+  fputc('\n', stderr);
+}
+
+static void add_adapters(const moh__run *run, moh__model_bytes *bytes) {
+  const moh__model *adapters = moh__trainer_adapters(run->trainer);
+  if (adapters == NULL) return;
+  moh__model_bytes more = moh__model_measure(adapters);
+  bytes->data += more.data;
+  bytes->grads += more.grads;
+  bytes->moments += more.moments;
+}
+
 static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
                           size_t *arena, moh_error *err) {
   *bytes = moh__model_measure(run->model);
+  if (run->trainer != NULL) add_adapters(run, bytes);
   if (run->options.amsgrad) bytes->moments += bytes->moments / 2;
   return moh__arch_arena_bytes_training(
       run->model, run->options.batch, run->options.context,
@@ -86,6 +110,7 @@ moh_status moh__run_check_memory(const moh__run *run, moh_error *err) {
   moh__number need, there;
   moh__model_bytes bytes;
   size_t arena;
+  MOH_TRY(moh__trainer_mark(run->model, &run->options, err));
   MOH_TRY(measure(run, &bytes, &arena, err));
   double total = (double)weights_of(&bytes) + (double)bytes.grads +
                  (double)bytes.moments + (double)arena;
@@ -145,6 +170,7 @@ moh_status moh__run_forecast(const moh__run *run, moh_error *err) {
   if (run->mix.all != NULL) forecast_data("mixed in", &run->mix, sequences);
   warn_of_ends(run);
   forecast_model(run);
+  forecast_updated(run);
   MOH_TRY(forecast_memory(run, err));
   forecast_steps(run);
   return forecast_time(run, err);
@@ -157,12 +183,12 @@ json_t *moh__run_record(const moh__run *run) {
   json_t *record =
       json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o, s:I, s:I, s:o}",
                 "moh_version", moh_version(), "command",
-                run->call->command->name, "origin", run->origin,
-                "directory", place, "options", moh__options_json(run->call),
-                "training", moh__train_options_json(&run->options),
-                "n_steps", (json_int_t)moh__trainer_n_steps(run->trainer),
-                "parameters", (json_int_t)moh__model_count(run->model),
-                "model", moh__config_to_json(&run->model->config));
+                run->call->command->name, "origin", run->origin, "directory",
+                place, "options", moh__options_json(run->call), "training",
+                moh__train_options_json(&run->options), "n_steps",
+                (json_int_t)moh__trainer_n_steps(run->trainer), "parameters",
+                (json_int_t)moh__model_count(run->model), "model",
+                moh__config_to_json(&run->model->config));
   free(place);
   return record;
 }
@@ -170,9 +196,9 @@ json_t *moh__run_record(const moh__run *run) {
 /* ---- after ---- */
 
 json_t *moh__eval_json(const moh__eval_result *result) {
-  return json_pack("{s:I, s:f, s:f}", "tokens",
-                   (json_int_t)result->n_tokens, "loss", result->loss,
-                   "sequence_loss", result->sequence_loss);
+  return json_pack("{s:I, s:f, s:f}", "tokens", (json_int_t)result->n_tokens,
+                   "loss", result->loss, "sequence_loss",
+                   result->sequence_loss);
 }
 
 static void print_eval(const char *label, const moh__eval_result *result) {
@@ -192,11 +218,10 @@ static void print_text(const moh__run *run, const moh__run_result *result) {
     printf("best model    loss %.4f held out, step %" PRId64 ": %s/best\n",
            run->best_loss, run->best_step, run->dir.path);
   if (run->stopped) {
-    printf(
-        "unfinished    %s steps of %s: %s/checkpoints\n",
-        moh__number_grouped(&done, moh__trainer_step_number(run->trainer)),
-        moh__number_grouped(&steps, moh__trainer_n_steps(run->trainer)),
-        run->dir.path);
+    printf("unfinished    %s steps of %s: %s/checkpoints\n",
+           moh__number_grouped(&done, moh__trainer_step_number(run->trainer)),
+           moh__number_grouped(&steps, moh__trainer_n_steps(run->trainer)),
+           run->dir.path);
     return;
   }
   printf("final model   %s steps in %s: %s/final\n",
@@ -216,11 +241,11 @@ static json_t *result_json(const moh__run *run,
       "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I, s:I}", "out", run->dir.path,
       "finished", !run->stopped, "steps_done",
       (json_int_t)moh__trainer_step_number(run->trainer), "steps",
-      (json_int_t)moh__trainer_n_steps(run->trainer), "seconds",
-      run->seconds, "parameters", (json_int_t)moh__model_count(run->model),
-      "skipped_steps", (json_int_t)moh__trainer_n_skipped(run->trainer),
-      "unknown_tokens", (json_int_t)run->main.all->n_unknown,
-      "long_examples", (json_int_t)run->main.all->n_long);
+      (json_int_t)moh__trainer_n_steps(run->trainer), "seconds", run->seconds,
+      "parameters", (json_int_t)moh__model_count(run->model), "skipped_steps",
+      (json_int_t)moh__trainer_n_skipped(run->trainer), "unknown_tokens",
+      (json_int_t)run->main.all->n_unknown, "long_examples",
+      (json_int_t)run->main.all->n_long);
   set_eval(object, "train", &result->train);
   set_eval(object, "held_out", &result->held_out);
   set_eval(object, "mix", &result->mix);
@@ -251,11 +276,10 @@ static moh_status save_result(const moh__run *run, const json_t *object,
   return status;
 }
 
-moh_status moh__run_report(const moh__run *run,
-                           const moh__run_result *result, moh_error *err) {
+moh_status moh__run_report(const moh__run *run, const moh__run_result *result,
+                           moh_error *err) {
   json_t *object = result_json(run, result);
-  if (object == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  if (object == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   moh_status status = run->stopped ? MOH_OK : save_result(run, object, err);
   if (status == MOH_OK) {
     tell_skipped(run);

@@ -22,9 +22,8 @@ enum {
 };
 
 static moh_status no_memory(moh_error *err, const char *what, int64_t n) {
-  return moh__fail(err, MOH_ERR_MEMORY,
-                   "no memory for %s: %" PRId64 " bytes", what,
-                   n * (int64_t)sizeof(real));
+  return moh__fail(err, MOH_ERR_MEMORY, "no memory for %s: %" PRId64 " bytes",
+                   what, n * (int64_t)sizeof(real));
 }
 
 /* A short file may declare any number of positions, and no tensor of its
@@ -90,17 +89,16 @@ static moh_status grow(moh__model *model, moh_error *err) {
   int capacity = model->capacity == 0 ? 64 : model->capacity * 2;
   moh__param *params =
       realloc(model->params, (size_t)capacity * sizeof(*params));
-  if (params == NULL)
-    return no_memory(err, "the parameter table", capacity);
+  if (params == NULL) return no_memory(err, "the parameter table", capacity);
   model->params = params;
   model->capacity = capacity;
   return MOH_OK;
 }
 
-moh_status moh__model_declare(moh__model *model, const char *name,
-                              int n_dims, const int64_t *shape,
-                              unsigned flags, moh__grouping grouping,
-                              int64_t n_groups, moh_error *err) {
+moh_status moh__model_declare(moh__model *model, const char *name, int n_dims,
+                              const int64_t *shape, unsigned flags,
+                              moh__grouping grouping, int64_t n_groups,
+                              moh_error *err) {
   MOH_TRY(grow(model, err));
   moh__param *w = &model->params[model->n_params];
   memset(w, 0, sizeof(*w));
@@ -170,6 +168,11 @@ static int64_t trained_size(const moh__param *w) {
 /* What is frozen has no gradients. */
 static int64_t grad_size(const moh__param *w) {
   return (w->flags & MOH__PARAM_FROZEN) != 0 ? 0 : trained_size(w);
+}
+
+/* What has adapters has gradients, and they are updated in its place. */
+static int64_t updated_size(const moh__param *w) {
+  return (w->flags & MOH__PARAM_ADAPTED) != 0 ? 0 : grad_size(w);
 }
 
 /* A cleared block; large ones come as untouched pages. */
@@ -357,8 +360,7 @@ void moh__model_set_precision(moh__model *model, moh__precision precision) {
 
 moh_status moh__model_pack(moh__model *model, moh__pool *pool,
                            moh_error *err) {
-  if (model->grads != NULL && !model->packed_for_backward)
-    free_packed(model);
+  if (model->grads != NULL && !model->packed_for_backward) free_packed(model);
   if (model->packed == NULL) MOH_TRY(alloc_packed(model, err));
   for (int i = 0; i < model->n_params; i++)
     MOH_TRY(pack_param(&model->params[i], pool, err));
@@ -403,8 +405,7 @@ static moh_status check_finite(const moh__param *w, moh_error *err) {
                    "%s has a weight that is not finite", w->name);
 }
 
-moh_status moh__model_check_finite(const moh__model *model,
-                                   moh_error *err) {
+moh_status moh__model_check_finite(const moh__model *model, moh_error *err) {
   for (int i = 0; i < model->n_params; i++)
     MOH_TRY(check_finite(&model->params[i], err));
   return MOH_OK;
@@ -414,6 +415,13 @@ int64_t moh__model_count(const moh__model *model) {
   int64_t n = 0;
   for (int i = 0; i < model->n_params; i++)
     n += trained_size(&model->params[i]);
+  return n;
+}
+
+int64_t moh__model_count_updated(const moh__model *model) {
+  int64_t n = 0;
+  for (int i = 0; i < model->n_params; i++)
+    n += updated_size(&model->params[i]);
   return n;
 }
 
@@ -438,8 +446,9 @@ int64_t moh__model_count_active(const moh__model *model) {
 
 moh__model_bytes moh__model_measure(const moh__model *model) {
   int64_t size = sizeof(real);
-  int64_t grads = block_size(model, grad_size) * size;
-  moh__model_bytes bytes = {.grads = grads, .moments = 2 * grads};
+  moh__model_bytes bytes = {
+      .grads = block_size(model, grad_size) * size,
+      .moments = 2 * block_size(model, updated_size) * size};
   for (int i = 0; i < model->n_params; i++) {
     const moh__param *w = &model->params[i];
     bytes.data += aligned_bytes(moh__param_bytes(w));

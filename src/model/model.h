@@ -99,6 +99,8 @@ moh_status moh__model_check_finite(const moh__model *model, moh_error *err);
 
 /* Numbers counted from the tensors, buffers left out. */
 int64_t moh__model_count(const moh__model *model);
+/* Of these, the ones that training updates: neither frozen nor adapted. */
+int64_t moh__model_count_updated(const moh__model *model);
 int64_t moh__model_count_routers(const moh__model *model);
 /* Without the experts that a token does not use. */
 int64_t moh__model_count_active(const moh__model *model);

@@ -58,7 +58,7 @@ static moh_status mark_item(moh__model *model, const char *item, size_t n,
                    (int)(n < ITEM_MAX ? n : ITEM_MAX), item);
 }
 
-static moh_status mark(moh__model *model, const char *on, moh_error *err) {
+moh_status moh__lora_mark(moh__model *model, const char *on, moh_error *err) {
   for (const char *at = on;; at++) {
     size_t n = strcspn(at, ",");
     MOH_TRY(mark_item(model, at, n, err));
@@ -104,7 +104,7 @@ static moh_status fail_memory(moh_error *err) {
 static moh_status open_lora(moh__lora *l, const char *on, uint64_t seed,
                             moh_error *err) {
   int64_t largest = 0;
-  MOH_TRY(mark(l->model, on, err));
+  MOH_TRY(moh__lora_mark(l->model, on, err));
   MOH_TRY(moh__model_new(&l->params, &l->model->config, err));
   l->adapters = calloc((size_t)l->model->n_params, sizeof(*l->adapters));
   if (l->adapters == NULL) return fail_memory(err);

@@ -17,9 +17,12 @@
 
 typedef struct moh__lora moh__lora;
 
-/* on: parts of tensors' names, commas between, "q_proj,v_proj"; each must
- * stand for a matrix of a layer, and all of them for some. Marks the model's
- * parameters; before their gradients are allocated. */
+/* Flags the matrices that have adapters, and freezes all else but routers.
+ * on: parts of tensors' names, commas between, "q_proj,v_proj"; each must
+ * stand for a matrix of a layer, and all of them for some. */
+moh_status moh__lora_mark(moh__model *model, const char *on, moh_error *err);
+
+/* Marks the model's parameters, too; before their gradients are allocated. */
 moh_status moh__lora_new(moh__lora **out, moh__model *model, int32_t rank,
                          double alpha, const char *on, uint64_t seed,
                          moh_error *err);

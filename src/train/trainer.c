@@ -116,6 +116,13 @@ static moh_status check_options(const moh__model *model,
   return MOH_OK;
 }
 
+moh_status moh__trainer_mark(moh__model *model, const moh__train_options *o,
+                             moh_error *err) {
+  MOH_TRY(moh__freeze(model, o->freeze, err));
+  if (o->lora_rank == 0 || o->lora_on == NULL) return MOH_OK;
+  return moh__lora_mark(model, o->lora_on, err);
+}
+
 static moh_status open_lora(moh__trainer *t, moh_error *err) {
   const moh__train_options *o = &t->options;
   if (o->lora_rank == 0) return MOH_OK;
@@ -137,7 +144,7 @@ static moh_status open_trainer(moh__trainer *t, const moh__dataset *main,
   MOH_TRY(moh__micro_batch_init(&t->micro, o->batch, o->context, err));
   MOH_TRY(alloc_loads(t, err));
   MOH_TRY(moh__windows_init(&t->windows, t->model, err));
-  MOH_TRY(moh__freeze(t->model, o->freeze, err));
+  MOH_TRY(moh__trainer_mark(t->model, o, err));
   MOH_TRY(open_lora(t, err));
   MOH_TRY(moh__model_alloc_grads(t->model, err));
   MOH_TRY(moh__optimizer_new(&t->optimizer, t->model, o->amsgrad, err));
@@ -218,6 +225,10 @@ void moh__trainer_set_stop(moh__trainer *t, moh__stop_fn *stop,
                            void *context) {
   t->stop = stop;
   t->stop_context = context;
+}
+
+const moh__model *moh__trainer_adapters(const moh__trainer *t) {
+  return t->lora == NULL ? NULL : moh__lora_params(t->lora);
 }
 
 int64_t moh__trainer_n_steps(const moh__trainer *t) { return t->n_steps; }
@@ -330,8 +341,7 @@ static moh_status gradient_norm(moh__trainer *t, double *norm,
   double adapters;
   MOH_TRY(moh__optimizer_norm(t->optimizer, t->pool, norm, err));
   if (t->lora == NULL) return MOH_OK;
-  MOH_TRY(
-      moh__optimizer_norm(t->lora_optimizer, t->pool, &adapters, err));
+  MOH_TRY(moh__optimizer_norm(t->lora_optimizer, t->pool, &adapters, err));
   *norm = hypot(*norm, adapters);
   return MOH_OK;
 }

@@ -112,6 +112,15 @@ moh_status moh__trainer_new(moh__trainer **out, moh__model *model,
                             moh_error *err);
 void moh__trainer_free(moh__trainer *trainer);
 
+/* Flags what these options freeze and adapt; a new trainer does so itself.
+ * For measuring the model's memory before. */
+moh_status moh__trainer_mark(moh__model *model,
+                             const moh__train_options *options,
+                             moh_error *err);
+
+/* The parameters of adapters; NULL: none. */
+const moh__model *moh__trainer_adapters(const moh__trainer *trainer);
+
 int64_t moh__trainer_n_steps(const moh__trainer *trainer);
 /* Steps done, skipped ones among them: the learning rate and the data go by
  * this number. */
