@@ -56,6 +56,7 @@ static moh_status add_turns(const moh__chat *c, size_t first,
   if (moh__generation_has_chat(&c->runner))
     return add_templated(c, first, question, ids, err);
   ids->n = 0;
+  MOH_TRY(moh__tokenizer_begin(c->runner.tokenizer, ids, err));
   if (c->talk.system != NULL) MOH_TRY(add_text(c, c->talk.system, ids, err));
   for (size_t i = first; i < c->talk.n; i++)
     MOH_TRY(add_turn(c, c->talk.turns[i].question, c->talk.turns[i].answer,

@@ -170,6 +170,18 @@ class Gguf(Case):
         self.assertEqual(chat["chat_template"],
                          "{{ messages[0]['content'] }}")
 
+    def test_chat_begins(self):
+        """A model without a template reads its begin token first, as it does
+        in generate."""
+        self.imported("b", gguf(metadata(template=None), tensors()))
+        for words in [["chat"], ["generate", "ab"]]:
+            code, _, err = self.run_in(*words, "-m", "b", "-n", 1,
+                                       "--show-prompt", stdin="ab\n")
+            self.assertEqual(code, 0, err)
+            first = [line for line in err.splitlines() if "\t" in line][0]
+            self.assertEqual(first.strip().split("\t"),
+                             ["1", '"<s>"', "special"])
+
     def test_rows_of_a_head(self):
         """In LLaMA files the pairs of rotary positions are neighbours; in
         Qwen files they are as ours."""
