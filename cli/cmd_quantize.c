@@ -56,6 +56,7 @@ static moh_status open_model(work *w, moh_error *err) {
   moh__load_options how = {.verify = w->v->verify};
   w->dir = moh__load_path(w->path);
   if (w->dir == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  MOH_TRY(moh__load_check(w->dir, err));
   MOH_TRY(moh__model_load(&w->model, &w->tokenizer, w->dir, how, err));
   return moh__manifest_load(w->dir, &w->manifest, err);
 }

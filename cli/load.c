@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "store/reheading.h"
+#include "train/trainer.h"
 
 #define FIELD(name) .offset = offsetof(moh__runner_values, name)
 
@@ -38,6 +39,20 @@ char *moh__load_path(const char *path) {
   return strdup(path);
 }
 
+moh_status moh__load_check(const char *dir, moh_error *err) {
+  moh__checkpoint checkpoint;
+  if (!has_file(dir, "state.json")) return MOH_OK;
+  MOH_TRY(moh__checkpoint_open(&checkpoint, dir, err));
+  bool adapted = checkpoint.options.lora_rank > 0;
+  moh__checkpoint_close(&checkpoint);
+  if (!adapted) return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "%s is in the middle of a training with adapters, which "
+                   "are not in its matrices yet: go on with the run "
+                   "(--resume), or name its best/ or final/",
+                   dir);
+}
+
 moh_status moh__load(const char *path, moh__load_options options,
                      moh__model **model, moh__tokenizer **tokenizer,
                      moh_error *err) {
@@ -51,7 +66,9 @@ moh_status moh__load(const char *path, moh__load_options options,
                      "checkpoints/",
                      path);
   }
-  moh_status status = moh__model_load(model, tokenizer, dir, options, err);
+  moh_status status = moh__load_check(dir, err);
+  if (status == MOH_OK)
+    status = moh__model_load(model, tokenizer, dir, options, err);
   if (status == MOH_OK && tokenizer != NULL && *tokenizer == NULL) {
     moh__model_free(*model);
     *model = NULL;

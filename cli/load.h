@@ -11,6 +11,10 @@
  * out. */
 char *moh__load_path(const char *path);
 
+/* MOH_ERR_ARGUMENT for a checkpoint whose matrices lack what its adapters
+ * learned. */
+moh_status moh__load_check(const char *dir, moh_error *err);
+
 /* A model with its tokenizer, as options say. */
 moh_status moh__load(const char *path, moh__load_options options,
                      moh__model **model, moh__tokenizer **tokenizer,

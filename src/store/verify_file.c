@@ -50,8 +50,8 @@ static moh_status check_json(moh__verifier *v, const char *path,
 /* ---- tensors ---- */
 
 /* "[3, 17]" of element i. */
-static void place_text(char *text, size_t size,
-                       const moh__st_tensor *tensor, int64_t i) {
+static void place_text(char *text, size_t size, const moh__st_tensor *tensor,
+                       int64_t i) {
   int64_t place[MOH__ST_DIMS];
   size_t used = 0;
   for (int d = tensor->n_dims - 1; d >= 0; d--) {
@@ -75,8 +75,7 @@ static moh_status check_element(const moh__st_tensor *tensor, int64_t i,
 }
 
 static moh_status check_finite(moh__watch *watch,
-                               const moh__st_tensor *tensor,
-                               moh_error *err) {
+                               const moh__st_tensor *tensor, moh_error *err) {
   if (tensor->dtype > MOH__BF16) return MOH_OK; /* whole numbers */
   for (int64_t i = 0; i < tensor->n; i++) {
     MOH_TRY(check_element(tensor, i, err));
@@ -86,18 +85,43 @@ static moh_status check_finite(moh__watch *watch,
   return MOH_OK;
 }
 
-/* "m.NAME", "v.NAME" and "x.NAME" have the shape of the parameter NAME. */
-static moh_status check_moment(const moh__model *model,
-                               const moh__st_tensor *tensor,
-                               moh_error *err) {
-  bool named = strlen(tensor->name) > 2 && tensor->name[1] == '.' &&
-               strchr("mvx", tensor->name[0]) != NULL;
-  const moh__param *w =
-      named ? moh__model_param(model, tensor->name + 2) : NULL;
+/* The name of a parameter has the shape of the parameter; NAME.lora_a and
+ * NAME.lora_b are (rank, inputs) and (outputs, rank) of the matrix NAME. */
+static bool fits_param(const moh__model *model, const char *name,
+                       const moh__st_tensor *tensor) {
+  const moh__param *w = moh__model_param(model, name);
   bool fits = w != NULL && w->n_dims == tensor->n_dims;
   for (int d = 0; fits && d < tensor->n_dims; d++)
     fits = w->shape[d] == tensor->shape[d];
-  if (fits) return MOH_OK;
+  return fits;
+}
+
+static bool fits_adapter(const moh__model *model, const char *name,
+                         const moh__st_tensor *tensor) {
+  char matrix[MOH__NAME_MAX];
+  const char *end = strstr(name, ".lora_");
+  if (end == NULL ||
+      (strcmp(end, ".lora_a") != 0 && strcmp(end, ".lora_b") != 0))
+    return false;
+  if ((size_t)(end - name) >= sizeof(matrix)) return false;
+  memcpy(matrix, name, (size_t)(end - name));
+  matrix[end - name] = '\0';
+  const moh__param *w = moh__model_param(model, matrix);
+  int64_t d = end[sizeof(".lora_") - 1] == 'a' ? 1 : 0;
+  return w != NULL && w->n_dims == 2 && tensor->n_dims == 2 &&
+         tensor->shape[d] == w->shape[d];
+}
+
+/* "m.NAME", "v.NAME" and "x.NAME" of parameters and of adapters, whose own
+ * numbers are "w.NAME". */
+static moh_status check_moment(const moh__model *model,
+                               const moh__st_tensor *tensor, moh_error *err) {
+  bool named = strlen(tensor->name) > 2 && tensor->name[1] == '.' &&
+               strchr("mvxw", tensor->name[0]) != NULL;
+  const char *name = tensor->name + 2;
+  if (named && (fits_adapter(model, name, tensor) ||
+                (tensor->name[0] != 'w' && fits_param(model, name, tensor))))
+    return MOH_OK;
   return moh__fail(err, MOH_ERR_FORMAT,
                    "'%.100s' is no moment of a parameter, or of another "
                    "shape",
@@ -110,8 +134,7 @@ static const char *base_name(const char *path) {
 }
 
 static moh_status check_names(const moh__verifier *v, const char *name,
-                              const moh__safetensors *file,
-                              moh_error *err) {
+                              const moh__safetensors *file, moh_error *err) {
   if (v->model == NULL) return MOH_OK;
   if (strcmp(name, "model.safetensors") == 0)
     return moh__model_check_tensors(v->model, file, err);
@@ -130,9 +153,9 @@ static moh_status check_blocks(moh__watch *watch, const moh__param *w,
   int64_t each = moh__block_elements(type);
   for (int64_t i = 0; i < w->n; i += PART) {
     int64_t n = w->n - i < PART ? w->n - i : PART;
-    moh__block_decode(type,
-                      tensor->data + i / each * (int64_t)moh__block_bytes(type),
-                      n, part);
+    moh__block_decode(
+        type, tensor->data + i / each * (int64_t)moh__block_bytes(type), n,
+        part);
     for (int64_t j = 0; j < n; j++)
       if (!isfinite(part[j]))
         return moh__fail(err, MOH_ERR_FORMAT,
@@ -178,8 +201,8 @@ static moh_status check_line(const json_t *line, int64_t *last,
   int64_t step;
   if (!json_is_object(line))
     return moh__fail(err, MOH_ERR_FORMAT, "is no JSON object");
-  MOH_TRY(moh__json_get_int(eval != NULL ? eval : line, "step", 0,
-                            INT64_MAX, &step, err));
+  MOH_TRY(moh__json_get_int(eval != NULL ? eval : line, "step", 0, INT64_MAX,
+                            &step, err));
   if (eval == NULL ? step <= *last : step < *last)
     return moh__fail(err, MOH_ERR_FORMAT,
                      "step %" PRId64 " comes after step %" PRId64, step,
@@ -250,8 +273,7 @@ static moh_status check_shard(moh__verifier *v, const char *path,
   moh__shard_head head;
   (void)v;
   MOH_TRY(moh__tokens_new(&tokens, 1, err));
-  moh_status status =
-      moh__shard_open(&tokens->segments[0], &head, path, err);
+  moh_status status = moh__shard_open(&tokens->segments[0], &head, path, err);
   if (status == MOH_OK) {
     moh__tokens_number(tokens);
     tokens->vocab = head.vocab;
@@ -289,9 +311,7 @@ static check_fn *find_check(const char *path) {
   return NULL;
 }
 
-bool moh__verify_knows(const char *path) {
-  return find_check(path) != NULL;
-}
+bool moh__verify_knows(const char *path) { return find_check(path) != NULL; }
 
 moh_status moh__verify_content(moh__verifier *v, const char *path,
                                moh_error *err) {

@@ -42,19 +42,25 @@ static bool has_part(const char *name, const char *item, size_t n) {
   return false;
 }
 
+/* What is frozen already has no adapters. */
 static moh_status mark_item(moh__model *model, const char *item, size_t n,
                             moh_error *err) {
-  int found = 0;
+  int found = 0, frozen = 0;
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
     if (!can_adapt(w) || !has_part(w->name, item, n)) continue;
-    w->flags |= MOH__PARAM_ADAPTED;
     found++;
+    if ((w->flags & MOH__PARAM_FROZEN) != 0)
+      frozen++;
+    else
+      w->flags |= MOH__PARAM_ADAPTED;
   }
-  if (found > 0) return MOH_OK;
+  if (found > frozen) return MOH_OK;
   return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "no matrix to adapt is called '%.*s': write parts of "
-                   "names, such as q_proj,v_proj",
+                   found > 0 ? "every matrix called '%.*s' is frozen: none "
+                               "is left to adapt"
+                             : "no matrix to adapt is called '%.*s': write "
+                               "parts of names, such as q_proj,v_proj",
                    (int)(n < ITEM_MAX ? n : ITEM_MAX), item);
 }
 
@@ -67,9 +73,7 @@ moh_status moh__lora_mark(moh__model *model, const char *on, moh_error *err) {
   }
   for (int i = 0; i < model->n_params; i++) {
     unsigned *flags = &model->params[i].flags;
-    if ((*flags & MOH__PARAM_ADAPTED) != 0)
-      *flags &= ~(unsigned)MOH__PARAM_FROZEN;
-    else if ((*flags & MOH__PARAM_ROUTER) == 0)
+    if ((*flags & (MOH__PARAM_ADAPTED | MOH__PARAM_ROUTER)) == 0)
       *flags |= MOH__PARAM_FROZEN;
   }
   return MOH_OK;

@@ -165,6 +165,30 @@ class Upcycling(Case):
             {name for name in before if ".q_proj." in name or ".mlp." in name
              or name.endswith(".wg.weight")}, moved)
         self.check_model("adapted/final")
+        code, out, err = self.run_in("verify", "adapted")
+        self.assertEqual((code, err), (0, ""), out)
+        half = "adapted/checkpoints/step-000003"
+        for words in (["eval", "-m", half, "text.txt"],
+                      ["quantize", half, "--out", "q", "-w", "f16"]):
+            code, _, err = self.run_in(*words)
+            self.assertEqual(code, 2)
+            self.assertIn(f"{half} is in the middle of a training with "
+                          "adapters", err)
+
+    def test_lora_leaves_frozen_alone(self):
+        """What --freeze names has no adapters, routers neither."""
+        self.upcycle("base-frozen", "moh:1+1", model="mha")
+        code, _, err = self.run_in(
+            "tune", "--model", "base-frozen", "--data", "text.txt", "--out",
+            "partly", "--steps", 3, "-t1", "--lora", 2, "--lora-on",
+            "q_proj,mlp", "--freeze", "router,model.layers.0.*")
+        self.assertEqual(code, 0, err)
+        before = self.tensors("base-frozen")
+        after = self.tensors("partly/final")
+        moved = {name for name in before if before[name] != after[name]}
+        self.assertEqual(
+            {name for name in before if ".layers.0." not in name and
+             (".q_proj." in name or ".mlp." in name)}, moved)
 
     def test_lora_refused(self):
         tail = " (see 'moh tune --help')"
@@ -177,6 +201,9 @@ class Upcycling(Case):
                 ("--lora-on mlp", "--lora-on needs --lora RANK"),
                 ("--lora 2 --agc 0.1", "agc and centralize look at rows of "
                  "matrices, and do not go with adapters"),
+                ("--lora 2 --lora-on q_proj --freeze attention",
+                 "every matrix called 'q_proj' is frozen: none is left to "
+                 "adapt"),
                 ("--lora 2 --lora-on head", "no matrix to adapt is called "
                  "'head': write parts of names, such as q_proj,v_proj")]:
             self.assert_fails(start + words, 2, "moh tune: " + message + tail)
