@@ -92,7 +92,7 @@ class Work:
                  "--batch", self.args.batch, "--lr", self.args.lr,
                  "--threads", self.args.threads, "--checkpoint-every",
                  max(self.args.steps // 20, 1), "--keep-checkpoints", 1,
-                 "--held-out", 0, *shlex.split(self.args.tune)]
+                 "--held-out", 0, "--final-eval-tokens", 1000, *shlex.split(self.args.tune)]
         if not (out / "final" / "manifest.json").exists():
             if (out / "checkpoints").exists():
                 words = ["--resume", out]

@@ -101,7 +101,7 @@ static moh_status add_text(upcycle *u, moh__encoder *encoder,
                            const moh__texts *texts, moh_error *err) {
   for (size_t i = 0; i < texts->n; i++)
     MOH_TRY(
-        moh__encoder_encode(encoder, texts->texts[i], true, &u->ids, err));
+        moh__encoder_encode_begun(encoder, texts->texts[i], &u->ids, err));
   return MOH_OK;
 }
 

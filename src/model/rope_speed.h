@@ -15,4 +15,13 @@
  */
 double moh__rope_speed(const moh__config *config, int64_t pair);
 
+/* By how much a pair of elements is slower than unscaled. */
+double moh__rope_factor(const moh__config *config, int64_t pair);
+
+/* Sets rope_scaling to LLaMA 3's scaling that makes these factors of all
+ * d_head / 2 pairs, within what f32 keeps of them; false, where there is none.
+ * They tell the three lengths only up to a common factor: low_freq_factor is
+ * taken for 1, as it is in all releases. */
+bool moh__rope_find_scaling(moh__config *config, const float *factors);
+
 #endif

@@ -129,12 +129,9 @@ static moh_status describe(const export *e, moh__gguf_item *items) {
   return MOH_OK;
 }
 
-/* By how much each pair is slower than unscaled. */
 static void write_factors(const moh__config *c, float *dst) {
-  moh__config plain = *c;
-  plain.rope_scaling = (moh__rope_scaling){.kind = MOH__ROPE_UNSCALED};
   for (int64_t i = 0; i < c->d_head / 2; i++)
-    dst[i] = (float)(moh__rope_speed(&plain, i) / moh__rope_speed(c, i));
+    dst[i] = (float)moh__rope_factor(c, i);
 }
 
 static void write_row(void *context, size_t item, int64_t row, float *dst) {

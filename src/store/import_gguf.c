@@ -4,7 +4,6 @@
  * the arithmetic and is not known here is refused by name.
  */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,40 +119,19 @@ static moh_status read_scaling_kind(const source *s, moh__config *c) {
   return MOH_OK;
 }
 
-/* Whether the factors are those of this scaling, within f32. */
-static bool explains(const moh__config *c, const float *factors) {
-  moh__config plain = *c;
-  plain.rope_scaling = (moh__rope_scaling){.kind = MOH__ROPE_UNSCALED};
-  for (int64_t i = 0; i < c->d_head / 2; i++) {
-    double want = moh__rope_speed(&plain, i) / moh__rope_speed(c, i);
-    if (!(fabs((double)factors[i] - want) <= 1e-5 * want)) return false;
-  }
-  return true;
-}
-
-/* LLaMA 3 in GGUF is only the factors that come of its scaling: the largest is
- * its factor, the other numbers are the same in all releases. */
+/* LLaMA 3's scaling in GGUF is only the factors that come of it. */
 static moh_status read_rope_factors(const source *s, moh__config *c) {
   const moh__gguf_tensor *tensor =
       moh__gguf_find_tensor(s->file, moh__gguf_rope_factors);
   if (tensor == NULL) return MOH_OK;
   float factors[256];
-  double most = 1;
   if (tensor->n != c->d_head / 2 || tensor->n > 256)
     return moh__fail(s->err, MOH_ERR_FORMAT,
                      "%s: tensor '%s' has %" PRId64
                      " numbers, not half of a head's %" PRId64,
                      s->file->path, tensor->name, tensor->n, c->d_head);
   moh__block_decode(tensor->type, tensor->data, tensor->n, factors);
-  for (int64_t i = 0; i < tensor->n; i++)
-    most = fmax(most, (double)factors[i]);
-  if (most > 1)
-    c->rope_scaling = (moh__rope_scaling){.kind = MOH__ROPE_LLAMA3,
-                                          .factor = most,
-                                          .low_freq_factor = 1,
-                                          .high_freq_factor = 4,
-                                          .original_max = 8192};
-  if (explains(c, factors)) return MOH_OK;
+  if (moh__rope_find_scaling(c, factors)) return MOH_OK;
   return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
                    "%s: the factors of tensor '%s' are not those of LLaMA 3",
                    s->file->path, tensor->name);

@@ -17,6 +17,8 @@ KINDS = {
 GGUF = {
     "llama": ["--heads", "all", "--attention-bias", "all", "--mlp-bias",
               "--d-head", "16", "--rope-scaling", "llama3:8,1,4,8192"],
+    "short": ["--heads", "all", "--d-head", "16", "--rope-scaling",
+              "llama3:8,1,4,32"],
     "linear": ["--heads", "all", "--d-head", "8", "--untied",
                "--rope-scaling", "linear:2"],
     "qwen2": ["--heads", "all", "--attention-bias", "qkv"],

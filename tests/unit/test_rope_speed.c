@@ -58,11 +58,49 @@ static void unscaled_is_the_formula(void **state) {
     assert_true(moh__rope_speed(&c, i) == pow(10000, -2.0 * i / 128));
 }
 
+/* The factors of a scaling tell it, up to a common factor of its lengths. */
+static void factors_tell_the_scaling(void **state) {
+  (void)state;
+  static const struct {
+    const char *scaling;
+    int64_t d_head;
+  } rows[] = {{"none", 64},
+              {"llama3:8,1,4,8192", 128},
+              {"llama3:32,1,4,8192", 64},
+              {"llama3:8,1,4,32", 16},
+              {"llama3:4,1,2.5,500", 64},
+              {"llama3:8,1,4,8192", 16}};
+  for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+    float factors[64];
+    moh__config c = llama(rows[r].scaling, 500000), found = c;
+    c.d_head = found.d_head = rows[r].d_head;
+    for (int64_t i = 0; i < c.d_head / 2; i++)
+      factors[i] = (float)moh__rope_factor(&c, i);
+    if (!moh__rope_find_scaling(&found, factors))
+      fail_msg("%s was not found", rows[r].scaling);
+    for (int i = 0; i < c.d_head / 2; i++)
+      assert_speed(&found, i, moh__rope_speed(&c, i));
+  }
+}
+
+static void other_factors_tell_none(void **state) {
+  (void)state;
+  moh__config c = llama("none", 10000);
+  c.d_head = 8;
+  const float rows[][4] = {{1, 3, 1, 2},        {1, 2, 3, 4},
+                           {0.5F, 1, 1, 1},     {1, NAN, 2, 8},
+                           {1, 1, INFINITY, 8}, {8, 4, 2, 1}};
+  for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++)
+    if (moh__rope_find_scaling(&c, rows[r])) fail_msg("row %zu", r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pairs_of_llama_3_1),
       cmocka_unit_test(linear_scaling_is_for_all),
       cmocka_unit_test(unscaled_is_the_formula),
+      cmocka_unit_test(factors_tell_the_scaling),
+      cmocka_unit_test(other_factors_tell_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
