@@ -82,6 +82,7 @@ typedef struct prune {
   moh__head_scores scores;
   moh__pruning choice;
   moh__model *pruned;
+  moh__block_type weights; /* what it is stored as */
   moh__evaluation before, after;
   json_t *receipt;
   bool terminal;
@@ -266,7 +267,8 @@ static moh_status cut(prune *p, moh_error *err) {
 }
 
 static moh_status save(const prune *p, moh_error *err) {
-  moh__model_note note = {.description = "pruned", .pruning = p->receipt};
+  moh__model_note note = {
+      .description = "pruned", .weights = p->weights, .pruning = p->receipt};
   return moh__model_save(p->pruned, p->runner.tokenizer, p->v->out, &note,
                          err);
 }
@@ -274,6 +276,7 @@ static moh_status save(const prune *p, moh_error *err) {
 static moh_status work(prune *p, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(p->v->out, err));
   MOH_TRY(moh__runner_open(&p->runner, &p->v->runner, err));
+  p->weights = moh__model_stored_exactly(p->runner.model);
   MOH_TRY(moh__model_decode(p->runner.model, p->runner.pool, err));
   moh__interrupt_catch();
   MOH_TRY(measure(p, err));
@@ -310,7 +313,8 @@ const moh__command moh__command_prune = {
         "head's output, a mean over tokens (Michel et al. 2019), and goes "
         "for any model; usage is for models with routers, whose shared "
         "heads stay and whose tokens then choose among the heads that are "
-        "left. What was measured, on which data, and what went stands in "
+        "left. What is stored in 16 bits stays so; all else is written in "
+        "f32. What was measured, on which data, and what went stands in "
         "manifest.json.",
     .examples =
         "  moh prune --model run --keep 4 --data text.txt --out small\n"

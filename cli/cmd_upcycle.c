@@ -86,9 +86,10 @@ static const moh__option_group groups[] = {
 
 typedef struct upcycle {
   const values *v;
-  moh__runner runner; /* the dense model */
-  moh__model *model;  /* the new one */
-  moh__ids ids;       /* of all texts */
+  moh__runner runner;      /* the dense model */
+  moh__model *model;       /* the new one */
+  moh__block_type weights; /* what it is stored as */
+  moh__ids ids;            /* of all texts */
   moh__stretch text;
   moh__router_fit fit;
   moh__closeness all, chosen; /* all heads, and the heads of a token */
@@ -269,7 +270,9 @@ static moh_status make(upcycle *u, moh_error *err) {
 }
 
 static moh_status save(const upcycle *u, moh_error *err) {
-  moh__model_note note = {.description = "upcycled", .upcycling = u->receipt};
+  moh__model_note note = {.description = "upcycled",
+                          .weights = u->weights,
+                          .upcycling = u->receipt};
   return moh__model_save(u->model, u->runner.tokenizer, u->v->out, &note,
                          err);
 }
@@ -277,6 +280,7 @@ static moh_status save(const upcycle *u, moh_error *err) {
 static moh_status work(upcycle *u, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(u->v->out, err));
   MOH_TRY(moh__runner_open(&u->runner, &u->v->runner, err));
+  u->weights = moh__model_stored_exactly(u->runner.model);
   MOH_TRY(moh__model_decode(u->runner.model, u->runner.pool, err));
   moh__interrupt_catch();
   MOH_TRY(make(u, err));
@@ -312,7 +316,8 @@ const moh__command moh__command_upcycle = {
         "the norms say on the texts. Gates are 1, so that with all heads the "
         "logits are those of the dense model, to the bit: that is checked, "
         "and it is told how far from it the model is with its own number of "
-        "heads. The receipt stands in manifest.json, too.",
+        "heads. What the dense model has in 16 bits stays in 16 bits; all "
+        "else is written in f32. The receipt stands in manifest.json, too.",
     .examples =
         "  moh upcycle --model dense --heads norm:4+3 --data a.txt --out b\n"
         "  moh upcycle --model dense --heads moh:1+1 --route-by group "

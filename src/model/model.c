@@ -205,6 +205,12 @@ moh__block_type moh__model_stored(const moh__model *model) {
   return MOH__BLOCK_F32;
 }
 
+moh__block_type moh__model_stored_exactly(const moh__model *model) {
+  moh__block_type type = moh__model_stored(model);
+  bool exact = type == MOH__BLOCK_F16 || type == MOH__BLOCK_BF16;
+  return exact ? type : MOH__BLOCK_F32;
+}
+
 typedef struct decode_job {
   const moh__param *w;
   real *to;

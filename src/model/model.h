@@ -63,6 +63,10 @@ int64_t moh__model_window(const moh__model *model, int64_t layer);
 /* What its matrices are stored as: f32 where none is in blocks. */
 moh__block_type moh__model_stored(const moh__model *model);
 
+/* What they can be stored as again without rounding: the same where that is
+ * of 16 bits, and f32 otherwise, as blocks are rounded anew. */
+moh__block_type moh__model_stored_exactly(const moh__model *model);
+
 /* Gives data to all that is only stored. */
 moh_status moh__model_decode(moh__model *model, moh__pool *pool,
                              moh_error *err);

@@ -9,6 +9,7 @@ from support import Case, main, moh
 
 SIZES = ("--layers 2 --d-model 16 --d-ff 16 --n-heads 4 --threads 1 "
          "--steps 30").split()
+PROJECTION = "model.layers.0.self_attn.q_proj.weight"
 TEXT = "to be or not to be, that is the question\n" * 60
 
 
@@ -140,14 +141,40 @@ class Upcycling(Case):
                       if "loss" in line and "grad_norm" in line]
             self.assertLess(losses[-1], losses[0])
 
-    def tensors(self, name):
-        """Bytes of each tensor."""
+    def read(self, name):
+        """The tensors' descriptions, and all of their bytes."""
         raw = (self.folder / name / "model.safetensors").read_bytes()
         size = int.from_bytes(raw[:8], "little")
         header = json.loads(raw[8:8 + size])
-        return {key: raw[8 + size + at["data_offsets"][0]:
-                         8 + size + at["data_offsets"][1]]
-                for key, at in header.items() if key != "__metadata__"}
+        header.pop("__metadata__", None)
+        return header, raw[8 + size:]
+
+    def tensors(self, name):
+        """Bytes of each tensor."""
+        header, raw = self.read(name)
+        return {key: raw[slice(*at["data_offsets"])]
+                for key, at in header.items()}
+
+    def types(self, name):
+        return {key: at["dtype"] for key, at in self.read(name)[0].items()}
+
+    def test_stored(self):
+        """Matrices of 16 bits stay as they are; blocks become f32."""
+        for weights, bits in [("f16", "F16"), ("bf16", "BF16"),
+                              ("q8_0", "F32")]:
+            dense, routed = "dense-" + weights, "routed-" + weights
+            code, _, err = self.run_in("quantize", "dense", "--out", dense,
+                                       "--weights", weights)
+            self.assertEqual((code, err), (0, ""))
+            self.upcycle(routed, "norm:2+1", model=dense)
+            code, _, err = self.run_in(
+                "prune", "--model", dense, "--keep", 2, "--data", "text.txt",
+                "--out", "cut-" + weights, "-t1")
+            self.assertEqual(code, 0, err)
+            for name in (routed, "cut-" + weights):
+                self.assertEqual(self.types(name)[PROJECTION], bits)
+            if bits != "F32":
+                self.assertEqual(self.tensors(routed), self.tensors(dense))
 
     def test_lora(self):
         """Adapters are merged into the matrices that have them; those and
