@@ -1,7 +1,7 @@
 /*
  * Texts are read in windows side by side. Behind every token of a window both
- * models' distributions are compared; the perplexities are of the tokens that
- * have a predecessor in their window.
+ * models' distributions are compared; the perplexities are of all tokens but
+ * the first of a text, as those of moh eval are.
  */
 #include "compare.h"
 

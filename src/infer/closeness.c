@@ -87,20 +87,21 @@ static void add_next(moh__closeness *c, const real *a_logits,
 
 /* ---- windows ---- */
 
-/* Rows of window w from `first` on, and of tokens behind them. */
+/* Rows of window w from `first` on. The token behind a window's last one is
+ * the first of the next window. */
 static void add_rows(moh__closeness *c, side sides[2],
                      const moh__stretch *text, int64_t w, int64_t first) {
   int64_t n_rows = sides[0].hidden->rows;
   int64_t vocabulary = sides[0].output->shape[0];
   int64_t n = n_rows - first < ROWS ? n_rows - first : ROWS;
-  const int32_t *tokens = text->tokens + w * text->context;
+  int64_t start = w * text->context + first;
   const real *a = logits_of(&sides[0], first, n);
   const real *b = logits_of(&sides[1], first, n);
   for (int64_t r = 0; r < n; r++) {
     int64_t at = r * vocabulary;
     add_row(c, a + at, b + at, vocabulary);
-    if (first + r + 1 < n_rows)
-      add_next(c, a + at, b + at, vocabulary, tokens[first + r + 1]);
+    if (start + r + 1 < text->n)
+      add_next(c, a + at, b + at, vocabulary, text->tokens[start + r + 1]);
   }
 }
 

@@ -8,13 +8,13 @@
 #include "infer/reading.h"
 
 typedef struct moh__closeness {
-  int64_t n_tokens;  /* behind which the next one was predicted by both */
+  int64_t n_tokens;  /* behind each of which both predicted the next one */
   double largest;    /* difference of two logits */
   double divergence; /* sum of KL(reference || other), nats */
   int64_t n_same;    /* tokens behind which both expect the same one most */
-  int64_t n_known;   /* tokens whose next one the window has, */
-  double reference_nats, other_nats; /* sums of -ln p of these */
-  double worst; /* divergence behind one token */
+  int64_t n_known;   /* of these, whose next one the text has: */
+  double reference_nats, other_nats; /* sums of -ln p of the next ones */
+  double worst;                      /* divergence behind one token */
 } moh__closeness;
 
 /* Asked before each window; true ends it with MOH_ERR_INTERRUPTED. NULL: never

@@ -209,10 +209,9 @@ class Eval(Case):
                     "largest_logit_difference"):
             self.assertEqual(same[key], 0)
         self.assertEqual((same["same_choice"], same["context"]), (1, 32))
-        # Of a window of 32 tokens, 31 have one before them.
         n = len(TEXT)
-        self.assertEqual(same["tokens"], n)
-        self.assertEqual(same["predicted_tokens"], n - -(-n // 32))
+        self.assertEqual((same["tokens"], same["predicted_tokens"]),
+                         (n, n - 1))
         self.assertEqual(same["perplexity"], same["other_perplexity"])
         code, _, err = self.run_in("tune", "-m", "chars", "--data",
                                    "text.txt", "--out", "more", "--steps", 5,
@@ -243,6 +242,30 @@ class Eval(Case):
         self.assert_fails("eval -m chars --compare chars --stride 3 text.txt",
                           2, "moh eval: --compare goes with neither --choices "
                           "nor --decode nor --stride (see 'moh eval --help')")
+
+    def test_compare_equals_eval(self):
+        """The same tokens predicted, so the same perplexities: windows of
+        any length, also one that the text fills but for a token; several
+        texts and files; a limit."""
+        self.write("64.txt", TEXT[:64])
+        self.write("65.txt", TEXT[:65])
+        self.write("two.jsonl", "\n".join(json.dumps(t) for t in
+                                          [TEXT[:70], "t", TEXT[5:40]]))
+        code, _, err = self.run_in("tune", "-m", "chars", "--data",
+                                   "text.txt", "--out", "later", "--steps",
+                                   3, "--context", 16)
+        self.assertEqual(code, 0, err)
+        for words in (["text.txt"], ["text.txt", "-c", 1],
+                      ["text.txt", "-c", 7], ["64.txt", "-c", 32],
+                      ["65.txt", "-c", 32], ["two.jsonl", "64.txt", "-c", 9],
+                      ["two.jsonl", "64.txt", "-c", 9, "--limit", 90]):
+            got = self.eval("-m", "chars", *words, "--compare", "later")
+            for model, key in [("chars", "perplexity"),
+                               ("later", "other_perplexity")]:
+                alone = self.eval("-m", model, *words)["total"]
+                self.assertEqual(got["predicted_tokens"],
+                                 alone["predicted_tokens"])
+                self.assertAlmostEqual(got[key] / alone["perplexity"], 1, 5)
 
     def test_heads(self):
         """Another choice of heads, against models that were made so."""

@@ -113,10 +113,9 @@ class Upcycling(Case):
                            ("whole", "perplexity")]:
             _, out, _ = self.run_in("eval", "-m", model, "text.txt", "-c", 64,
                                     "--json")
-            # eval predicts the first token of a window, too
             self.assertAlmostEqual(
                 json.loads(out)["total"]["perplexity"]
-                / receipt["chosen"][key], 1, delta=0.1)
+                / receipt["chosen"][key], 1, 5)
 
     def test_tuning(self):
         """Gradients go through gates of 1: tuning lowers the loss, a router
