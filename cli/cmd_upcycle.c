@@ -90,7 +90,8 @@ typedef struct upcycle {
   moh__model *model;       /* the new one */
   moh__block_type weights; /* what it is stored as */
   moh__ids ids;            /* of all texts */
-  moh__stretch text;
+  moh__ids lengths;        /* of each */
+  moh__stretch text;       /* all texts, one behind the other */
   moh__router_fit fit;
   moh__closeness all, chosen; /* all heads, and the heads of a token */
   json_t *receipt;
@@ -100,9 +101,12 @@ typedef struct upcycle {
 
 static moh_status add_text(upcycle *u, moh__encoder *encoder,
                            const moh__texts *texts, moh_error *err) {
-  for (size_t i = 0; i < texts->n; i++)
+  for (size_t i = 0; i < texts->n; i++) {
+    size_t before = u->ids.n;
     MOH_TRY(
         moh__encoder_encode_begun(encoder, texts->texts[i], &u->ids, err));
+    MOH_TRY(moh__ids_push(&u->lengths, (int32_t)(u->ids.n - before), err));
+  }
   return MOH_OK;
 }
 
@@ -137,9 +141,6 @@ static moh_status read_texts(upcycle *u, moh_error *err) {
   moh__encoder_free(encoder);
   int64_t n = (int64_t)u->ids.n < most ? (int64_t)u->ids.n : most;
   u->text = (moh__stretch){u->ids.ids, n, (int32_t)context};
-  if (status == MOH_OK && n < 2)
-    return moh__fail(err, MOH_ERR_FORMAT,
-                     "the data have no text of 2 tokens or more");
   return status;
 }
 
@@ -150,10 +151,21 @@ static bool stop(void *context) {
   return moh__interrupted();
 }
 
-static moh_status compare(const upcycle *u, moh__closeness *result,
+/* Text by text, as moh eval reads them; what is read may end within one. */
+static moh_status compare(const upcycle *u, moh__closeness *sums,
                           moh_error *err) {
-  return moh__closeness_measure(result, u->runner.model, u->model,
-                                u->runner.pool, &u->text, stop, NULL, err);
+  int64_t left = u->text.n, n;
+  for (size_t i = 0; i < u->lengths.n; i++, left -= n) {
+    n = u->lengths.ids[i] < left ? u->lengths.ids[i] : left;
+    if (n < 2) continue;
+    moh__stretch text = {u->text.tokens + u->text.n - left, n,
+                         u->text.context};
+    MOH_TRY(moh__closeness_add(sums, u->runner.model, u->model,
+                               u->runner.pool, &text, stop, NULL, err));
+  }
+  if (sums->n_known > 0) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "the data have no text of 2 tokens or more");
 }
 
 static moh_status measure(upcycle *u, moh_error *err) {
@@ -174,7 +186,7 @@ static moh_status measure(upcycle *u, moh_error *err) {
 /* ---- the receipt ---- */
 
 static double perplexity(double nats, int64_t n) {
-  return exp(nats / (double)(n > 0 ? n : 1));
+  return exp(nats / (double)n);
 }
 
 static double mean_agreement(const upcycle *u) {
@@ -298,6 +310,7 @@ static moh_status run_upcycle(const moh__call *call, moh_error *err) {
   json_decref(u.receipt);
   moh__router_fit_free(&u.fit);
   moh__ids_free(&u.ids);
+  moh__ids_free(&u.lengths);
   moh__model_free(u.model);
   moh__runner_close(&u.runner);
   return status;

@@ -51,29 +51,14 @@ static bool stops(void *context) {
   return moh__interrupted();
 }
 
-static void add(moh__closeness *sums, const moh__closeness *c) {
-  sums->n_tokens += c->n_tokens;
-  sums->n_same += c->n_same;
-  sums->n_known += c->n_known;
-  sums->divergence += c->divergence;
-  sums->reference_nats += c->reference_nats;
-  sums->other_nats += c->other_nats;
-  if (!(c->largest <= sums->largest)) sums->largest = c->largest;
-  if (!(c->worst <= sums->worst)) sums->worst = c->worst;
-}
-
 static moh_status compare_ids(comparison *c, const moh__ids *ids,
                               moh_error *err) {
-  moh__closeness result;
   int64_t n = (int64_t)ids->n;
   if (n > c->left) n = c->left + 1; /* the first one is not predicted */
   if (n < 2) return MOH_OK;
-  int64_t context = c->options->context < n ? c->options->context : n;
-  moh__stretch text = {ids->ids, n, (int32_t)context};
-  MOH_TRY(moh__closeness_measure(&result, c->reference->model,
-                                 c->other->model, c->reference->pool, &text,
-                                 stops, NULL, err));
-  add(&c->sums, &result);
+  moh__stretch text = {ids->ids, n, (int32_t)c->options->context};
+  MOH_TRY(moh__closeness_add(&c->sums, c->reference->model, c->other->model,
+                             c->reference->pool, &text, stops, NULL, err));
   c->left -= n - 1;
   return MOH_OK;
 }

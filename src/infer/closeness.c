@@ -16,11 +16,13 @@ typedef struct side {
 } side;
 
 static moh_status open_side(side *s, const moh__model *model, moh__pool *pool,
-                            int32_t context, moh_error *err) {
+                            const moh__stretch *text, moh_error *err) {
   /* Twice: an arena rounds up what is taken. */
   int64_t extra = 2 * ROWS * model->config.vocab_size;
+  int64_t rows = text->n < text->context ? text->n : text->context;
   s->output = moh__arch_output(model);
-  return moh__reading_init(&s->reading, model, pool, context, extra, err);
+  return moh__reading_init(&s->reading, model, pool, (int32_t)rows, extra,
+                           err);
 }
 
 static void read_window(side *s, const moh__stretch *text, int64_t w) {
@@ -119,20 +121,17 @@ static moh_status add_windows(moh__closeness *c, side sides[2],
   return MOH_OK;
 }
 
-moh_status moh__closeness_measure(moh__closeness *result,
-                                  const moh__model *reference,
-                                  const moh__model *other, moh__pool *pool,
-                                  const moh__stretch *text,
-                                  moh__reading_stop *stop, void *context,
-                                  moh_error *err) {
+moh_status moh__closeness_add(moh__closeness *sums,
+                              const moh__model *reference,
+                              const moh__model *other, moh__pool *pool,
+                              const moh__stretch *text,
+                              moh__reading_stop *stop, void *context,
+                              moh_error *err) {
   side sides[2] = {{.output = NULL}, {.output = NULL}};
-  *result = (moh__closeness){.n_tokens = 0};
-  moh_status status =
-      open_side(&sides[0], reference, pool, text->context, err);
+  moh_status status = open_side(&sides[0], reference, pool, text, err);
+  if (status == MOH_OK) status = open_side(&sides[1], other, pool, text, err);
   if (status == MOH_OK)
-    status = open_side(&sides[1], other, pool, text->context, err);
-  if (status == MOH_OK)
-    status = add_windows(result, sides, text, stop, context, err);
+    status = add_windows(sums, sides, text, stop, context, err);
   for (int i = 0; i < 2; i++) moh__reading_free(&sides[i].reading);
   return status;
 }

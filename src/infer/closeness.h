@@ -21,12 +21,12 @@ typedef struct moh__closeness {
  * asked. */
 typedef bool moh__reading_stop(void *context);
 
-/* Both models must be packed. */
-moh_status moh__closeness_measure(moh__closeness *result,
-                                  const moh__model *reference,
-                                  const moh__model *other, moh__pool *pool,
-                                  const moh__stretch *text,
-                                  moh__reading_stop *stop, void *context,
-                                  moh_error *err);
+/* Adds a text to sums that start as {0}. Both models must be packed. */
+moh_status moh__closeness_add(moh__closeness *sums,
+                              const moh__model *reference,
+                              const moh__model *other, moh__pool *pool,
+                              const moh__stretch *text,
+                              moh__reading_stop *stop, void *context,
+                              moh_error *err);
 
 #endif

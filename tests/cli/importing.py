@@ -182,6 +182,24 @@ class Gguf(Case):
             self.assertEqual(first.strip().split("\t"),
                              ["1", '"<s>"', "special"])
 
+    def test_begin_token(self):
+        """moh upcycle reads texts behind it, too: the perplexities of its
+        receipt are those of moh eval."""
+        self.imported("begun", gguf(metadata(), tensors()))
+        self.write("ab.jsonl", '"ab ab"\n"b a abba"\n')
+        code, out, err = self.run_in(
+            *"upcycle -m begun --data ab.jsonl --heads norm:0+1 --out up "
+            "-t1 --json".split())
+        self.assertEqual((code, err), (0, ""))
+        chosen = json.loads(out)["chosen"]
+        for model, key in [("begun", "dense_perplexity"),
+                           ("up", "perplexity")]:
+            code, out, err = self.run_in("eval", "-m", model, "ab.jsonl",
+                                         "--json")
+            self.assertEqual((code, err), (0, ""))
+            whole = json.loads(out)["total"]["perplexity"]
+            self.assertAlmostEqual(chosen[key] / whole, 1, 5)
+
     def test_rows_of_a_head(self):
         """In LLaMA files the pairs of rotary positions are neighbours; in
         Qwen files they are as ours."""

@@ -29,9 +29,9 @@ class Upcycling(Case):
                            *SIZES, "--heads", "moh:1+2", cwd=cls.folder)
         assert code == 0, err
 
-    def upcycle(self, out, heads, *more, model="dense"):
+    def upcycle(self, out, heads, *more, model="dense", data="text.txt"):
         code, text, err = self.run_in(
-            "upcycle", "--model", model, "--data", "text.txt", "--heads",
+            "upcycle", "--model", model, "--data", data, "--heads",
             heads, "--out", out, "--threads", 1, *more)
         self.assertEqual((code, err), (0, ""))
         return text
@@ -116,6 +116,28 @@ class Upcycling(Case):
             self.assertAlmostEqual(
                 json.loads(out)["total"]["perplexity"]
                 / receipt["chosen"][key], 1, 5)
+
+    def test_texts(self):
+        """Several texts are compared one by one, as moh eval reads them."""
+        self.write("texts.jsonl", "\n".join(
+            json.dumps(t) for t in [TEXT[:30], "", "t", TEXT[3:90]]))
+        words = ["--json", "-c", 16, "--calibration-tokens"]
+        for n, limit in [(31 + 87, 29 + 86), (61, 29 + 29)]:
+            receipt = json.loads(self.upcycle(
+                f"texts-{n}", "norm:1+1", *words, n, model="mha",
+                data="texts.jsonl"))
+            self.assertEqual(receipt["tokens"], n)
+            for model, key in [("mha", "dense_perplexity"),
+                               (f"texts-{n}", "perplexity")]:
+                _, out, _ = self.run_in("eval", "-m", model, "texts.jsonl",
+                                        "-c", 16, "--json", "--limit", limit)
+                self.assertAlmostEqual(
+                    json.loads(out)["total"]["perplexity"]
+                    / receipt["chosen"][key], 1, 5)
+        self.write("short.jsonl", '"t"\n"o"\n')
+        self.assert_fails("upcycle -m dense --data short.jsonl --heads "
+                          "norm:1+1 --out short", 3, "moh upcycle: the data "
+                          "have no text of 2 tokens or more")
 
     def test_tuning(self):
         """Gradients go through gates of 1: tuning lowers the loss, a router

@@ -32,13 +32,12 @@ static moh__model *upcycled(tiny *dense, const char *heads,
 }
 
 static moh__closeness measure(const tiny *dense, const moh__model *model) {
-  moh__closeness c;
+  moh__closeness c = {0};
   moh_error err;
   moh__stretch all = text();
-  assert_int_equal(
-      moh__closeness_measure(&c, dense->model, model, dense->pool, &all, NULL,
-                             NULL, &err),
-      MOH_OK);
+  assert_int_equal(moh__closeness_add(&c, dense->model, model, dense->pool,
+                                      &all, NULL, NULL, &err),
+                   MOH_OK);
   assert_int_equal(c.n_tokens, N_TOKENS);
   assert_int_equal(c.n_known, N_TOKENS - 1);
   return c;
