@@ -39,11 +39,25 @@ static moh_status config_of(moh__config *c, const char *heads,
   return moh__config_check(c, err);
 }
 
+/* Scores of shared and of routed heads come from different tensors, whose rows
+ * are these heads. */
+static moh_status check_shared(const moh__config *c, const moh__config *old,
+                               const char *heads, moh_error *err) {
+  if (!moh__config_has_router(c) || !moh__config_has_router(old) ||
+      c->n_shared == old->n_shared)
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_ARGUMENT,
+                   "heads %.60s: the number of shared heads must stay as "
+                   "the routers were trained, %lld; only K of S+K can change",
+                   heads, (long long)old->n_shared);
+}
+
 moh_status moh__model_set_heads(moh__model **model, const char *heads,
                                 moh_error *err) {
   moh__model *old = *model, *new;
   moh__config c = old->config;
   MOH_TRY(config_of(&c, heads, err));
+  MOH_TRY(check_shared(&c, &old->config, heads, err));
   MOH_TRY(moh__arch_model(&new, &c, err));
   moh_status status = share_data(new, old, heads, err);
   if (status == MOH_OK) status = moh__model_make_tables(new, err);

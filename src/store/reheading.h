@@ -7,8 +7,8 @@
 
 /* Replaces *model, which is not packed, by one whose heads are `heads` (as of
  * moh__config_set_heads). Tensors that are not needed stay unused; one that is
- * missing or of another shape is MOH_ERR_ARGUMENT with its name, and nothing
- * has changed. */
+ * missing is MOH_ERR_ARGUMENT with its name, as another number of shared heads
+ * than the routers' is, and nothing has changed. */
 moh_status moh__model_set_heads(moh__model **model, const char *heads,
                                 moh_error *err);
 

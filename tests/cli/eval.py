@@ -296,6 +296,11 @@ class Eval(Case):
         self.assertRegex(err, r"^moh eval: heads moh:1\+1 need a tensor "
                          r"'model\.layers\.0\.[a-z_.0-9]+' that the model "
                          r"does not have")
+        self.assert_fails(
+            ["eval", *words, "--heads", "moh:0+1"], 2, "moh eval: heads "
+            "moh:0+1: the number of shared heads must stay as the routers "
+            "were trained, 1; only K of S+K can change (see 'moh eval "
+            "--help')")
         code, _, err = self.run_in("eval", *dense, "--heads", "half")
         self.assertEqual(code, 2, err)
 
