@@ -25,6 +25,15 @@ static bool same_text(moh__text a, moh__text b) {
   return a.n == b.n && memcmp(a.bytes, b.bytes, a.n) == 0;
 }
 
+/* Files of different formats spell one token differently, as " t" and "▁t". */
+static bool same_token(const moh__tokenizer *a, const moh__tokenizer *b,
+                       int32_t id) {
+  return same_text(moh__tokenizer_token(a, id),
+                   moh__tokenizer_token(b, id)) ||
+         same_text(moh__tokenizer_spelling(a, id),
+                   moh__tokenizer_spelling(b, id));
+}
+
 static moh_status check_vocabularies(const comparison *c, moh_error *err) {
   const moh__tokenizer *a = c->reference->tokenizer, *b = c->other->tokenizer;
   int64_t rows = c->reference->model->config.vocab_size;
@@ -37,8 +46,7 @@ static moh_status check_vocabularies(const comparison *c, moh_error *err) {
                      n, moh__tokenizer_size(b), rows,
                      c->other->model->config.vocab_size);
   for (int32_t i = 0; i < n; i++)
-    if (!same_text(moh__tokenizer_spelling(a, i),
-                   moh__tokenizer_spelling(b, i)))
+    if (!same_token(a, b, i))
       return moh__fail(err, MOH_ERR_ARGUMENT,
                        "--compare: the vocabularies differ, first in token "
                        "%d",

@@ -360,6 +360,40 @@ class Llama2c(Case):
         self.assertIn("tok.bin", err)
 
 
+class Spelling(Case):
+    """Vocabularies of a GGUF file, which spells "▁a" what a llama2.c one
+    spells " a"."""
+
+    def compare(self, last):
+        """With a llama2.c file whose last token is another."""
+        other = ([b"<unk>", b"\n<s>\n", b"\n</s>\n"] +
+                 [t.encode() for t in TOKENS[3:259]] + [b" ", b"a", b"b"])
+        self.write("a.bin", checkpoint())
+        self.write("tok.bin", struct.pack("<i", 7) + b"".join(
+            struct.pack("<fi", -i, len(t)) + t
+            for i, t in enumerate(other + [last])))
+        self.write("a.gguf", gguf(metadata(tokens=array(
+            "tokenizer.ggml.tokens", STRING, TOKENS[:-1] + ["▁a"])),
+            tensors()))
+        for words in ["a.gguf", "a.bin --tokenizer tok.bin"]:
+            code, _, err = self.run_in("import", *words.split(), "--out",
+                                       f"{words[2]}{len(last)}")
+            self.assertEqual((code, err), (0, ""))
+        self.write("text.txt", "a b a")
+        return self.run_in("eval", "-m", f"g{len(last)}", "--compare",
+                           f"b{len(last)}", "--json", "text.txt")
+
+    def test_same(self):
+        code, out, err = self.compare(b" a")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(json.loads(out)["largest_logit_difference"], 0)
+
+    def test_other(self):
+        code, out, err = self.compare(b" ab")
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("the vocabularies differ, first in token 262", err)
+
+
 @unittest.skipUnless(DATA.exists(), f"{DATA} is not there")
 class Stories(Case):
     """A trained model, and the text that llama2.c makes with it."""
@@ -378,6 +412,24 @@ class Stories(Case):
                 "--echo", "-f", self.write("prompt", prompt))
             self.assertEqual(code, 0, err)
             self.assertEqual(text.strip(), want.strip())
+
+    def test_spelling(self):
+        """A GGUF file spells "▁t" what llama2.c spells " t": it is one
+        vocabulary, and the models can be compared."""
+        for words in [("import", DATA / "stories260K.bin", "--tokenizer",
+                       DATA / "tok512.bin", "--out", "first"),
+                      ("export", "first", "--format", "gguf", "--out",
+                       "first.gguf"),
+                      ("import", "first.gguf", "--out", "again")]:
+            code, _, err = self.run_in(*words)
+            self.assertEqual((code, err), (0, ""))
+        code, out, err = self.run_in(
+            "eval", "-m", "again", "--compare", "first", "--json",
+            DATA / "greedy_empty_prompt.txt")
+        self.assertEqual((code, err), (0, ""))
+        got = json.loads(out)
+        self.assertEqual((got["largest_logit_difference"],
+                          got["same_choice"]), (0, 1))
 
     def test_directory(self):
         """Through a directory of the LLaMA family and back: the same
