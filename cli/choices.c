@@ -21,23 +21,56 @@ enum { CHOICES_MAX = 64 };
 /* ---- a question -------------------------------------------------------- */
 
 typedef struct question {
-  const char *context;
+  char *prompt; /* owned */
   const char *choices[CHOICES_MAX];
   size_t n;
   size_t answer;
 } question;
 
-/* The first of several fields that is there. */
+/* The first of several fields that is there; NULL: none is. */
 static const json_t *find_field(const json_t *object,
                                 const char *const *names) {
-  const json_t *found = NULL;
-  for (; *names != NULL && found == NULL; names++)
-    found = json_object_get(object, *names);
-  return found;
+  for (; *names != NULL; names++) {
+    const json_t *found = json_object_get(object, *names);
+    if (found != NULL && !json_is_null(found)) return found;
+  }
+  return NULL;
 }
 
 static moh_status bad(moh_error *err, const char *what) {
   return moh__fail(err, MOH_ERR_FORMAT, "%s", what);
+}
+
+static bool have_gap(const char *front, const char *back) {
+  size_t n = strlen(front);
+  return n == 0 || isspace((unsigned char)front[n - 1]) ||
+         isspace((unsigned char)back[0]);
+}
+
+/* Both, with `gap` between them unless they have white space there. */
+static moh_status join(char **text, const char *front, const char *gap,
+                       const char *back, moh_error *err) {
+  if (have_gap(front, back)) gap = "";
+  if (asprintf(text, "%s%s%s", front, gap, back) >= 0) return MOH_OK;
+  *text = NULL;
+  return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+}
+
+/* A context goes before the question, if there is one. */
+static moh_status read_prompt(question *q, const json_t *object,
+                              moh_error *err) {
+  static const char *const questions[] = {"question", "query", NULL};
+  static const char *const contexts[] = {"context", NULL};
+  static const char *const alone[] = {"context", "ctx", NULL};
+  const json_t *back = find_field(object, questions), *front = NULL;
+  if (back != NULL)
+    front = find_field(object, contexts);
+  else
+    back = find_field(object, alone);
+  if (!json_is_string(back) || (front != NULL && !json_is_string(front)))
+    return bad(err, "there is no text \"question\" or \"context\"");
+  return join(&q->prompt, front == NULL ? "" : json_string_value(front), "\n",
+              json_string_value(back), err);
 }
 
 static moh_status read_choices(question *q, const json_t *list,
@@ -89,13 +122,9 @@ static moh_status read_answer(question *q, const json_t *object,
 
 static moh_status read_question(question *q, const json_t *object,
                                 moh_error *err) {
-  static const char *const contexts[] = {"question", "context", "query",
-                                         "ctx", NULL};
   static const char *const lists[] = {"choices", "endings", NULL};
   const json_t *list = find_field(object, lists);
-  q->context = json_string_value(find_field(object, contexts));
-  if (q->context == NULL)
-    return bad(err, "there is no text \"question\" or \"context\"");
+  MOH_TRY(read_prompt(q, object, err));
   MOH_TRY(read_choices(q, list, err));
   return read_answer(q, object, list, err);
 }
@@ -125,22 +154,14 @@ static moh_status encode(const scoring *s, const char *text, size_t n,
                                true, ids, err);
 }
 
-static bool needs_blank(const char *context, const char *choice) {
-  size_t n = strlen(context);
-  return n > 0 && !isspace((unsigned char)context[n - 1]) &&
-         !isspace((unsigned char)choice[0]);
-}
-
 /* The tokens of both, and how many of them stand before the answer: those
  * that the text by itself has, too. */
 static moh_status encode_choice(scoring *s, const question *q,
                                 const char *choice, size_t *from,
                                 moh_error *err) {
   char *text;
-  int n = asprintf(&text, "%s%s%s", q->context,
-                   needs_blank(q->context, choice) ? " " : "", choice);
-  if (n < 0) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status = encode(s, text, (size_t)n, &s->whole, err);
+  MOH_TRY(join(&text, q->prompt, " ", choice, err));
+  moh_status status = encode(s, text, strlen(text), &s->whole, err);
   free(text);
   size_t i = 0;
   while (i < s->before.n && i + 1 < s->whole.n &&
@@ -182,7 +203,7 @@ static moh_status judge(scoring *s, const question *q, verdict *v,
                         moh_error *err) {
   double best[MEASURES] = {0};
   bool cut = false;
-  MOH_TRY(encode(s, q->context, strlen(q->context), &s->before, err));
+  MOH_TRY(encode(s, q->prompt, strlen(q->prompt), &s->before, err));
   for (size_t i = 0; i < q->n; i++) {
     int64_t n_tokens;
     MOH_TRY(score_choice(s, q, i, &v->log_p[i], &n_tokens, &cut, err));
@@ -221,6 +242,17 @@ static void print_verdict(const question *q, const verdict *v, int64_t line) {
   putchar('\n');
 }
 
+static void count(scoring *s, const question *q, const verdict *v,
+                  int64_t line) {
+  s->n++;
+  for (int m = 0; m < MEASURES; m++)
+    s->n_right[m] += v->chosen[m] == q->answer;
+  if (s->answers != NULL)
+    json_array_append_new(s->answers, verdict_json(q, v, line));
+  else if (s->options->each)
+    print_verdict(q, v, line);
+}
+
 static moh_status ask(scoring *s, const json_t *object, int64_t line,
                       moh_error *err) {
   question q = {0};
@@ -228,15 +260,11 @@ static moh_status ask(scoring *s, const json_t *object, int64_t line,
   if (moh__interrupted())
     return moh__fail(err, MOH_ERR_INTERRUPTED,
                      "interrupted after %lld questions", (long long)s->n);
-  MOH_TRY(read_question(&q, object, err));
-  MOH_TRY(judge(s, &q, &v, err));
-  s->n++;
-  for (int m = 0; m < MEASURES; m++) s->n_right[m] += v.chosen[m] == q.answer;
-  if (s->answers != NULL)
-    json_array_append_new(s->answers, verdict_json(&q, &v, line));
-  else if (s->options->each)
-    print_verdict(&q, &v, line);
-  return MOH_OK;
+  moh_status status = read_question(&q, object, err);
+  if (status == MOH_OK) status = judge(s, &q, &v, err);
+  if (status == MOH_OK) count(s, &q, &v, line);
+  free(q.prompt);
+  return status;
 }
 
 /* ---- a file ------------------------------------------------------------ */

@@ -1,13 +1,14 @@
 /*
  * moh eval --choices: questions with several answers, of which a model should
  * find the right one likeliest. A file has one JSON object a line:
- *   the text before the answers: "question", "context", "query" or "ctx"
+ *   the text before the answers: "question" or "query", behind "context" and
+ *     a line break where that is there, too; else "context" or "ctx"
  *   the answers: "choices" or "endings", a list of texts, or an object with
  *     the lists "text" and "label"
  *   the right one: "answer", "gold", "label" or "answerKey", its index from
  *     0, or its label (a letter from A on where there are no labels)
- * A blank goes between text and answer, unless one of them has white space
- * there.
+ * A blank goes between text and answer. Where one of two texts has white space
+ * already, nothing goes between them.
  */
 #ifndef MOH_CLI_CHOICES_H
 #define MOH_CLI_CHOICES_H

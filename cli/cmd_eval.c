@@ -63,8 +63,14 @@ static const moh__option compare_options[] = {
 
 static const moh__option choice_options[] = {
     {"choices", 0, MOH__OPTION_FLAG, NULL,
-     "the files hold questions with several answers, a JSON object a line: "
-     "\"question\", \"choices\" and \"answer\"",
+     "the files hold questions with several answers, a JSON object a line. "
+     "Before the answers: \"question\" or \"query\", behind \"context\" and "
+     "a line break where that is there, too; or \"context\" or \"ctx\" "
+     "alone. "
+     "The answers: \"choices\" or \"endings\", 2 to 64 texts, or "
+     "{\"text\": [...], \"label\": [...]}. The right one: \"answer\", "
+     "\"gold\", \"answerKey\" or \"label\", its index from 0, its label, or "
+     "without labels a letter from A on. A blank goes before an answer",
      NULL, .offset = offsetof(values, choices)},
     {"each", 0, MOH__OPTION_FLAG, NULL,
      "with --choices: what was chosen for each question", NULL,

@@ -193,6 +193,34 @@ class Eval(Case):
         self.assertRegex(out, r"(?m)^questions\.jsonl +4 questions: acc "
                          r"\d\.\d+ \+- \d\.\d+, acc_norm ")
 
+    def log_p(self, *questions, more=()):
+        self.write("asked.jsonl", "\n".join(
+            json.dumps({"answer": 0, **q}) for q in questions))
+        got = self.eval("-m", "chars", "--choices", "--each", "asked.jsonl",
+                        *more)
+        return [a["log_p"] for a in got["files"][0]["answers"]]
+
+    def test_contexts(self):
+        """A context stands before the question."""
+        choices = {"choices": ["be", "not"]}
+        want, one, *got = self.log_p(*(
+            {**choices, **texts} for texts in [
+                {"question": "to be\nor not to"}, {"question": "or not to"},
+                {"question": "or not to", "context": "to be"},
+                {"query": "or not to", "context": "to be"},
+                {"question": "or not to", "context": "to be\n"},
+                {"question": "\nor not to", "context": "to be"},
+                {"context": "to be\nor not to", "ctx": "to", "query": None},
+                {"ctx": "to be\nor not to"}]))
+        self.assertNotEqual(want, one)
+        self.assertEqual(got, [want] * 6)
+        self.assertEqual(
+            [one] * 3, self.log_p(*(
+                {**choices, **texts} for texts in [
+                    {"question": "or not to", "context": None},
+                    {"question": "or not to", "context": ""},
+                    {"query": "or not to", "ctx": "to be"}])))
+
     def test_long_questions(self):
         long = {"question": "the sea is " * 40, "choices": ["wet", "hot"],
                 "answer": 0}
@@ -311,6 +339,8 @@ class Eval(Case):
             ("[3]", "a question must be an object"),
             ("{}", 'there is no text "question" or "context"'),
             ('{"question": 3}', 'there is no text "question" or "context"'),
+            ('{"question": "a", "context": 3}',
+             'there is no text "question" or "context"'),
             ('{"question": "a", "choices": ["a"], "answer": 0}',
              '"choices" must be a list of 2 to 64 texts'),
             ('{"question": "a", "choices": ["a", 3], "answer": 0}',
