@@ -154,33 +154,44 @@ static moh_status encode(const scoring *s, const char *text, size_t n,
                                true, ids, err);
 }
 
-/* The tokens of both, and how many of them stand before the answer: those
- * that the text by itself has, too. */
+/* The tokens of both. */
 static moh_status encode_choice(scoring *s, const question *q,
-                                const char *choice, size_t *from,
-                                moh_error *err) {
+                                const char *choice, moh_error *err) {
   char *text;
-  MOH_TRY(join(&text, q->prompt, " ", choice, err));
+  const char *gap = s->options->no_blank ? "" : " ";
+  MOH_TRY(join(&text, q->prompt, gap, choice, err));
   moh_status status = encode(s, text, strlen(text), &s->whole, err);
   free(text);
-  size_t i = 0;
-  while (i < s->before.n && i + 1 < s->whole.n &&
-         s->before.ids[i] == s->whole.ids[i])
-    i++;
-  *from = i;
-  if (status == MOH_OK && i == 0)
-    return bad(err,
-               "a question without a text before its answers, for a "
-               "tokenizer that puts no token in front");
   return status;
 }
 
-/* Too long: the beginning goes. */
-static moh_status score_choice(scoring *s, const question *q, size_t i,
-                               double *log_p, int64_t *n_tokens, bool *cut,
+/* How many tokens stand before the answers: those that the text by itself has,
+ * too. An answer that goes on within a word may change the text's last tokens;
+ * then these are scored with all answers, or sums could not be compared. */
+static moh_status count_before(scoring *s, const question *q, size_t *from,
                                moh_error *err) {
-  size_t from, most = (size_t)moh__session_max_length(s->session), drop = 0;
-  MOH_TRY(encode_choice(s, q, q->choices[i], &from, err));
+  MOH_TRY(encode(s, q->prompt, strlen(q->prompt), &s->before, err));
+  *from = s->before.n;
+  for (size_t i = 0; i < q->n; i++) {
+    size_t at = 0;
+    MOH_TRY(encode_choice(s, q, q->choices[i], err));
+    while (at < *from && at + 1 < s->whole.n &&
+           s->before.ids[at] == s->whole.ids[at])
+      at++;
+    *from = at;
+  }
+  if (*from > 0) return MOH_OK;
+  return bad(err,
+             "a question without a text before its answers, for a tokenizer "
+             "that puts no token in front");
+}
+
+/* Of the tokens from `from` on. Too long: the beginning goes. */
+static moh_status score_choice(scoring *s, const question *q, size_t i,
+                               size_t from, double *log_p, int64_t *n_tokens,
+                               bool *cut, moh_error *err) {
+  size_t most = (size_t)moh__session_max_length(s->session), drop = 0;
+  MOH_TRY(encode_choice(s, q, q->choices[i], err));
   if (s->whole.n > most) drop = s->whole.n - most;
   if (drop >= from)
     return bad(err, "an answer that is too long for the model");
@@ -203,10 +214,11 @@ static moh_status judge(scoring *s, const question *q, verdict *v,
                         moh_error *err) {
   double best[MEASURES] = {0};
   bool cut = false;
-  MOH_TRY(encode(s, q->prompt, strlen(q->prompt), &s->before, err));
+  size_t from;
+  MOH_TRY(count_before(s, q, &from, err));
   for (size_t i = 0; i < q->n; i++) {
     int64_t n_tokens;
-    MOH_TRY(score_choice(s, q, i, &v->log_p[i], &n_tokens, &cut, err));
+    MOH_TRY(score_choice(s, q, i, from, &v->log_p[i], &n_tokens, &cut, err));
     const double scores[MEASURES] = {
         v->log_p[i], v->log_p[i] / (double)strlen(q->choices[i]),
         v->log_p[i] / (double)n_tokens};
@@ -292,8 +304,8 @@ static moh_status ask_line(scoring *s, const char *path, const char *line,
 
 static moh_status ask_lines(scoring *s, const char *path, const char *bytes,
                             size_t n, moh_error *err) {
-  int64_t number = 1;
-  for (size_t at = 0; at < n; number++) {
+  int64_t number = 1, limit = s->options->limit;
+  for (size_t at = 0; at < n && (limit == 0 || s->n < limit); number++) {
     const char *end = memchr(bytes + at, '\n', n - at);
     size_t length = end == NULL ? n - at : (size_t)(end - bytes) - at;
     MOH_TRY(ask_line(s, path, bytes + at, length, number, err));

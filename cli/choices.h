@@ -7,8 +7,9 @@
  *     the lists "text" and "label"
  *   the right one: "answer", "gold", "label" or "answerKey", its index from
  *     0, or its label (a letter from A on where there are no labels)
- * A blank goes between text and answer. Where one of two texts has white space
- * already, nothing goes between them.
+ * A blank goes between text and answer, unless answers may go on within a word
+ * (no_blank). Where one of two texts has white space already, nothing goes
+ * between them.
  */
 #ifndef MOH_CLI_CHOICES_H
 #define MOH_CLI_CHOICES_H
@@ -19,7 +20,9 @@ typedef struct moh__choices_options {
   const char *const *paths;
   int n_paths;
   const char *model; /* its name in the result */
+  int64_t limit;     /* questions of each file; 0: all */
   bool json, each;   /* each: also every question */
+  bool no_blank;
 } moh__choices_options;
 
 /* Writes the result to stdout. */

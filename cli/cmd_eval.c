@@ -24,7 +24,7 @@ typedef struct values {
   moh__format_values format;
   int64_t context, stride, limit;
   const char *other;
-  bool decode, choices, each, json;
+  bool decode, choices, each, no_blank, json;
 } values;
 
 static const moh__option head_options[] = {
@@ -48,7 +48,9 @@ static const moh__option window_options[] = {
     {"decode", 0, MOH__OPTION_FLAG, NULL,
      "token by token through the cache, as a text is generated; takes longer",
      NULL, .offset = offsetof(values, decode)},
-    {"limit", 0, MOH__OPTION_INT, "N", "predict the first N tokens only",
+    {"limit", 0, MOH__OPTION_INT, "N",
+     "predict the first N tokens only; with --choices, ask the first N "
+     "questions of each file",
      "all", .offset = offsetof(values, limit), .min = 1, .max = 9e18},
     {.name = NULL},
 };
@@ -70,11 +72,16 @@ static const moh__option choice_options[] = {
      "The answers: \"choices\" or \"endings\", 2 to 64 texts, or "
      "{\"text\": [...], \"label\": [...]}. The right one: \"answer\", "
      "\"gold\", \"answerKey\" or \"label\", its index from 0, its label, or "
-     "without labels a letter from A on. A blank goes before an answer",
+     "without labels a letter from A on. A blank goes before an answer, "
+     "unless white space is there",
      NULL, .offset = offsetof(values, choices)},
     {"each", 0, MOH__OPTION_FLAG, NULL,
      "with --choices: what was chosen for each question", NULL,
      .offset = offsetof(values, each)},
+    {"no-blank", 0, MOH__OPTION_FLAG, NULL,
+     "with --choices: nothing goes before an answer, which may go on within "
+     "a word; its score begins with the first token that an answer changes",
+     NULL, .offset = offsetof(values, no_blank)},
     {.name = NULL},
 };
 
@@ -354,10 +361,11 @@ static moh_status open_eval(eval *e, moh_error *err) {
 }
 
 static moh_status check_values(const values *v, moh_error *err) {
-  bool windows = moh__is_set_int(v->context) || moh__is_set_int(v->stride) ||
-                 moh__is_set_int(v->limit) || v->decode;
-  if (v->each && !v->choices)
-    return moh__fail(err, MOH_ERR_ARGUMENT, "--each needs --choices");
+  bool windows =
+      moh__is_set_int(v->context) || moh__is_set_int(v->stride) || v->decode;
+  if ((v->each || v->no_blank) && !v->choices)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--%s needs --choices",
+                     v->each ? "each" : "no-blank");
   if (v->choices && windows)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--choices and options of windows exclude each other");
@@ -408,8 +416,10 @@ static moh_status evaluate_choices(eval *e, const moh__call *call,
       .paths = (const char *const *)call->arguments,
       .n_paths = call->n_arguments,
       .model = e->v->runner.model,
+      .limit = moh__int_or(e->v->limit, 0),
       .json = e->v->json,
-      .each = e->v->each};
+      .each = e->v->each,
+      .no_blank = e->v->no_blank};
   return moh__choices_run(&e->runner, &options, err);
 }
 
@@ -449,7 +459,8 @@ const moh__command moh__command_eval = {
     .examples =
         "  moh eval --model run test.txt\n"
         "  moh eval --model run --context 256 --stride 64 --json "
-        "test.txt\n",
+        "test.txt\n"
+        "  moh eval --model run --choices --limit 100 questions.jsonl\n",
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1 << 20,

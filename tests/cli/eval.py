@@ -140,7 +140,10 @@ class Eval(Case):
 
     def nats(self, text):
         self.write("one.txt", text)
-        return self.eval("-m", "words", "one.txt")["total"]["nats"]
+        code, out, err = self.run_in("eval", "-m", "words", "--json",
+                                     "one.txt")
+        self.assertEqual(code, 0, err)
+        return json.loads(out)["total"]["nats"]
 
     def test_choices(self):
         questions = [
@@ -220,6 +223,41 @@ class Eval(Case):
                     {"question": "or not to", "context": None},
                     {"question": "or not to", "context": ""},
                     {"query": "or not to", "ctx": "to be"}])))
+
+    def test_no_blank(self):
+        """Answers that go on within a word; all of them are scored from the
+        first token on that one of them changes."""
+        letters = {"question": "to b", "choices": ["e", "e or"]}
+        [[be, _]] = self.log_p(letters, more=["--no-blank"])
+        [[blank, _]] = self.log_p({**letters, "choices": [" e", "x"]})
+        self.assertNotEqual(be, blank)
+        self.assertEqual(self.log_p(letters)[0][0], blank)
+        self.assertEqual(be, self.log_p(
+            {"question": "to b", "choices": ["e", "x"]},
+            more=["--no-blank"])[0][0])
+        self.write("asked.jsonl", json.dumps(
+            {"question": "the sea is h", "choices": ["ot", " wet"],
+             "answer": 0}))
+        got = self.eval("-m", "words", "--choices", "--each", "--no-blank",
+                        "asked.jsonl")
+        [log_p] = [a["log_p"] for a in got["files"][0]["answers"]]
+        for got, text in zip(log_p, ["hot", "h wet"]):
+            want = self.nats("the sea is") - self.nats("the sea is " + text)
+            self.assertAlmostEqual(got, want, 4)
+
+    def test_limited_questions(self):
+        line = json.dumps({"question": "ice is", "choices": ["hot", "cold"],
+                           "answer": 1})
+        self.write("four.jsonl", "\n".join([line] * 3 + ["no question"]))
+        self.write("one-question.jsonl", line)
+        words = ["-m", "words", "--choices", "four.jsonl",
+                 "one-question.jsonl", "--limit"]
+        for limit, asked in [(1, [1, 1]), (3, [3, 1])]:
+            got = self.eval(*words, limit)
+            self.assertEqual([f["questions"] for f in got["files"]], asked)
+        code, _, err = self.run_in("eval", *words, 4)
+        self.assertEqual(code, 3)
+        self.assertIn("four.jsonl: line 4: ", err)
 
     def test_long_questions(self):
         long = {"question": "the sea is " * 40, "choices": ["wet", "hot"],
@@ -372,6 +410,8 @@ class Eval(Case):
         tail = " (see 'moh eval --help')"
         self.assert_fails("eval -m words --each text.txt", 2,
                           "moh eval: --each needs --choices" + tail)
+        self.assert_fails("eval -m words --no-blank text.txt", 2,
+                          "moh eval: --no-blank needs --choices" + tail)
         self.assert_fails("eval -m words --choices -c8 text.txt", 2,
                           "moh eval: --choices and options of windows "
                           "exclude each other" + tail)
