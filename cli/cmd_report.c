@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "commands.h"
+#include "replace.h"
 #include "report.h"
 
 enum { DEFAULT_SHOW = 32, SHOW_MAX = 1000 };
@@ -50,8 +51,10 @@ static moh_status make_page(moh__report *report, const values *v,
       v->out == NULL ? moh__path_join(report->dir, "report.html") : NULL;
   const char *name = v->out == NULL ? path : v->out;
   if (name == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status = moh__report_add_samples(
-      report, &v->texts, (int32_t)moh__int_or(v->show, DEFAULT_SHOW), err);
+  moh_status status = moh__replace_check(name, MOH__PAGE_BEGIN, err);
+  if (status == MOH_OK)
+    status = moh__report_add_samples(
+        report, &v->texts, (int32_t)moh__int_or(v->show, DEFAULT_SHOW), err);
   if (status == MOH_OK) status = write_page(report, name, err);
   if (status == MOH_OK) printf("%s\n", name);
   free(path);

@@ -11,7 +11,9 @@
 #include "interrupt.h"
 #include "load.h"
 #include "numbers.h"
+#include "replace.h"
 #include "routes.h"
+#include "svg.h"
 #include "text/utf8.h"
 
 enum { DEFAULT_SHOW = 40, SHOW_MAX = 10000 };
@@ -172,6 +174,8 @@ static moh_status open_routes(routes *w, moh_error *err) {
   int64_t capacity = moh__int_or(w->v->show, DEFAULT_SHOW);
   w->left = moh__int_or(w->v->limit, INT64_MAX);
   w->terminal = isatty(STDERR_FILENO) == 1;
+  if (w->v->svg != NULL)
+    MOH_TRY(moh__replace_check(w->v->svg, MOH__SVG_BEGIN, err));
   MOH_TRY(moh__runner_open(&w->runner, &w->v->runner, err));
   MOH_TRY(moh__routing_init(&w->routing, w->runner.model, w->v->runner.model,
                             wants_experts(w), (int32_t)capacity, err));

@@ -119,8 +119,7 @@ static moh_status store_real(const moh__option *option, const char *text,
   return MOH_OK;
 }
 
-static void join_choices(const moh__option *option, char *text,
-                         size_t size) {
+static void join_choices(const moh__option *option, char *text, size_t size) {
   size_t used = 0;
   text[0] = '\0';
   for (int i = 0; option->choices[i] != NULL && used < size; i++)
@@ -138,9 +137,20 @@ static moh_status store_choice(const moh__option *option, const char *text,
   }
   char choices[128];
   join_choices(option, choices, sizeof choices);
-  return moh__fail(err, MOH_ERR_ARGUMENT,
-                   "--%s must be one of %s, not '%s'", option->name,
-                   choices, text);
+  return moh__fail(err, MOH_ERR_ARGUMENT, "--%s must be one of %s, not '%s'",
+                   option->name, choices, text);
+}
+
+/* No file and no directory has an empty name. */
+static moh_status store_string(const moh__option *option, const char *text,
+                               const char **field, moh_error *err) {
+  static const char *const names[] = {"DIR", "FILE", "PATH"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (*text == '\0' && strcmp(option->metavar, names[i]) == 0)
+      return moh__fail(err, MOH_ERR_ARGUMENT, "--%s needs a name, not ''",
+                       option->name);
+  *field = text;
+  return MOH_OK;
 }
 
 static moh_status store_item(const moh__option *option, const char *item,
@@ -177,8 +187,7 @@ static moh_status store(found f, char *text, moh_error *err) {
     case MOH__OPTION_REAL:
       return store_real(f.option, text, f.field, err);
     case MOH__OPTION_STRING:
-      *(const char **)f.field = text;
-      return MOH_OK;
+      return store_string(f.option, text, f.field, err);
     case MOH__OPTION_CHOICE:
       return store_choice(f.option, text, f.field, err);
     case MOH__OPTION_LIST:
@@ -215,8 +224,8 @@ static found find_letter(const parser *p, char letter) {
 
 enum { MAX_OPTIONS = 128 };
 
-static moh_status unknown_option(const parser *p, const char *name,
-                                 size_t n, moh_error *err) {
+static moh_status unknown_option(const parser *p, const char *name, size_t n,
+                                 moh_error *err) {
   const char *names[MAX_OPTIONS] = {"help"};
   int n_names = 1;
   for (walk w = {0}; n_names < MAX_OPTIONS && walk_next(&w, p->command);)
@@ -273,8 +282,7 @@ static moh_status parse_letter(parser *p, char *word, moh_error *err) {
                      word[1]);
   if (f.option->kind == MOH__OPTION_FLAG) {
     if (word[2] != '\0')
-      return moh__fail(err, MOH_ERR_ARGUMENT, "-%c takes no value",
-                       word[1]);
+      return moh__fail(err, MOH_ERR_ARGUMENT, "-%c takes no value", word[1]);
     return store(f, NULL, err);
   }
   char *text = word + 2;
@@ -307,13 +315,21 @@ static moh_status parse_words(parser *p, moh_error *err) {
   return MOH_OK;
 }
 
+static moh_status fail_missing(const moh__option *option, moh_error *err) {
+  char choices[128];
+  if (option->metavar != NULL)
+    return moh__fail(err, MOH_ERR_ARGUMENT, "--%s %s is missing",
+                     option->name, option->metavar);
+  join_choices(option, choices, sizeof choices);
+  return moh__fail(err, MOH_ERR_ARGUMENT, "--%s is missing: one of %s",
+                   option->name, choices);
+}
+
 static moh_status check_required(const moh__command *command,
                                  const void *values, moh_error *err) {
   for (walk w = {0}; walk_next(&w, command);)
-    if (w.option->required &&
-        !field_is_set(w.option, walk_field(&w, values)))
-      return moh__fail(err, MOH_ERR_ARGUMENT, "--%s %s is missing",
-                       w.option->name, w.option->metavar);
+    if (w.option->required && !field_is_set(w.option, walk_field(&w, values)))
+      return fail_missing(w.option, err);
   return MOH_OK;
 }
 
@@ -340,8 +356,7 @@ moh_status moh__options_set(const moh__command *command, void *values,
                             const char *name, const char *text,
                             moh_error *err) {
   for (walk w = {0}; walk_next(&w, command);) {
-    if (strcmp(w.option->name, name) != 0 || !is_settable(w.option))
-      continue;
+    if (strcmp(w.option->name, name) != 0 || !is_settable(w.option)) continue;
     found f = {w.option, walk_field(&w, values)};
     char *copy = strdup(text);
     if (copy == NULL) return moh__fail(err, MOH_ERR_MEMORY, "no memory");

@@ -37,7 +37,11 @@ moh_status moh__report_add_samples(moh__report *report,
                                    moh_error *err);
 void moh__report_close(moh__report *report);
 
-/* report_page.c: the whole page. */
+/* report_page.c: the whole page, and how it begins. */
+#define MOH__PAGE_BEGIN                           \
+  "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n" \
+  "<meta charset=\"utf-8\">\n"                    \
+  "<meta name=\"generator\" content=\"moh report\">\n"
 moh_status moh__report_page(FILE *out, const moh__report *report,
                             moh_error *err);
 

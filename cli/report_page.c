@@ -227,11 +227,9 @@ static bool is_dead(const moh__run_log *log, int32_t column, int64_t n) {
 }
 
 static void begin(FILE *out, const moh__report *r) {
-  fputs(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
-      "<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width\">\n<title>",
-      out);
+  fputs(MOH__PAGE_BEGIN
+        "<meta name=\"viewport\" content=\"width=device-width\">\n<title>",
+        out);
   write_text(out, r->dir);
   fprintf(out, "</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n",
           style);

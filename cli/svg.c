@@ -77,7 +77,7 @@ moh__color moh__ramp_color(moh__ramp ramp, double value) {
 void moh__svg_open(FILE *out, double width, double height,
                    const char *title) {
   fprintf(out,
-          "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" "
+          MOH__SVG_BEGIN
           "width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" "
           "font-family=\"system-ui,sans-serif\">\n<title>",
           width, height, width, height);

@@ -30,6 +30,10 @@ typedef struct moh__color {
 
 moh__color moh__ramp_color(moh__ramp ramp, double value);
 
+/* How such a file begins. */
+#define MOH__SVG_BEGIN \
+  "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" "
+
 /* <svg> with a white ground; `title` is what readers of screens say. */
 void moh__svg_open(FILE *out, double width, double height, const char *title);
 void moh__svg_close(FILE *out);

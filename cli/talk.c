@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "replace.h"
 
 static moh_status no_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
@@ -97,6 +98,7 @@ moh_status moh__talk_messages(const moh__talk *talk, size_t first,
 
 moh_status moh__talk_save(const moh__talk *talk, const char *path,
                           moh_error *err) {
+  MOH_TRY(moh__replace_check(path, "{\n  \"messages\": [", err));
   json_t *messages = json_array();
   int failed = add_turns(messages, talk, 0);
   json_t *object = json_pack("{s:o}", "messages", messages);

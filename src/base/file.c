@@ -91,8 +91,7 @@ static moh_status open_temporary(moh__writer *writer, moh_error *err) {
     free(writer->temporary);
     writer->temporary = temporary_name(writer->path);
     if (writer->temporary == NULL)
-      return moh__fail(err, MOH_ERR_MEMORY,
-                       "out of memory for a file name");
+      return moh__fail(err, MOH_ERR_MEMORY, "out of memory for a file name");
     fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
               0666);
   } while (fd < 0 && errno == EEXIST);
@@ -111,9 +110,18 @@ static void writer_free(moh__writer *writer) {
   free(writer);
 }
 
+/* What is renamed to the path would take a device's or a pipe's place. */
+static moh_status check_kind(const char *path, moh_error *err) {
+  struct stat found;
+  if (stat(path, &found) != 0 || S_ISREG(found.st_mode)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_IO,
+                   "cannot write '%s': it is no regular file", path);
+}
+
 moh_status moh__writer_open(moh__writer **out, const char *path,
                             moh_error *err) {
   *out = NULL;
+  MOH_TRY(check_kind(path, err));
   moh__writer *writer = calloc(1, sizeof(*writer));
   if (writer != NULL) writer->path = strdup(path);
   if (writer == NULL || writer->path == NULL) {
@@ -158,8 +166,7 @@ static moh_status finish(moh__writer *writer, moh_error *err) {
 static char *parent_of(const char *path) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL) return strdup(".");
-  return slash == path ? strdup("/")
-                       : strndup(path, (size_t)(slash - path));
+  return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
 /* Makes a rename in the directory of path last. File systems that cannot
@@ -201,8 +208,7 @@ moh_status moh__write_file(const char *path, const void *bytes, size_t n,
   return status;
 }
 
-moh_status moh__move_file(const char *from, const char *to,
-                          moh_error *err) {
+moh_status moh__move_file(const char *from, const char *to, moh_error *err) {
   if (rename(from, to) != 0) return fail_io(err, "replace", to);
   return moh__sync_parent(to, err);
 }
@@ -251,8 +257,7 @@ static moh_status make_dir(const char *path, moh_error *err) {
 moh_status moh__make_dirs(const char *path, moh_error *err) {
   char *prefix = strdup(path);
   if (prefix == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory to make '%s'",
-                     path);
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory to make '%s'", path);
   moh_status status = MOH_OK;
   for (size_t i = 1; status == MOH_OK && prefix[0] != '\0'; i++) {
     bool end = prefix[i] == '\0';

@@ -184,6 +184,15 @@ class Script(Chat):
             same = json.loads((self.folder / "same.json").read_text())
             self.assertEqual(same, saved[0])
 
+    def test_save_keeps_others(self):
+        self.write("mine.txt", "mine")
+        for _ in range(2):
+            _, err = self.chat(stdin="is ice hot?\n/save mine.txt\n"
+                               "/save twice.json\n")
+            self.assertIn("(mine.txt is there already, ", err)
+            self.assertNotIn("twice", err)
+        self.assertEqual((self.folder / "mine.txt").read_text(), "mine")
+
     def test_turns(self):
         """With --turns the model reads what was said, and no word of it
         twice."""

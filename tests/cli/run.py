@@ -90,6 +90,7 @@ class Usage(Case):
             ("more", "there is one word too many: 'more'"),
             ("--out x", "--data FILE is missing"),
             ("--data facts.json", "--out DIR is missing"),
+            ("--data facts.json --out=", "--out needs a name, not ''"),
         ]:
             self.assert_fails(f"train {words}", 2,
                               f"moh train: {message} (see 'moh train "

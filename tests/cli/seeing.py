@@ -6,6 +6,7 @@ Usage: seeing.py PATH_OF_MOH [--update] [TEST]...
 
 import html.parser
 import json
+import os
 import xml.etree.ElementTree
 
 from support import TINY, Case, main
@@ -297,6 +298,27 @@ class Seeing(Case):
             self.report("again")
         code, out, err = self.run_in("verify", "again")
         self.assertEqual((code, err), (0, ""))
+
+    def test_others_stay(self):
+        """What is under the name and not from the same command is kept."""
+        there = ("is there already, and is nothing that was written here "
+                 "before; name another file")
+        self.write("notes", "<svg> and <!DOCTYPE html>")
+        (self.folder / "link").symlink_to("a-file")
+        os.mkfifo(self.folder / "pipe")
+        for name in ["notes", "link", "pipe"]:
+            for words in [f"routes -m run --text ice --svg {name}",
+                          f"report run --out {name}"]:
+                code, _, err = self.run_in(*words.split())
+                self.assertEqual(code, 2)
+                self.assertIn(f"{name} {there}", err)
+        self.assertEqual((self.folder / "notes").read_text(),
+                         "<svg> and <!DOCTYPE html>")
+        self.assertTrue((self.folder / "pipe").is_fifo())
+        for _ in range(2):
+            for words in ["routes -m run --text ice --svg ours.svg",
+                          "report run --out ours.html"]:
+                self.assertEqual(self.run_in(*words.split())[0], 0)
 
     def test_bad_report(self):
         folder = self.folder / "bad"
