@@ -270,8 +270,9 @@ static void print_text(const upcycle *u) {
 
 static moh_status make(upcycle *u, moh_error *err) {
   int by = moh__choice_or(u->v->route_by, MOH__ROUTE_BY_HEAD);
-  MOH_TRY(moh__upcycle(&u->model, u->runner.model, u->v->heads,
-                       (moh__route_by)by, err));
+  MOH_TRY(moh__as_usage(moh__upcycle(&u->model, u->runner.model, u->v->heads,
+                                     (moh__route_by)by, err),
+                        err));
   moh__model_set_precision(u->model, u->runner.model->precision);
   MOH_TRY(moh__model_pack(u->model, u->runner.pool, err));
   MOH_TRY(read_texts(u, err));

@@ -92,7 +92,8 @@ moh_status moh__runner_open(moh__runner *runner,
   MOH_TRY(moh__load(values->model, options, &runner->model,
                     &runner->tokenizer, err));
   if (values->heads != NULL)
-    MOH_TRY(moh__model_set_heads(&runner->model, values->heads, err));
+    MOH_TRY(moh__as_usage(
+        moh__model_set_heads(&runner->model, values->heads, err), err));
   moh__model_set_precision(
       runner->model, moh__load_precision(runner->model, values->precision));
   MOH_TRY(moh__pool_new(&runner->pool, (int)moh__int_or(values->threads, 0),

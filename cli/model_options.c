@@ -145,13 +145,6 @@ const moh__option moh__model_options[] = {
     {.name = NULL},
 };
 
-/* A library's complaint about what the user typed is one about usage. */
-static moh_status as_usage(moh_status status, moh_error *err) {
-  if (status != MOH_ERR_CONFIG && status != MOH_ERR_FORMAT) return status;
-  if (err != NULL) err->status = MOH_ERR_ARGUMENT;
-  return MOH_ERR_ARGUMENT;
-}
-
 static void set_int(int64_t *field, int64_t value) {
   *field = moh__int_or(value, *field);
 }
@@ -239,7 +232,7 @@ static moh_status set_architecture(const moh__model_values *v, moh__config *c,
 static moh_status set_experts(const moh__model_values *v, moh__config *c,
                               moh_error *err) {
   if (v->experts != NULL)
-    MOH_TRY(as_usage(moh__config_set_experts(c, v->experts, err), err));
+    MOH_TRY(moh__as_usage(moh__config_set_experts(c, v->experts, err), err));
   set_int(&c->experts.width, v->expert_hidden);
   return MOH_OK;
 }
@@ -285,7 +278,7 @@ moh_status moh__model_options_config(const moh__model_values *v,
   if (v->tied && v->untied)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--tied and --untied exclude each other");
-  MOH_TRY(as_usage(moh__config_preset(config, preset, err), err));
+  MOH_TRY(moh__as_usage(moh__config_preset(config, preset, err), err));
   MOH_TRY(set_architecture(v, config, err));
   set_int(&config->n_layers, v->n_layers);
   set_int(&config->d_ff, v->d_ff);
@@ -299,18 +292,19 @@ moh_status moh__model_options_config(const moh__model_values *v,
   set_int(&config->hyper_mix, v->hyper_mix);
   set_norms(v, config);
   if (v->heads != NULL)
-    MOH_TRY(as_usage(moh__config_set_heads(config, v->heads, err), err));
+    MOH_TRY(moh__as_usage(moh__config_set_heads(config, v->heads, err), err));
   set_kinds(v, config);
   MOH_TRY(set_experts(v, config, err));
   if (v->window != NULL)
-    MOH_TRY(as_usage(moh__config_set_window(config, v->window, err), err));
+    MOH_TRY(
+        moh__as_usage(moh__config_set_window(config, v->window, err), err));
   if (v->rope_scaling != NULL)
-    MOH_TRY(as_usage(
+    MOH_TRY(moh__as_usage(
         moh__config_set_rope_scaling(config, v->rope_scaling, err), err));
   return check_needs(v, config, err);
 }
 
 moh_status moh__model_options_check(const moh__config *config,
                                     moh_error *err) {
-  return as_usage(moh__config_check(config, err), err);
+  return moh__as_usage(moh__config_check(config, err), err);
 }

@@ -470,3 +470,9 @@ const char *moh__nearest(const char *word, const char *const *names,
   }
   return best;
 }
+
+moh_status moh__as_usage(moh_status status, moh_error *err) {
+  if (status != MOH_ERR_CONFIG && status != MOH_ERR_FORMAT) return status;
+  if (err != NULL) err->status = MOH_ERR_ARGUMENT;
+  return MOH_ERR_ARGUMENT;
+}

@@ -130,4 +130,7 @@ json_t *moh__options_json(const moh__call *call);
 const char *moh__nearest(const char *word, const char *const *names,
                          int n_names);
 
+/* A library's complaint about what the user typed is one about usage. */
+moh_status moh__as_usage(moh_status status, moh_error *err);
+
 #endif

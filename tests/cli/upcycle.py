@@ -260,6 +260,8 @@ class Upcycling(Case):
         tail = " (see 'moh upcycle --help')"
         start = "upcycle --data text.txt --out new --model "
         for words, message in [
+                ("dense --heads norm:9+9", "n_shared is 9, it must lie "
+                 "between 0 and num_attention_heads, 4"),
                 ("dense --heads static:2", "'static:2' is nothing to upcycle "
                  "to: write norm:S+K, heads by the norms of their queries, "
                  "or moh:S+K, by a router that is fitted to these"),
