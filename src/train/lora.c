@@ -84,6 +84,12 @@ moh_status moh__lora_mark(moh__model *model, const char *on, moh_error *err) {
 static moh_status declare(moh__lora *l, const moh__param *w, moh_error *err) {
   char name[MOH__NAME_MAX];
   const int64_t a[2] = {l->rank, w->shape[1]}, b[2] = {w->shape[0], l->rank};
+  if (l->rank > w->shape[0] || l->rank > w->shape[1])
+    return moh__fail(err, MOH_ERR_ARGUMENT,
+                     "adapters of rank %d are larger than %s, of %lld by "
+                     "%lld: train that itself",
+                     l->rank, w->name, (long long)w->shape[0],
+                     (long long)w->shape[1]);
   snprintf(name, sizeof name, "%.80s.lora_a", w->name);
   MOH_TRY(
       moh__model_declare(l->params, name, 2, a, 0, MOH__PACK_NONE, 1, err));

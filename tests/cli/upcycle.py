@@ -252,6 +252,9 @@ class Upcycling(Case):
                 ("--lora 2 --lora-on q_proj --freeze attention",
                  "every matrix called 'q_proj' is frozen: none is left to "
                  "adapt"),
+                ("--lora 17", "adapters of rank 17 are larger than "
+                 "model.layers.0.self_attn.q_proj.weight, of 16 by 16: train "
+                 "that itself"),
                 ("--lora 2 --lora-on head", "no matrix to adapt is called "
                  "'head': write parts of names, such as q_proj,v_proj")]:
             self.assert_fails(start + words, 2, "moh tune: " + message + tail)
