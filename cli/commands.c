@@ -10,7 +10,6 @@ const moh__command *const moh__commands[] = {
     &moh__command_eval,
     &moh__command_generate,
     &moh__command_chat,
-    &moh__command_import,
     &moh__command_prune,
     &moh__command_upcycle,
     &moh__command_import,

@@ -56,6 +56,7 @@ class Names(unittest.TestCase):
         """That the tests below have something to look for."""
         self.assertIn("completion", COMMANDS)
         self.assertGreaterEqual(len(COMMANDS), 11)
+        self.assertEqual(len(COMMANDS), len(set(COMMANDS)), "listed twice")
         options = help_options("train")
         self.assertGreater(len(options), 50)
         self.assertEqual(options[-1], ("h", "help", "this text"))
