@@ -48,7 +48,8 @@ static const moh__option output_options[] = {
      "beams of a search, for the memory of running", "0, none",
      .offset = offsetof(values, beam), .min = 0, .max = MOH__BEAM_WIDTH_MAX},
     {"precision", 0, MOH__OPTION_CHOICE, NULL,
-     "of the packed weights, for the memory", "as the weights are stored",
+     "of the packed weights, for the memory",
+     "as the weights are stored, and f32 for training",
      .offset = offsetof(values, precision), .choices = moh__precision_names},
     {"json", 0, MOH__OPTION_FLAG, NULL, "the figures as JSON", NULL,
      .offset = offsetof(values, json)},
@@ -74,10 +75,11 @@ typedef struct costs {
   int64_t batch, context, beam; /* of the memory figures */
   moh__model_bytes model;
   moh__session_bytes session;
+  int n_exact; /* matrices that are f32 though the precision is not */
+  bool trains; /* in the precision that was asked for */
+  moh__model_bytes training;
   size_t arena;      /* of training */
   size_t recomputed; /* the same with --recompute */
-  bool trains;       /* in this precision */
-  int n_exact;       /* matrices that are f32 though it is not */
 } costs;
 
 /* 1, 256, 1024, 4096, ... and the longest sequence. */
@@ -100,11 +102,43 @@ static int count_exact(const moh__model *model) {
   return n;
 }
 
-static moh_status find_costs(const values *v, const moh__model *model,
-                             costs *c, moh_error *err) {
+/* Of the model as it is run. */
+static moh_status find_running(const values *v, moh__model *model, costs *c,
+                               moh_error *err) {
+  moh__model_set_precision(model, moh__load_precision(model, v->precision));
+  c->model = moh__model_measure(model);
+  c->n_exact = count_exact(model);
+  return moh__branches_measure(model, (int32_t)c->context, (int32_t)c->beam,
+                               &c->session, err);
+}
+
+static moh_status find_arena(const costs *c, const moh__model *model,
+                             bool recompute, size_t *bytes, moh_error *err) {
+  return moh__arch_arena_bytes_training(model, (int32_t)c->batch,
+                                        (int32_t)c->context, recompute, false,
+                                        bytes, err);
+}
+
+/* As moh tune does it: in f32 unless it is told otherwise, whatever the
+ * weights are stored as. */
+static moh_status find_training(const values *v, moh__model *model, costs *c,
+                                moh_error *err) {
+  moh__precision precision = (moh__precision)moh__choice_or(
+      v->precision, MOH__PRECISION_F32);
+  c->trains = moh__precision_trains(precision);
+  if (!c->trains) return MOH_OK;
+  moh__model_set_precision(model, precision);
+  c->training = moh__model_measure(model);
+  MOH_TRY(find_arena(c, model, true, &c->recomputed, err));
+  return find_arena(c, model, false, &c->arena, err);
+}
+
+static moh_status find_costs(const values *v, moh__model *model, costs *c,
+                             moh_error *err) {
   int64_t longest = model->config.max_seq_len;
   c->batch = moh__int_or(v->batch, 1);
   c->context = moh__int_or(v->context, longest);
+  c->beam = moh__int_or(v->beam, 0);
   if (c->context > longest)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "--context %" PRId64
@@ -112,18 +146,8 @@ static moh_status find_costs(const values *v, const moh__model *model,
                      "longest sequence, %" PRId64,
                      c->context, longest);
   fill_contexts(c, longest);
-  c->model = moh__model_measure(model);
-  c->trains = moh__precision_trains(model->precision);
-  c->n_exact = count_exact(model);
-  c->beam = moh__int_or(v->beam, 0);
-  MOH_TRY(moh__branches_measure(model, (int32_t)c->context, (int32_t)c->beam,
-                                &c->session, err));
-  MOH_TRY(moh__arch_arena_bytes_training(model, (int32_t)c->batch,
-                                         (int32_t)c->context, true, false,
-                                         &c->recomputed, err));
-  return moh__arch_arena_bytes_training(model, (int32_t)c->batch,
-                                        (int32_t)c->context, false, false,
-                                        &c->arena, err);
+  MOH_TRY(find_running(v, model, c, err));
+  return find_training(v, model, c, err);
 }
 
 /* Activations, and the gates that a session keeps. */
@@ -136,14 +160,9 @@ static int64_t inference_bytes(const costs *c) {
          working_bytes(c);
 }
 
-/* Packed for both directions. */
-static int64_t training_weights(const costs *c) {
-  return c->model.data + c->model.packed + c->model.packed_back;
-}
-
 static int64_t training_bytes(const costs *c) {
-  return training_weights(c) + c->model.grads + c->model.moments +
-         (int64_t)c->arena;
+  return moh__model_bytes_trained(&c->training) + c->training.grads +
+         c->training.moments + (int64_t)c->arena;
 }
 
 /* Share of the multiply-adds that skipping saves, in %. */
@@ -212,7 +231,7 @@ static void print_bytes(const moh__box *box, const char *label,
   moh__box_field(box, label, "%14s", moh__number_bytes(&text, bytes));
 }
 
-static void print_memory(const moh__box *box, const costs *c) {
+static void print_running(const moh__box *box, const costs *c) {
   char title[96], beams[40] = "";
   if (c->beam > 0)
     snprintf(beams, sizeof beams, ", %" PRId64 " beams, at most", c->beam);
@@ -228,14 +247,17 @@ static void print_memory(const moh__box *box, const costs *c) {
   print_bytes(box, "keys and values", (int64_t)c->session.pages);
   print_bytes(box, "working memory", working_bytes(c));
   print_bytes(box, "total", inference_bytes(c));
-  if (!c->trains) return;
+}
+
+static void print_training(const moh__box *box, const costs *c) {
+  char title[96];
   snprintf(title, sizeof title,
            "memory for training, %" PRId64 " x %" PRId64 " tokens", c->batch,
            c->context);
   moh__box_section(box, title);
-  print_bytes(box, "weights", training_weights(c));
-  print_bytes(box, "gradients", c->model.grads);
-  print_bytes(box, "moments", c->model.moments);
+  print_bytes(box, "weights", moh__model_bytes_trained(&c->training));
+  print_bytes(box, "gradients", c->training.grads);
+  print_bytes(box, "moments", c->training.moments);
   print_bytes(box, "activations", (int64_t)c->arena);
   print_bytes(box, "  --recompute", (int64_t)c->recomputed);
   print_bytes(box, "total", training_bytes(c));
@@ -249,7 +271,8 @@ static void print_text(const moh__model *model, const char *title,
     print_spread(&box, model, summary, c);
   else
     print_macs(&box, model, c);
-  print_memory(&box, c);
+  print_running(&box, c);
+  if (c->trains) print_training(&box, c);
   moh__box_close(&box);
 }
 
@@ -275,6 +298,17 @@ static json_t *macs_json(const moh__model *model, const moh__summary *s,
   return array;
 }
 
+static json_t *training_json(const costs *c) {
+  const moh__model_bytes *m = &c->training;
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "training_weights",
+                   (json_int_t)moh__model_bytes_trained(m), "gradients",
+                   (json_int_t)m->grads, "moments", (json_int_t)m->moments,
+                   "activations", (json_int_t)c->arena,
+                   "activations_recomputed", (json_int_t)c->recomputed,
+                   "packed_back", (json_int_t)m->packed_back,
+                   "training_total", (json_int_t)training_bytes(c));
+}
+
 static json_t *memory_json(const costs *c) {
   json_t *bytes = json_pack(
       "{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "context",
@@ -284,14 +318,8 @@ static json_t *memory_json(const costs *c) {
       "keys_and_values", (json_int_t)c->session.pages, "work",
       (json_int_t)c->session.work, "inference_total",
       (json_int_t)inference_bytes(c));
-  json_t *training = json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I}", "gradients",
-      (json_int_t)c->model.grads, "moments", (json_int_t)c->model.moments,
-      "activations", (json_int_t)c->arena, "activations_recomputed",
-      (json_int_t)c->recomputed, "packed_back",
-      (json_int_t)c->model.packed_back, "training_total",
-      (json_int_t)training_bytes(c));
-  if (c->trains) json_object_update(bytes, training);
+  json_t *training = c->trains ? training_json(c) : json_object();
+  json_object_update(bytes, training);
   json_decref(training);
   return bytes;
 }
@@ -362,7 +390,6 @@ static moh_status inspect(const values *v, moh__model *model,
                           moh_error *err) {
   moh__summary summary;
   costs c;
-  moh__model_set_precision(model, moh__load_precision(model, v->precision));
   MOH_TRY(find_costs(v, model, &c, err));
   moh__summary_make(model, &summary);
   if (v->json) return print_json(model, &summary, &c, err);

@@ -86,7 +86,7 @@ static void add_adapters(const moh__run *run, moh__model_bytes *bytes) {
   const moh__model *adapters = moh__trainer_adapters(run->trainer);
   if (adapters == NULL) return;
   moh__model_bytes more = moh__model_measure(adapters);
-  bytes->data += more.data;
+  bytes->decoded += more.decoded;
   bytes->grads += more.grads;
   bytes->moments += more.moments;
 }
@@ -101,19 +101,14 @@ static moh_status measure(const moh__run *run, moh__model_bytes *bytes,
       run->options.recompute, run->options.heads_warmup > 0, arena, err);
 }
 
-/* Packed for both directions. */
-static int64_t weights_of(const moh__model_bytes *bytes) {
-  return bytes->data + bytes->packed + bytes->packed_back;
-}
-
 moh_status moh__run_check_memory(const moh__run *run, moh_error *err) {
   moh__number need, there;
   moh__model_bytes bytes;
   size_t arena;
   MOH_TRY(moh__trainer_mark(run->model, &run->options, err));
   MOH_TRY(measure(run, &bytes, &arena, err));
-  double total = (double)weights_of(&bytes) + (double)bytes.grads +
-                 (double)bytes.moments + (double)arena;
+  double total = (double)moh__model_bytes_trained(&bytes) +
+                 (double)bytes.grads + (double)bytes.moments + (double)arena;
   double machine =
       (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
   if (machine <= 0 || total <= machine) return MOH_OK;
@@ -130,11 +125,11 @@ static moh_status forecast_memory(const moh__run *run, moh_error *err) {
   moh__model_bytes bytes;
   size_t arena;
   MOH_TRY(measure(run, &bytes, &arena, err));
-  fprintf(stderr,
-          "%-9s %s weights, %s gradients and moments, %s activations\n",
-          "memory", moh__number_bytes(&weights, weights_of(&bytes)),
-          moh__number_bytes(&training, bytes.grads + bytes.moments),
-          moh__number_bytes(&activations, (int64_t)arena));
+  fprintf(
+      stderr, "%-9s %s weights, %s gradients and moments, %s activations\n",
+      "memory", moh__number_bytes(&weights, moh__model_bytes_trained(&bytes)),
+      moh__number_bytes(&training, bytes.grads + bytes.moments),
+      moh__number_bytes(&activations, (int64_t)arena));
   return MOH_OK;
 }
 

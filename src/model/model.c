@@ -458,6 +458,7 @@ moh__model_bytes moh__model_measure(const moh__model *model) {
   for (int i = 0; i < model->n_params; i++) {
     const moh__param *w = &model->params[i];
     bytes.data += aligned_bytes(moh__param_bytes(w));
+    bytes.decoded += aligned_bytes(w->n * size);
     bytes.packed += aligned_bytes(moh__param_packed_bytes(w));
     bytes.packed_back += aligned_bytes(moh__param_packed_back_bytes(w));
   }

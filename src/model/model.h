@@ -109,11 +109,17 @@ int64_t moh__model_count_routers(const moh__model *model);
 /* Without the experts that a token does not use. */
 int64_t moh__model_count_active(const moh__model *model);
 
-/* Bytes of data (or of what is stored in its place), of gradients and moments
- * when training, of packed weights, and of those for backward. */
+/* Bytes of data (or of what is stored in its place), of data once all is
+ * decoded, of gradients and moments when training, of packed weights, and of
+ * those for backward. */
 typedef struct moh__model_bytes {
-  int64_t data, grads, moments, packed, packed_back;
+  int64_t data, decoded, grads, moments, packed, packed_back;
 } moh__model_bytes;
 moh__model_bytes moh__model_measure(const moh__model *model);
+
+/* Of the weights in training: decoded, and packed for both directions. */
+static inline int64_t moh__model_bytes_trained(const moh__model_bytes *bytes) {
+  return bytes->decoded + bytes->packed + bytes->packed_back;
+}
 
 #endif

@@ -44,13 +44,43 @@ class Quantizing(Case):
                              2 if name.startswith("q") else 0)
             self.assertAlmostEqual(self.loss(out), exact, delta=.05)
             self.assertIn("all 5 files are good", self.ok("verify", out))
-            inspected = json.loads(self.ok("inspect", "-m", out, "--json"))
-            self.assertEqual("training_total" in inspected["bytes"],
-                             name in ("f32", "bf16"))
             before, after = (json.loads(
                 (self.folder / folder / "manifest.json").read_text())
                 for folder in ("run/final", out))
             self.assertEqual(before["steps"], after["steps"])
+
+    def bytes_of(self, model, *more):
+        return json.loads(self.ok("inspect", "-m", model, "--batch", 3,
+                                  "--context", 40, "--json", *more))["bytes"]
+
+    def tuned(self, model, *more):
+        """What moh tune says it takes: bytes of weights, of gradients and
+        moments, of activations; each is shown with three digits."""
+        _, _, err = self.run_in(
+            "tune", "--model", model, "--data", "text.txt", "--out",
+            f"tuned-{model}", "--overwrite", "--batch", 3, "--context", 40,
+            "--steps", 1, "-t1", *more)
+        line = re.search(r"(?m)^memory    (.*)$", err)[1]
+        units = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
+        return [float(x) * units[unit]
+                for x, unit in re.findall(r"([\d.]+) (\w+) [wga]", line)]
+
+    def test_memory_of_training(self):
+        """That of moh tune, which decodes what is stored: in f32, or in what
+        both are told."""
+        for name in BYTES:
+            self.ok("quantize", "run", "--out", f"m-{name}", "-w", name)
+            for more in [], ["--precision", "bf16"]:
+                b = self.bytes_of(f"m-{name}", *more)
+                said = [b["training_weights"], b["gradients"] + b["moments"],
+                        b["activations"]]
+                theirs = self.tuned(f"m-{name}", *more)
+                self.assertEqual(len(theirs), len(said))
+                for ours, theirs in zip(said, theirs):
+                    self.assertAlmostEqual(ours / theirs, 1, delta=.005)
+                self.assertEqual(sum(said), b["training_total"])
+        self.assertNotIn("training_total",
+                         self.bytes_of("m-f32", "--precision", "q8_0"))
 
     def test_text(self):
         text = self.ok("quantize", "run", "-o", "small", "-w", "q4_0")

@@ -122,6 +122,8 @@ static void what_is_stored(void **state) {
     }
     assert_true(moh__model_measure(back).data <
                 0.6 * (double)moh__model_measure(model).data);
+    assert_int_equal(moh__model_measure(back).decoded,
+                     moh__model_measure(model).data);
     moh__model_free(back);
     moh__model_free(model);
   }
