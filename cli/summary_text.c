@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/config_family.h"
 #include "numbers.h"
 #include "summary.h"
 
@@ -43,7 +44,25 @@ static const char *attention_name(const moh__summary *s) {
   return s->n_kv_heads == 1 ? "MQA" : "GQA";
 }
 
-/* Which known family has these choices. */
+/* A model of the LLaMA family, or one that differs from it in what is said
+ * behind the name. */
+static const char *kin_name(moh__family kin, const moh__summary *s,
+                            bool sliding) {
+  static const char *const qwen2[] = {"Qwen2",
+                                      "Qwen2, with a sliding window"};
+  static const char *const qwen3[] = {"Qwen3",
+                                      "Qwen3, with a sliding window"};
+  bool mha = s->n_kv_heads == s->n_heads;
+  if (kin == MOH__FAMILY_QWEN2) return qwen2[sliding];
+  if (kin == MOH__FAMILY_QWEN3) return qwen3[sliding];
+  if (sliding) return mha ? "LLaMA, with a sliding window" : "Mistral";
+  if (mha) return "LLaMA, LLaMA 2 7B";
+  return s->n_kv_heads > 1 ? "LLaMA 2 70B, LLaMA 3"
+                           : "LLaMA, with one KV head";
+}
+
+/* Which known family has these choices. Of LLaMA's, by the judgement that moh
+ * export goes by. */
 static const char *family(const moh__model *model, const moh__summary *s) {
   bool pre = model->config.pre_norm;
   bool learned = !s->rope && !s->cope && s->n_positions > 0;
@@ -56,15 +75,10 @@ static const char *family(const moh__model *model, const moh__summary *s) {
     return "custom, with an adaptive window";
   if (s->cope) return "custom, with contextual positions";
   if (s->dynamic_tanh) return "custom, with dynamic tanh";
-  if (pre && !s->layer_norm && s->swiglu && s->rope && s->projection) {
-    if (model->config.qk_norm) return "Qwen3";
-    if (model->config.qkv_bias && !model->config.output_bias) return "Qwen2";
-    if (sliding) return mha ? "LLaMA, with a sliding window" : "Mistral";
-    if (mha) return "LLaMA, LLaMA 2 7B";
-    return s->n_kv_heads > 1 ? "LLaMA 2 70B, LLaMA 3"
-                             : "LLaMA, with one KV head";
-  }
-  if (s->layer_norm && !s->swiglu && learned && mha && s->projection)
+  moh__family kin = moh__config_kin(&model->config);
+  if (kin != MOH__FAMILY_NONE) return kin_name(kin, s, sliding);
+  if (s->layer_norm && !s->swiglu && learned && mha && s->projection &&
+      pre == s->final_norm)
     return pre ? "GPT-2 (with ReLU)" : "the original Transformer's decoder";
   return "custom";
 }

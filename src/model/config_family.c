@@ -11,22 +11,47 @@ static const char *const act_names[] = {"silu", "relu", NULL};
 static const char *const scaling_names[] = {"default", "linear", "llama3",
                                             NULL};
 
-/* What a file of the family's says by being one. */
-static bool is_of_family(const moh__config *c) {
-  return c->architecture == MOH__TRANSFORMER && c->norm == MOH__NORM_RMS &&
-         c->pre_norm && c->final_norm && c->ffn == MOH__FFN_SWIGLU &&
-         c->position == MOH__POSITION_ROPE && c->output_projection &&
-         c->heads == MOH__HEADS_ALL && c->window.kind == MOH__WINDOW_NONE &&
-         c->experts.n_routed == 0;
+/* ---- what a model is ---- */
+
+/* The first thing that is in another's place. */
+static const char *other_part(const moh__config *c) {
+  if (c->architecture != MOH__TRANSFORMER) return "another architecture";
+  if (c->norm != MOH__NORM_RMS) return "another norm than RMSNorm";
+  if (!c->pre_norm || !c->final_norm) return "norms in other places";
+  if (c->ffn != MOH__FFN_SWIGLU) return "another feed-forward than SwiGLU";
+  if (c->position != MOH__POSITION_ROPE) return "no rotary positions";
+  return c->output_projection ? NULL : "no output projection";
 }
 
-moh__family moh__config_family(const moh__config *c) {
+/* The first thing that is there besides. */
+static const char *addition(const moh__config *c) {
+  if (c->heads != MOH__HEADS_ALL) return "heads that not every token uses";
+  if (c->experts.n_routed > 0) return "experts";
+  return c->window.kind == MOH__WINDOW_NONE ? NULL : "a window";
+}
+
+/* By biases, and norms of queries and keys. */
+static moh__family by_vectors(const moh__config *c) {
   bool all_or_none = c->qkv_bias == c->output_bias;
-  if (!is_of_family(c)) return MOH__FAMILY_NONE;
   if (c->qk_norm)
     return all_or_none && !c->mlp_bias ? MOH__FAMILY_QWEN3 : MOH__FAMILY_NONE;
   if (all_or_none) return MOH__FAMILY_LLAMA;
   return c->qkv_bias && !c->mlp_bias ? MOH__FAMILY_QWEN2 : MOH__FAMILY_NONE;
+}
+
+moh__family moh__config_kin(const moh__config *c) {
+  return other_part(c) == NULL ? by_vectors(c) : MOH__FAMILY_NONE;
+}
+
+moh__family moh__config_family(const moh__config *c) {
+  return addition(c) == NULL ? moh__config_kin(c) : MOH__FAMILY_NONE;
+}
+
+const char *moh__config_difference(const moh__config *c) {
+  const char *found = other_part(c);
+  if (found == NULL) found = addition(c);
+  if (found != NULL || by_vectors(c) != MOH__FAMILY_NONE) return found;
+  return "biases and norms that none of them has together";
 }
 
 /* ---- writing ---- */

@@ -24,8 +24,12 @@ typedef enum moh__family {
   MOH__FAMILY_NONE   /* "moh" */
 } moh__family;
 
-/* Whose type a model is written as. */
+/* Whose type a model is written as; and whose it would be with all heads of a
+ * token, without experts and without a window. */
 moh__family moh__config_family(const moh__config *config);
+moh__family moh__config_kin(const moh__config *config);
+/* The first thing that no model of a family has; NULL when it is of one. */
+const char *moh__config_difference(const moh__config *config);
 
 /* All but the "moh" object; 0 is success. */
 int moh__family_put(json_t *root, const moh__config *config);

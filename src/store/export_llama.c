@@ -17,27 +17,14 @@ static moh_status fail_memory(moh_error *err) {
 
 /* ---- what can be written ---- */
 
-/* The first thing that no model of the family has. */
-static const char *difference(const moh__config *c) {
-  if (c->architecture != MOH__TRANSFORMER) return "another architecture";
-  if (c->heads != MOH__HEADS_ALL) return "heads that not every token uses";
-  if (c->experts.n_routed > 0) return "experts";
-  if (c->norm != MOH__NORM_RMS) return "another norm than RMSNorm";
-  if (!c->pre_norm || !c->final_norm) return "norms in other places";
-  if (c->ffn != MOH__FFN_SWIGLU) return "another feed-forward than SwiGLU";
-  if (c->position != MOH__POSITION_ROPE) return "no rotary positions";
-  if (!c->output_projection) return "no output projection";
-  if (c->window.kind != MOH__WINDOW_NONE) return "a window";
-  return "biases and norms that none of them has together";
-}
-
 static moh_status check_family(const moh__config *c, moh_error *err) {
-  if (moh__config_family(c) != MOH__FAMILY_NONE) return MOH_OK;
+  const char *difference = moh__config_difference(c);
+  if (difference == NULL) return MOH_OK;
   return moh__fail(
       err, MOH_ERR_ARGUMENT,
       "this is no LLaMA, Qwen2 or Qwen3 model, so their programs "
       "cannot run it: it has %s",
-      difference(c));
+      difference);
 }
 
 /* The largest number that does not round to infinity. */

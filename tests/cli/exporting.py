@@ -2,6 +2,7 @@
 
 import array
 import json
+import re
 import struct
 
 from support import Case, main, moh
@@ -32,6 +33,12 @@ OTHERS = {
              "no rotary positions"),
     "mixed": (["--heads", "all", "--attention-bias", "qkv", "--qk-norm"],
               "biases and norms that none of them has together"),
+    "more": (["--heads", "all", "--mlp-bias", "--qk-norm"],
+             "biases and norms that none of them has together"),
+    "bare": (["--heads", "all", "--final-norm", "off"],
+             "norms in other places"),
+    "sliding": (["--heads", "all", "--window", "8", "--attention-bias",
+                 "qkv"], "a window"),
 }
 
 
@@ -121,6 +128,18 @@ class Exporting(Case):
                              "Qwen3 model, so their programs cannot run it: "
                              f"it has {has} (see 'moh export --help')\n")
             self.assertFalse((self.folder / "x").exists())
+
+    def test_inspected(self):
+        """moh inspect names a family alone where moh export writes it."""
+        names = {"llama": "LLaMA 2 70B, LLaMA 3", "qwen2": "Qwen2",
+                 "qwen3": "Qwen3", "bare": "custom", "mixed": "custom",
+                 "more": "custom", "sliding": "Qwen2, with a sliding window",
+                 "cope": "custom, with contextual positions",
+                 "moh": "LLaMA 2 70B, LLaMA 3, with Mixture-of-Heads"}
+        for model in [*KINDS, *OTHERS]:
+            _, text, _ = self.run_in("inspect", "-m", model)
+            family = re.search(r"(?m)^\| family +(.*?) +\|$", text)[1]
+            self.assertEqual(family, names[model])
 
     def test_back(self):
         """A directory without a manifest comes in again with its bits, and

@@ -332,7 +332,8 @@ class Inspect(Case):
                 ("tanh", start + "all --norm dyt"),
                 ("qwen2", start + "all --attention-bias qkv --tied"),
                 ("qwen3", start + "moh:2+4 --qk-norm --attention-bias all "
-                 "--mlp-bias --rope-scaling llama3:8,1,4,8192"),
+                 "--rope-scaling llama3:8,1,4,8192"),
+                ("mlp-bias", start + "all --attention-bias all --mlp-bias"),
                 ("cope", start + "all --position cope --tied"),
                 ("hrm", start + "moh:2+4 --architecture hrm --hrm-cycles 3"),
                 ("experts", start + "all --experts 0+2/8 --expert-hidden 96"),
@@ -613,7 +614,6 @@ class BrokenModels(Case):
             "inspect -m broken", 3, "moh inspect: broken/config.json: "
             "n_shared is 9, it must lie between 0 and num_attention_heads, "
             "2")
-
 
     def test_without_tokenizer(self):
         """A whole model of token ids only: commands that need texts say so."""
