@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "store/reheading.h"
@@ -26,15 +25,8 @@ const moh__option moh__runner_options[] = {
     {.name = NULL},
 };
 
-static bool has_file(const char *dir, const char *name) {
-  char *path = moh__path_join(dir, name);
-  bool has = path != NULL && access(path, F_OK) == 0;
-  free(path);
-  return has;
-}
-
 char *moh__load_path(const char *path) {
-  if (!has_file(path, "config.json") && has_file(path, "final"))
+  if (!moh__holds(path, "config.json") && moh__holds(path, "final"))
     return moh__path_join(path, "final");
   return strdup(path);
 }
@@ -58,7 +50,7 @@ moh_status moh__load(const char *path, moh__load_options options,
                      moh_error *err) {
   char *dir = moh__load_path(path);
   if (dir == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  if (has_file(dir, "run.json")) {
+  if (moh__holds(dir, "run.json")) {
     free(dir);
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "the run in %s is not finished: go on with it "

@@ -1,7 +1,6 @@
 /* Reading a run's directory, and texts through its model. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -26,13 +25,6 @@ static moh_status read_json(json_t **json, const char *dir, const char *name,
   return status;
 }
 
-static bool has(const char *dir, const char *name) {
-  char *path = moh__path_join(dir, name);
-  bool there = path != NULL && access(path, F_OK) == 0;
-  free(path);
-  return there;
-}
-
 static moh_status read_log(moh__report *r, moh_error *err) {
   char *path = moh__path_join(r->dir, "log.jsonl");
   if (path == NULL) return no_memory(err);
@@ -55,15 +47,17 @@ static moh_status read_config(moh__report *r, moh_error *err) {
 
 moh_status moh__report_open(moh__report *r, const char *dir, moh_error *err) {
   *r = (moh__report){.dir = dir};
-  if (!has(dir, "run.json"))
+  if (!moh__holds(dir, "run.json"))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%s is not the directory of a run: it has no run.json",
                      dir);
   MOH_TRY(read_json(&r->record, dir, "run.json", err));
   MOH_TRY(read_config(r, err));
-  if (has(dir, "result.json"))
+  if (moh__holds(dir, "result.json"))
     MOH_TRY(read_json(&r->result, dir, "result.json", err));
-  r->model = has(dir, "final") ? "final" : has(dir, "best") ? "best" : NULL;
+  r->model = moh__holds(dir, "final")  ? "final"
+             : moh__holds(dir, "best") ? "best"
+                                       : NULL;
   return read_log(r, err);
 }
 

@@ -215,10 +215,7 @@ static moh_status begin_anew(resume *r, moh_error *err) {
 
 /* result.json is written last. */
 static bool is_finished(const char *dir) {
-  char *path = moh__path_join(dir, "result.json");
-  bool finished = path != NULL && access(path, F_OK) == 0;
-  free(path);
-  return finished;
+  return moh__holds(dir, "result.json");
 }
 
 /* What a finished run said at its end, where --json asks for it. */

@@ -23,13 +23,6 @@ static moh_status out_of_memory(moh_error *err) {
 
 /* ---- what is there ---- */
 
-static bool holds_run(const char *path) {
-  char *record = moh__path_join(path, "run.json");
-  bool holds = record != NULL && access(record, F_OK) == 0;
-  free(record);
-  return holds;
-}
-
 moh_status moh__run_dir_check(const char *path, bool overwrite,
                               moh_error *err) {
   moh__names names;
@@ -37,7 +30,7 @@ moh_status moh__run_dir_check(const char *path, bool overwrite,
   bool empty = names.n == 0;
   moh__names_free(&names);
   if (empty) return MOH_OK;
-  if (!holds_run(path))
+  if (!moh__holds(path, "run.json"))
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%s is not empty and holds no run; name another --out",
                      path);

@@ -232,6 +232,13 @@ bool moh__is_directory(const char *path) {
   return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool moh__holds(const char *dir, const char *name) {
+  char *path = moh__path_join(dir, name);
+  bool found = path != NULL && access(path, F_OK) == 0;
+  free(path);
+  return found;
+}
+
 static int remove_entry(const char *path, const struct stat *info, int type,
                         struct FTW *place) {
   (void)info, (void)type, (void)place;

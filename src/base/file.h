@@ -59,6 +59,9 @@ moh_status moh__make_dirs(const char *path, moh_error *err);
 /* Whether there is one of that name. */
 bool moh__is_directory(const char *path);
 
+/* Whether a directory has something of that name. */
+bool moh__holds(const char *dir, const char *name);
+
 /* Both are there and are one and the same, by whatever names. */
 bool moh__same_file(const char *a, const char *b);
 

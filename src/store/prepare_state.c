@@ -134,13 +134,6 @@ moh_status moh__prepare_dir_save(const moh__prepare_dir *dir,
 
 /* ---- what the directory holds ---- */
 
-static bool has_file(const char *dir, const char *name) {
-  char *path = moh__path_join(dir, name);
-  bool has = path != NULL && access(path, F_OK) == 0;
-  free(path);
-  return has;
-}
-
 enum { SHARD_FRONT = 6, SHARD_NAME = 16 }; /* bytes of the next name */
 
 /* Begins with "shard-000012.bin". */
@@ -294,7 +287,7 @@ static moh_status look_at_manifest(moh__prepare_dir *dir,
     return refuse_other(out, "shards of other data or arguments", err);
   state->file = dir->options->n_paths;
   MOH_TRY(moh__data_load(out, NULL, NULL, &state->numbers, err));
-  if (has_file(out, progress_name)) MOH_TRY(remove_progress(out, err));
+  if (moh__holds(out, progress_name)) MOH_TRY(remove_progress(out, err));
   return remove_leftovers(out, INT64_MAX, err);
 }
 
@@ -305,9 +298,9 @@ static moh_status look_at_dir(moh__prepare_dir *dir,
   const char *out = dir->options->out;
   bool others;
   *found = true;
-  if (has_file(out, "manifest.json"))
+  if (moh__holds(out, "manifest.json"))
     return look_at_manifest(dir, state, err);
-  if (has_file(out, progress_name)) return load_progress(dir, state, err);
+  if (moh__holds(out, progress_name)) return load_progress(dir, state, err);
   *found = false;
   MOH_TRY(holds_others(out, &others, err));
   if (!others) return MOH_OK;

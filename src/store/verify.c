@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/dir.h"
 #include "base/file.h"
@@ -195,21 +194,13 @@ static moh_status verify_file(moh__verifier *v, const char *path,
   return status;
 }
 
-static bool holds(const char *dir, const char *name) {
-  struct stat info;
-  char *path = moh__path_join(dir, name);
-  bool found = path != NULL && stat(path, &info) == 0;
-  free(path);
-  return found;
-}
-
 moh_status moh__verify(const char *path, const moh__verify_hooks *hooks,
                        moh__verify_counts *counts, moh_error *err) {
   moh__verifier v = {.hooks = hooks, .counts = counts};
   if (!moh__is_directory(path)) return verify_file(&v, path, err);
-  if (holds(path, moh__manifest_name))
+  if (moh__holds(path, moh__manifest_name))
     return moh__verify_dir(&v, path, err);
-  if (holds(path, "run.json")) return moh__verify_run(&v, path, err);
+  if (moh__holds(path, "run.json")) return moh__verify_run(&v, path, err);
   moh__verify_report(&v, MOH__BAD, path, -1,
                      "holds no manifest.json and no run.json: it is no "
                      "model, run or directory of shards, or was never "
