@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "commands.h"
+#include "format/gguf.h"
 #include "json_output.h"
 #include "numbers.h"
 #include "receipt.h"
@@ -69,15 +70,6 @@ static moh_status read_llama(import *i, moh_error *err) {
   return moh__import_llama(&i->read, i->source, err);
 }
 
-static bool is_gguf(const char *path) {
-  moh__map map;
-  moh_error err;
-  if (moh__map_open(&map, path, &err) != MOH_OK) return false;
-  bool found = map.size >= 4 && memcmp(map.bytes, "GGUF", 4) == 0;
-  moh__map_close(&map);
-  return found;
-}
-
 /* Without a magic number: what is nothing else. */
 static bool is_file(const char *path) { return !moh__is_directory(path); }
 
@@ -89,7 +81,7 @@ static const struct {
   bool takes_tokenizer;
 } formats[] = {
     {"LLaMA directory", moh__is_directory, read_llama, false},
-    {"GGUF", is_gguf, read_gguf, false},
+    {"GGUF", moh__gguf_is, read_gguf, false},
     {"llama2.c", is_file, read_llama2c, true},
 };
 

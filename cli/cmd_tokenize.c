@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "input.h"
 #include "load.h"
+#include "store/foreign.h"
 #include "numbers.h"
 #include "pieces.h"
 #include "store/tokenizer_dir.h"
@@ -76,6 +77,7 @@ static moh_status open_tokenizer(const values *v, moh__tokenizer **out,
                      "either --tokenizer FILE or --model DIR is needed");
   if (v->tokenizer != NULL)
     return moh__tokenizer_load(out, v->tokenizer, err);
+  MOH_TRY(moh__refuse_file(v->model, err));
   char *dir = moh__load_path(v->model);
   moh_status status = dir != NULL
                           ? moh__tokenizer_load_dir(out, dir, err)

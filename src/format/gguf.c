@@ -497,6 +497,15 @@ moh_status moh__gguf_open(moh__gguf **out, const char *path, moh_error *err) {
   return status;
 }
 
+bool moh__gguf_is(const char *path) {
+  moh__map map;
+  moh_error why;
+  if (moh__map_open(&map, path, &why) != MOH_OK) return false;
+  bool found = map.size >= 4 && memcmp(map.bytes, "GGUF", 4) == 0;
+  moh__map_close(&map);
+  return found;
+}
+
 void moh__gguf_close(moh__gguf *file) {
   if (file == NULL) return;
   free(file->values);

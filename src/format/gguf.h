@@ -89,6 +89,9 @@ moh_status moh__gguf_parse(moh__gguf **out, const unsigned char *bytes,
                            size_t n, const char *name, moh_error *err);
 void moh__gguf_close(moh__gguf *file);
 
+/* Whether there is a file that begins as one. */
+bool moh__gguf_is(const char *path);
+
 /* NULL when there is none. */
 const moh__gguf_value *moh__gguf_find(const moh__gguf *file, const char *key);
 const moh__gguf_tensor *moh__gguf_find_tensor(const moh__gguf *file,

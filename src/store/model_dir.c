@@ -16,6 +16,7 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "store/foreign.h"
 #include "store/model_parts.h"
 #include "store/tokenizer_dir.h"
 
@@ -23,7 +24,7 @@ static const char config_name[] = "config.json";
 static const char weights_name[] = "model.safetensors";
 static const char tokenizer_name[] = "tokenizer.json";
 static const char chat_name[] = "tokenizer_config.json";
-static const char staging_name[] = ".saving";
+const char moh__model_staging[] = ".saving";
 
 static moh_status fail_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory for a model");
@@ -164,7 +165,7 @@ moh_status moh__model_save(const moh__model *model,
                          chat_name, NULL};
   if (tokenizer == NULL) names[2] = NULL;
   MOH_TRY(moh__model_check_finite(model, err));
-  char *staging = moh__path_join(dir, staging_name);
+  char *staging = moh__path_join(dir, moh__model_staging);
   if (staging == NULL) return fail_memory(err);
   moh_status status = stage(model, tokenizer, note, staging, names, err);
   if (status == MOH_OK) status = publish(staging, dir, names, err);
@@ -270,6 +271,7 @@ moh_status moh__model_load(moh__model **model, moh__tokenizer **tokenizer,
   paths p;
   *model = NULL;
   if (tokenizer != NULL) *tokenizer = NULL;
+  MOH_TRY(moh__refuse_foreign(dir, err));
   MOH_TRY(check_dir(dir, options.verify, &has_tokenizer, err));
   MOH_TRY(paths_make(&p, dir, err));
   moh_status status = load_parts(&p, options, model,

@@ -8,6 +8,10 @@
 #include "store/model_dir.h"
 #include "text/tokenizer.h"
 
+/* Where files are written before they are moved to their names; it is still
+ * there when saving was cut short. */
+extern const char moh__model_staging[];
+
 /* config.json, with its path in messages. */
 moh_status moh__model_load_config(moh__config *config, const char *path,
                                   moh_error *err);

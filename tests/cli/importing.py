@@ -8,7 +8,7 @@ import random
 import struct
 import unittest
 
-from support import HERE, Case, main
+from support import HERE, Case, main, moh
 
 DATA = HERE.parent.parent.parent / "shared" / "data" / "stories260K"
 U32, F32, STRING, ARRAY, I32 = 4, 6, 8, 9, 5
@@ -322,6 +322,54 @@ class Gguf(Case):
         receipt = json.loads(text)
         self.assertEqual(receipt["format"], "GGUF")
         self.assertTrue(receipt["tokenizer"])
+
+
+class Foreign(Case):
+    """What moh import takes, given to the commands that run models."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write("l.gguf", gguf(metadata(), tensors()))
+        cls.write("l.bin", checkpoint())
+        for words in ["import l.gguf --out ours", "export ours --out theirs",
+                      "import l.gguf --out cut",
+                      "import l.gguf --out moh --heads norm:1+1"]:
+            code, _, err = moh(*words.split(), cwd=cls.folder)
+            assert code == 0, err
+        (cls.folder / "cut/.saving").mkdir()
+        for name in ["cut", "moh"]:
+            (cls.folder / name / "manifest.json").unlink()
+
+    def test_refused(self):
+        """With the way to a model of ours."""
+        self.write("text.txt", "ab ab")
+        for path, why in [
+                ("l.gguf", "'l.gguf' is a GGUF file: moh import l.gguf --out "
+                 "DIR makes a model of it"),
+                ("theirs", "'theirs' has a config.json but no manifest.json, "
+                 "as directories of other programs do: moh import theirs "
+                 "--out DIR makes a model of it"),
+                ("l.bin", "'l.bin' is a file, not a model directory; moh "
+                 "import makes one of a GGUF file or a checkpoint of "
+                 "llama2.c")]:
+            for words in ["generate -m {} ab", "chat -m {}", "inspect -m {}",
+                          "eval -m {} text.txt", "export {} --out x",
+                          "quantize {} --out x -w f16",
+                          "tune -m {} -d text.txt -o x",
+                          "tokenize -m {} ab"]:
+                words = words.format(path).split()
+                if (words[0], path) != ("tokenize", "theirs"):
+                    self.assert_fails(words, 3, f"moh {words[0]}: {why}")
+        self.assertEqual(self.run_in("tokenize", "-m", "theirs", "ab")[0], 0)
+
+    def test_own(self):
+        """One of ours whose saving was cut short is no other program's, nor
+        is one of a kind that others do not have."""
+        for name in ["cut", "moh"]:
+            code, _, err = self.run_in("inspect", "-m", name)
+            self.assertEqual(code, 1)
+            self.assertIn("never finished", err)
 
 
 class Llama2c(Case):
