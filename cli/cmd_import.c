@@ -51,6 +51,7 @@ static const moh__option_group groups[] = {
 typedef struct import {
   const values *v;
   const char *source, *format;
+  bool takes_tokenizer;
   moh__imported read;
   moh__block_type weights; /* to be written */
   json_t *receipt;
@@ -89,7 +90,8 @@ static moh_status read_source(import *i, moh_error *err) {
   int f = 0;
   while (!formats[f].is(i->source)) f++;
   i->format = formats[f].name;
-  if (i->v->tokenizer != NULL && !formats[f].takes_tokenizer)
+  i->takes_tokenizer = formats[f].takes_tokenizer;
+  if (i->v->tokenizer != NULL && !i->takes_tokenizer)
     return moh__fail(err, MOH_ERR_ARGUMENT,
                      "%s brings its own tokenizer: --tokenizer is for "
                      "llama2.c checkpoints",
@@ -138,6 +140,16 @@ static moh_status make_receipt(import *i, moh_error *err) {
   return status;
 }
 
+/* What to do about it, where something can be done. */
+static const char *without_tokenizer(const import *i) {
+  if (i->takes_tokenizer)
+    return "; --tokenizer FILE brings the checkpoint's own";
+  if (moh__holds(i->source, "tokenizer.model"))
+    return "; its tokenizer.model (SentencePiece) is not read, a "
+           "tokenizer.json is needed";
+  return "";
+}
+
 static void print_text(const import *i) {
   const moh__model *model = i->read.model;
   const moh__tokenizer *tokenizer = i->read.tokenizer;
@@ -150,7 +162,7 @@ static void print_text(const import *i) {
     printf("tokenizer   %s tokens\n",
            moh__number_grouped(&tokens, moh__tokenizer_size(tokenizer)));
   else
-    puts("tokenizer   none: ids only");
+    printf("tokenizer   none: ids only%s\n", without_tokenizer(i));
   printf("template    %s\n", has_chat(i)
                                  ? "the file's own"
                                  : "none came with it: the default one");

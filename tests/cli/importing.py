@@ -363,6 +363,22 @@ class Foreign(Case):
                     self.assert_fails(words, 3, f"moh {words[0]}: {why}")
         self.assertEqual(self.run_in("tokenize", "-m", "theirs", "ab")[0], 0)
 
+    def test_without_tokenizer(self):
+        """What is missing, and what is there in its place."""
+        (self.folder / "theirs/tokenizer.json").rename(
+            self.folder / "theirs/tokenizer.model")
+        self.addCleanup(
+            (self.folder / "theirs/tokenizer.model").rename,
+            self.folder / "theirs/tokenizer.json")
+        for path, why in [("theirs", "its tokenizer.model (SentencePiece) is "
+                           "not read, a tokenizer.json is needed"),
+                          ("l.bin", "--tokenizer FILE brings the "
+                           "checkpoint's own")]:
+            code, text, err = self.run_in("import", path, "--out",
+                                          f"ids-{path}")
+            self.assertEqual((code, err), (0, ""))
+            self.assertIn(f"\ntokenizer   none: ids only; {why}\n", text)
+
     def test_own(self):
         """One of ours whose saving was cut short is no other program's, nor
         is one of a kind that others do not have."""
