@@ -4,15 +4,18 @@
 
 #include "base/blocks.h"
 #include "commands.h"
+#include "json_output.h"
 #include "load.h"
 #include "numbers.h"
 #include "receipt.h"
 #include "store/export_gguf.h"
 #include "store/export_llama.h"
+#include "stored.h"
 
 typedef struct values {
   const char *out;
   int format, weights;
+  bool json;
 } values;
 
 static const char *const format_names[] = {"llama", "gguf", NULL};
@@ -29,9 +32,11 @@ static const moh__option options[] = {
      "a directory as transformers and programs like it have them, or a file "
      "for llama.cpp and its like",
      "llama", FIELD(format), .choices = format_names},
-    {"weights", 0, MOH__OPTION_CHOICE, NULL,
+    {"weights", 'w', MOH__OPTION_CHOICE, NULL,
      "numbers of the weights; q8_0 and q4_0 with --format gguf", "f32",
      FIELD(weights), .choices = weight_names},
+    {"json", 0, MOH__OPTION_FLAG, NULL, "what was written, as JSON on stdout",
+     NULL, FIELD(json)},
     {.name = NULL},
 };
 
@@ -83,12 +88,22 @@ static const struct {
 
 /* ---- from start to end ---- */
 
-static void print_text(const export *e, const char *format) {
+static moh_status report(const export *e, const char *format,
+                         moh_error *err) {
   moh__number parameters;
-  printf("parameters  %s, in %s\n",
-         moh__number_grouped(&parameters, moh__model_count(e->model)),
-         moh__block_name(e->weights));
+  int64_t n = moh__model_count(e->model);
+  const char *weights = moh__block_name(e->weights);
+  if (e->v->json)
+    return moh__print_json(
+        json_pack("{s:s, s:s, s:s, s:I, s:i}", "format", format, "out",
+                  e->v->out, "weights", weights, "parameters", (json_int_t)n,
+                  "matrices_in_f32", moh__stored_exact(e->model, e->weights)),
+        err);
+  printf("parameters  %s, in %s\n", moh__number_grouped(&parameters, n),
+         weights);
+  moh__stored_print_exact(e->model, e->weights);
   printf("%-10s  %s\n", format, e->v->out);
+  return MOH_OK;
 }
 
 static moh_status work(export *e, moh_error *err) {
@@ -104,8 +119,7 @@ static moh_status work(export *e, moh_error *err) {
   MOH_TRY(moh__load(e->source, load, &e->model,
                     formats[format].has_words ? &e->tokenizer : NULL, err));
   MOH_TRY(formats[format].write(e, err));
-  print_text(e, format_names[format]);
-  return MOH_OK;
+  return report(e, format_names[format], err);
 }
 
 static moh_status run_export(const moh__call *call, moh_error *err) {
@@ -129,14 +143,15 @@ const moh__command moh__command_export = {
         "Writes a dense model whose choices are those of LLaMA, Qwen2 or "
         "Qwen3 (see the family in moh inspect) so that programs for these "
         "load it: as a directory with config.json, model.safetensors and "
-        "the tokenizer's files, or as a GGUF file with all of it, norms and "
-        "biases in f32. A model that they cannot run, such as one with "
-        "Mixture-of-Heads, is refused with what it has; so is a tokenizer "
-        "that GGUF has no words for.",
+        "the tokenizer's files, or as a GGUF file with all of it, in which "
+        "norms, biases and matrices whose rows are no whole blocks stay f32. "
+        "A model that they cannot run, such as one with Mixture-of-Heads, is "
+        "refused with what it has; so is a tokenizer that GGUF has no words "
+        "for.",
     .examples =
         "  moh export run --out plain\n"
-        "  moh export run --out half --weights bf16\n"
-        "  moh export run --out run.gguf --format gguf --weights q8_0\n",
+        "  moh export run --out half -w bf16\n"
+        "  moh export run --out run.gguf --format gguf -w q8_0\n",
     .groups = groups,
     .values_size = sizeof(values),
     .max_arguments = 1,

@@ -11,6 +11,7 @@
 #include "store/import.h"
 #include "store/model_dir.h"
 #include "store/upcycle.h"
+#include "stored.h"
 
 typedef struct values {
   const char *out, *tokenizer, *heads;
@@ -158,6 +159,7 @@ static void print_text(const import *i) {
   printf("parameters  %s, in %s\n",
          moh__number_grouped(&parameters, moh__model_count(model)),
          moh__block_name(i->weights));
+  moh__stored_print_exact(model, i->weights);
   if (tokenizer != NULL)
     printf("tokenizer   %s tokens\n",
            moh__number_grouped(&tokens, moh__tokenizer_size(tokenizer)));

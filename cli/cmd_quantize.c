@@ -10,6 +10,7 @@
 #include "load.h"
 #include "numbers.h"
 #include "receipt.h"
+#include "stored.h"
 
 static const char *const formats[] = {"f32",  "bf16", "f16",
                                       "q8_0", "q4_0", NULL};
@@ -83,15 +84,6 @@ static int64_t weight_bytes(const moh__param *w, moh__block_type type) {
   return moh__param_out(w) * row;
 }
 
-/* Matrices that would be stored so, were their rows whole blocks. */
-static int count_exact(const moh__model *model, moh__block_type type) {
-  int n = 0;
-  for (int i = 0; i < model->n_params; i++)
-    n += moh__param_stores(&model->params[i], MOH__BLOCK_F16) &&
-         !moh__param_stores(&model->params[i], type);
-  return n;
-}
-
 static moh_status report(const work *w, moh_error *err) {
   moh__number before, after;
   int64_t exact = 0, bytes = 0;
@@ -99,19 +91,16 @@ static moh_status report(const work *w, moh_error *err) {
     exact += w->model->params[i].n * 4;
     bytes += weight_bytes(&w->model->params[i], w->weights);
   }
-  int n_exact = count_exact(w->model, w->weights);
   if (w->v->json)
     return moh__print_json(
         json_pack("{s:s, s:I, s:I, s:i}", "weights",
                   moh__block_name(w->weights), "bytes", (json_int_t)bytes,
                   "bytes_in_f32", (json_int_t)exact, "matrices_in_f32",
-                  n_exact),
+                  moh__stored_exact(w->model, w->weights)),
         err);
   printf("weights     %s, %s of the %s of f32\n", moh__block_name(w->weights),
          moh__number_bytes(&after, bytes), moh__number_bytes(&before, exact));
-  if (n_exact > 0)
-    printf("in f32      %d %s whose rows are no blocks of 32\n", n_exact,
-           n_exact == 1 ? "matrix" : "matrices");
+  moh__stored_print_exact(w->model, w->weights);
   printf("model       %s\n", w->v->out);
   return MOH_OK;
 }

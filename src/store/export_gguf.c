@@ -102,10 +102,7 @@ static moh_status put_metadata(const export *e, moh__gguf_metadata *m) {
 /* ---- tensors ---- */
 
 static moh__block_type type_of(const export *e, const moh__param *w) {
-  int64_t bytes;
-  bool fits = w->n_dims > 1 &&
-              moh__block_row_bytes(e->weights, moh__param_in(w), &bytes);
-  return fits ? e->weights : MOH__BLOCK_F32;
+  return moh__param_stores(w, e->weights) ? e->weights : MOH__BLOCK_F32;
 }
 
 static moh_status describe(const export *e, moh__gguf_item *items) {

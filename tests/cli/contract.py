@@ -48,6 +48,7 @@ class Json(Made):
         "inspect": "--model run",
         "prune": "--model run --keep 1 --data facts.json --out pruned",
         "import": "plain --out imported",
+        "export": "dense --out exported",
         "upcycle": "--model dense --heads norm:1+1 --data facts.json "
                    "--out upcycled",
         "quantize": "run --out eight --weights q8_0",

@@ -25,6 +25,8 @@ GGUF = {
     "qwen2": ["--heads", "all", "--attention-bias", "qkv"],
     "qwen3": ["--heads", "all", "--qk-norm", "--d-head", "8"],
 }
+# One matrix has rows of 48, no whole blocks.
+WIDE = "--d-model 32 --d-ff 48 --layers 1 --heads all".split()
 BPE = "--tokenizer bpe --vocab-size 280".split()
 TEXTS = ["to be, or  not", "that's 12 é\n", "</s> question"]
 OTHERS = {
@@ -191,6 +193,7 @@ class Gguf(Case):
                    ("moh", OTHERS["moh"][0] + BPE),
                    ("biases", GGUF["qwen3"] + ["--attention-bias", "all"]
                     + BPE),
+                   ("wide", WIDE + BPE),
                    ("slow", GGUF["qwen2"] + BPE +
                     ["--rope-scaling", "llama3:8,1,4,8192"])]
         for name, more in models:
@@ -244,11 +247,6 @@ class Gguf(Case):
     def test_types(self):
         """Matrices in the wanted type where their rows are whole blocks (16
         numbers are none), norms and biases in f32 always."""
-        code, _, err = self.run_in(
-            *"train --data text.txt --out wide --preset nano --d-model 32 "
-             "--d-ff 48 --n-heads 4 --layers 1 --threads 1 --steps 1 "
-             "--heads all".split(), *BPE)
-        self.assertEqual(code, 0, err)
         for weights, number in [("f32", 0), ("f16", 1), ("bf16", 30),
                                 ("q8_0", 8), ("q4_0", 2)]:
             path = f"wide-{weights}.gguf"
@@ -263,6 +261,28 @@ class Gguf(Case):
             back = self.import_back(path, f"wide-{weights}")
             code, _, err = self.run_in("generate", "-m", back, "-n", 3, "to")
             self.assertEqual(code, 0, err)
+
+    def test_told(self):
+        """Matrices that stay f32, in the words of moh quantize."""
+        words = ["--format", "gguf", "-w", "q8_0"]
+        code, text, err = self.run_in("export", "wide", "-o", "told.gguf",
+                                      *words)
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(text, r"^parameters  [\d,]+, in q8_0\n"
+                               r"in f32      1 matrix whose rows are no "
+                               r"blocks of 32\ngguf        told.gguf\n$")
+        line = text.splitlines()[1] + "\n"
+        self.assertIn(line, self.run_in("quantize", "wide", "-o", "told",
+                                        "-w", "q8_0")[1])
+        self.assertIn(line, self.run_in("import", "told.gguf", "-o",
+                                        "told-back", "-w", "q4_0")[1])
+        text = self.run_in("export", "wide", "-o", "json.gguf", "--json",
+                           *words)[1]
+        receipt = json.loads(text)
+        self.assertGreater(receipt.pop("parameters"), 0)
+        self.assertEqual(receipt, {
+            "format": "gguf", "out": "json.gguf", "weights": "q8_0",
+            "matrices_in_f32": 1})
 
     def types_of(self, path):
         """{name: type} of the tensors, found by their names."""
