@@ -28,9 +28,9 @@ static const moh__option options[] = {
      "directory of the new model; new or empty", NULL,
      .offset = offsetof(values, out), .required = true},
     {"weights", 'w', MOH__OPTION_CHOICE, NULL,
-     "what matrices are stored as; keep: as they come, f16 where they come "
-     "in "
-     "several types or in one that is only read",
+     "what matrices are stored as; keep: as they come; where they come in "
+     "several types or in one that is only read, f32 if some are f32, "
+     "otherwise f16",
      "keep", .offset = offsetof(values, weights), .choices = types},
     {"tokenizer", 0, MOH__OPTION_STRING, "FILE",
      "tokenizer of a llama2.c checkpoint: its own file, or a tokenizer.json",

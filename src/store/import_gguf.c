@@ -271,10 +271,26 @@ static moh_status fill(const source *s, moh__model *model) {
   return MOH_OK;
 }
 
+/* The one type of all matrices with whole blocks of inputs, where we have an
+ * encoder of it and it has blocks: others cannot be in it, and stay f32. */
+static bool is_in_blocks(const moh__gguf *file, moh__block_type *type) {
+  *type = MOH__BLOCK_TYPES;
+  for (size_t i = 0; i < file->n_tensors; i++) {
+    const moh__gguf_tensor *tensor = &file->tensors[i];
+    if (tensor->n_dims == 1 || tensor->dims[0] % MOH__BLOCK != 0) continue;
+    if (*type == MOH__BLOCK_TYPES) *type = tensor->type;
+    if (*type != tensor->type) return false;
+  }
+  return *type < MOH__BLOCK_TYPES && moh__block_encodes(*type) &&
+         moh__block_elements(*type) > 1;
+}
+
 /* The type of all matrices; where they differ or there is no encoder, f16,
  * which loses next to nothing of any of them but f32. */
 static moh__block_type type_of(const moh__gguf *file) {
-  moh__block_type type = MOH__BLOCK_TYPES;
+  moh__block_type type;
+  if (is_in_blocks(file, &type)) return type;
+  type = MOH__BLOCK_TYPES;
   for (size_t i = 0; i < file->n_tensors; i++) {
     const moh__gguf_tensor *tensor = &file->tensors[i];
     if (tensor->n_dims == 1) continue;

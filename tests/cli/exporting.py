@@ -284,6 +284,21 @@ class Gguf(Case):
             "format": "gguf", "out": "json.gguf", "weights": "q8_0",
             "matrices_in_f32": 1})
 
+    def test_blocks_come_back(self):
+        """A file in blocks is read as it is, though a matrix is in f32."""
+        for weights in ["q8_0", "q4_0"]:
+            path = f"blocks-{weights}.gguf"
+            self.export("wide", "--out", path, "-w", weights)
+            back = self.import_back(path, f"blocks-{weights}")
+            code, _, err = self.run_in("quantize", "wide", "-o",
+                                       f"own-{weights}", "-w", weights)
+            self.assertEqual((code, err), (0, ""))
+            own = tensors(self.folder / f"own-{weights}/model.safetensors")
+            # Not assertEqual, which compares long bytes for minutes.
+            self.assertTrue(tensors(back / "model.safetensors") == own)
+            types = {kind for kind, _, _ in own.values()}
+            self.assertEqual(types, {"U8", "F32"})
+
     def types_of(self, path):
         """{name: type} of the tensors, found by their names."""
         raw = path.read_bytes()
