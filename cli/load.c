@@ -33,7 +33,7 @@ char *moh__load_path(const char *path) {
 
 moh_status moh__load_check(const char *dir, moh_error *err) {
   moh__checkpoint checkpoint;
-  if (!has_file(dir, "state.json")) return MOH_OK;
+  if (!moh__holds(dir, "state.json")) return MOH_OK;
   MOH_TRY(moh__checkpoint_open(&checkpoint, dir, err));
   bool adapted = checkpoint.options.lora_rank > 0;
   moh__checkpoint_close(&checkpoint);

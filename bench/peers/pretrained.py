@@ -63,7 +63,7 @@ class Files:
         return self.directory(
             heads.replace("/", "-"), "upcycle", "--model", self.dense,
             "--heads", strategy, "--route-by", by or "head", "--data",
-            self.options.data)
+            self.options.data, "--calibration-tokens", 2048)
 
     def stored(self, model, precision):
         return self.directory(f"{model.name}-{precision}", "quantize", model,
