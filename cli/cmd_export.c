@@ -75,7 +75,8 @@ static moh_status check_gguf(const export *e, moh_error *err) {
 }
 
 static moh_status write_gguf(const export *e, moh_error *err) {
-  return moh__export_gguf(e->model, e->tokenizer, e->weights, e->v->out, err);
+  return moh__export_gguf(e->model, e->tokenizer, e->source, e->weights,
+                          e->v->out, err);
 }
 
 /* In the order of their names. */

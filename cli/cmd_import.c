@@ -181,8 +181,10 @@ static moh_status work(import *i, moh_error *err) {
   i->weights = i->read.weights;
   if (type != KEEP) moh__block_type_find(types[type], &i->weights);
   MOH_TRY(make_receipt(i, err));
-  moh__model_note note = {
-      .description = "imported", .import = i->receipt, .weights = i->weights};
+  moh__model_note note = {.description = "imported",
+                          .import = i->receipt,
+                          .weights = i->weights,
+                          .source = i->source};
   MOH_TRY(moh__model_save(i->read.model, i->read.tokenizer, i->v->out, &note,
                           err));
   if (i->v->json) return moh__print_json(json_incref(i->receipt), err);

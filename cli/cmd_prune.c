@@ -267,8 +267,10 @@ static moh_status cut(prune *p, moh_error *err) {
 }
 
 static moh_status save(const prune *p, moh_error *err) {
-  moh__model_note note = {
-      .description = "pruned", .weights = p->weights, .pruning = p->receipt};
+  moh__model_note note = {.description = "pruned",
+                          .weights = p->weights,
+                          .pruning = p->receipt,
+                          .source = p->v->runner.model};
   return moh__model_save(p->pruned, p->runner.tokenizer, p->v->out, &note,
                          err);
 }

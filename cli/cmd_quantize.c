@@ -71,7 +71,8 @@ static moh_status save(const work *w, moh_error *err) {
       .pruning = json_object_get(m, "pruning"),
       .upcycling = json_object_get(m, "upcycling"),
       .import = json_object_get(m, "import"),
-      .weights = w->weights};
+      .weights = w->weights,
+      .source = w->dir};
   return moh__model_save(w->model, w->tokenizer, w->v->out, &note, err);
 }
 

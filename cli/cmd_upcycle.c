@@ -285,7 +285,8 @@ static moh_status make(upcycle *u, moh_error *err) {
 static moh_status save(const upcycle *u, moh_error *err) {
   moh__model_note note = {.description = "upcycled",
                           .weights = u->weights,
-                          .upcycling = u->receipt};
+                          .upcycling = u->receipt,
+                          .source = u->v->runner.model};
   return moh__model_save(u->model, u->runner.tokenizer, u->v->out, &note,
                          err);
 }

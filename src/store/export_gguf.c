@@ -8,6 +8,7 @@
 #include "format/gguf.h"
 #include "model/rope_speed.h"
 #include "store/export_llama.h"
+#include "store/fit.h"
 #include "store/gguf_names.h"
 #include "store/gguf_vocab.h"
 #include "store/rope_order.h"
@@ -105,6 +106,15 @@ static moh__block_type type_of(const export *e, const moh__param *w) {
   return moh__param_stores(w, e->weights) ? e->weights : MOH__BLOCK_F32;
 }
 
+static moh_status check_weights(const export *e, const char *source) {
+  for (int i = 0; i < e->model->n_params; i++) {
+    const moh__param *w = &e->model->params[i];
+    moh_status status = moh__check_fit(w, type_of(e, w), e->err);
+    if (status != MOH_OK) return moh__fail_in(e->err, status, "%s", source);
+  }
+  return MOH_OK;
+}
+
 static moh_status describe(const export *e, moh__gguf_item *items) {
   const moh__model *model = e->model;
   for (int i = 0; i < model->n_params; i++) {
@@ -168,13 +178,14 @@ static moh_status write_all(export *e, const moh__gguf_metadata *m,
 
 moh_status moh__export_gguf(const moh__model *model,
                             const moh__tokenizer *tokenizer,
-                            moh__block_type weights, const char *path,
-                            moh_error *err) {
+                            const char *source, moh__block_type weights,
+                            const char *path, moh_error *err) {
   moh__gguf_metadata m = {0};
-  MOH_TRY(moh__export_check(model, weights, err));
+  MOH_TRY(moh__export_check(model, err));
   moh__family family = moh__config_family(&model->config);
   export e = {model, tokenizer, &moh__gguf_families[family], weights, err};
   MOH_TRY(check(&e));
+  MOH_TRY(check_weights(&e, source));
   moh_status status = put_metadata(&e, &m);
   if (status == MOH_OK) status = write_all(&e, &m, path);
   moh__gguf_metadata_free(&m);

@@ -10,10 +10,11 @@
 /* Matrices in the wanted type, but f32 where rows are no whole blocks of it;
  * all else is f32. Refuses what moh__export_check does, what GGUF's reader of
  * the family lacks (MOH_ERR_ARGUMENT), and a tokenizer that is NULL or that
- * GGUF cannot say. */
+ * GGUF cannot say. A weight that does not fit is MOH_ERR_FORMAT with the
+ * source, which the model was loaded from. */
 moh_status moh__export_gguf(const moh__model *model,
                             const moh__tokenizer *tokenizer,
-                            moh__block_type weights, const char *path,
-                            moh_error *err);
+                            const char *source, moh__block_type weights,
+                            const char *path, moh_error *err);
 
 #endif

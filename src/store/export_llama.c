@@ -1,7 +1,6 @@
 /* Directories for other programs: see export_llama.h. */
 #include "store/export_llama.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "base/json.h"
 #include "format/safetensors.h"
 #include "model/config_family.h"
+#include "store/fit.h"
 
 static moh_status fail_memory(moh_error *err) {
   return moh__fail(err, MOH_ERR_MEMORY, "out of memory for an export");
@@ -17,8 +17,8 @@ static moh_status fail_memory(moh_error *err) {
 
 /* ---- what can be written ---- */
 
-static moh_status check_family(const moh__config *c, moh_error *err) {
-  const char *difference = moh__config_difference(c);
+moh_status moh__export_check(const moh__model *model, moh_error *err) {
+  const char *difference = moh__config_difference(&model->config);
   if (difference == NULL) return MOH_OK;
   return moh__fail(
       err, MOH_ERR_ARGUMENT,
@@ -27,33 +27,13 @@ static moh_status check_family(const moh__config *c, moh_error *err) {
       difference);
 }
 
-/* The largest number that does not round to infinity. */
-static double most_of(moh__block_type type) {
-  double half = 65519.99;
-  if (type == MOH__BLOCK_F16) return half;
-  if (type == MOH__BLOCK_Q8_0) return 127 * half;
-  if (type == MOH__BLOCK_Q4_0) return 8 * half;
-  return type == MOH__BLOCK_BF16 ? 3.3961775e38 : INFINITY;
-}
-
-static moh_status check_range(const moh__model *model, moh__block_type type,
-                              moh_error *err) {
-  double most = most_of(type);
+static moh_status check_weights(const moh__model *model, moh__block_type type,
+                                const char *source, moh_error *err) {
   for (int i = 0; i < model->n_params; i++) {
-    const moh__param *w = &model->params[i];
-    for (int64_t e = 0; e < w->n; e++)
-      if (!(fabs((double)w->data[e]) <= most))
-        return moh__fail(err, MOH_ERR_ARGUMENT,
-                         "%s has the weight %g, which %s cannot hold",
-                         w->name, (double)w->data[e], moh__block_name(type));
+    moh_status status = moh__check_fit(&model->params[i], type, err);
+    if (status != MOH_OK) return moh__fail_in(err, status, "%s", source);
   }
   return MOH_OK;
-}
-
-moh_status moh__export_check(const moh__model *model,
-                             moh__block_type weights, moh_error *err) {
-  MOH_TRY(check_family(&model->config, err));
-  return check_range(model, weights, err);
 }
 
 /* ---- weights ---- */
@@ -178,7 +158,8 @@ moh_status moh__export_llama(const moh__model *model, const char *source,
       "model.safetensors", "tokenizer.json", "tokenizer_config.json",
       "generation_config.json", "config.json"};
   const export e = {model, weights, source, dir};
-  MOH_TRY(moh__export_check(model, weights, err));
+  MOH_TRY(moh__export_check(model, err));
+  MOH_TRY(check_weights(model, weights, source, err));
   MOH_TRY(moh__make_dirs(dir, err));
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
     MOH_TRY(write_one(&e, names[i], err));

@@ -10,15 +10,14 @@
 #include "model/model.h"
 
 /* A model that is none of the family is MOH_ERR_ARGUMENT with what it has that
- * they have not; so is a weight that is too large for f16, or for the scale of
- * its block. */
-moh_status moh__export_check(const moh__model *model,
-                             moh__block_type weights, moh_error *err);
+ * they have not. */
+moh_status moh__export_check(const moh__model *model, moh_error *err);
 
 /* model was loaded from source, whose tokenizer files are copied and whose
  * token ids are kept. dir is made where it is missing; config.json is written
  * last, so that a directory without it was never finished. The model is
- * checked. */
+ * checked; a weight that does not fit is MOH_ERR_FORMAT with the source, before
+ * anything is written. */
 moh_status moh__export_llama(const moh__model *model, const char *source,
                              moh__block_type weights, const char *dir,
                              moh_error *err);

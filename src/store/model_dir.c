@@ -158,13 +158,28 @@ static void clean_up(const char *staging, const char *const *names) {
   rmdir(staging);
 }
 
+/* What was trained has diverged; what was read is the file's fault. */
+static moh_status check_weights(const moh__model *model,
+                                const moh__model_note *note,
+                                moh_error *err) {
+  const char *source = note == NULL ? NULL : note->source;
+  moh__block_type weights = note == NULL ? MOH__BLOCK_F32 : note->weights;
+  if (source == NULL) {
+    MOH_TRY(moh__model_check_finite(model, err));
+    if (weights == MOH__BLOCK_F32) return MOH_OK;
+  }
+  moh_status status = moh__weights_check(model, weights, err);
+  if (status == MOH_OK || source == NULL) return status;
+  return moh__fail_in(err, status, "%s", source);
+}
+
 moh_status moh__model_save(const moh__model *model,
                            const moh__tokenizer *tokenizer, const char *dir,
                            const moh__model_note *note, moh_error *err) {
   const char *names[] = {config_name, weights_name, tokenizer_name,
                          chat_name, NULL};
   if (tokenizer == NULL) names[2] = NULL;
-  MOH_TRY(moh__model_check_finite(model, err));
+  MOH_TRY(check_weights(model, note, err));
   char *staging = moh__path_join(dir, moh__model_staging);
   if (staging == NULL) return fail_memory(err);
   moh_status status = stage(model, tokenizer, note, staging, names, err);

@@ -22,11 +22,15 @@ typedef struct moh__model_note {
   const json_t *import;    /* of moh import, as well */
   moh__block_type weights; /* what matrices are stored as (but routers, and rows
                               that are no whole blocks); f32: as they are */
+  const char *source; /* the file or directory that the weights are from, whose
+                         fault it is when they cannot be written; NULL: none */
 } moh__model_note;
 
 /* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every
  * file is replaced atomically; dir is made when it is missing. A weight that
- * is not finite is MOH_ERR_DIVERGED, and nothing is written. */
+ * is not finite is MOH_ERR_DIVERGED, or MOH_ERR_FORMAT where the note names a
+ * source; one that does not fit note->weights is MOH_ERR_FORMAT. Nothing is
+ * written then. */
 moh_status moh__model_save(const moh__model *model,
                            const moh__tokenizer *tokenizer, const char *dir,
                            const moh__model_note *note, moh_error *err);

@@ -34,6 +34,9 @@ moh_status moh__weights_save(const moh__model *model, moh__block_type type,
                              const char *path, moh_error *err);
 moh_status moh__weights_load(moh__model *model, const char *path,
                              moh__load_options options, moh_error *err);
+/* Weights are finite, and stay so as they are written: as moh__check_fit. */
+moh_status moh__weights_check(const moh__model *model, moh__block_type type,
+                              moh_error *err);
 /* Adds to config.json what they are; not 0: no memory. */
 int moh__weights_describe(json_t *root, const moh__model *model,
                           moh__block_type type);

@@ -9,6 +9,7 @@
 
 #include "base/block.h"
 #include "base/checked.h"
+#include "store/fit.h"
 #include "store/model_parts.h"
 
 enum { ALIGN_ELEMENTS = MOH__ALIGN / sizeof(real) };
@@ -54,6 +55,14 @@ int moh__weights_describe(json_t *root, const moh__model *model,
 }
 
 /* ---- saving ---- */
+
+moh_status moh__weights_check(const moh__model *model, moh__block_type type,
+                              moh_error *err) {
+  for (int i = 0; i < model->n_params; i++)
+    MOH_TRY(moh__check_fit(&model->params[i],
+                           type_for(&model->params[i], type), err));
+  return MOH_OK;
+}
 
 /* Of a matrix, row by row; to be freed. */
 static void *encode(const moh__param *param, moh__block_type type,

@@ -3,9 +3,10 @@
 import array
 import json
 import re
+import shutil
 import struct
 
-from support import Case, main, moh
+from support import Case, main, moh, patch
 
 SIZES = ("--layers 2 --d-model 16 --d-ff 16 --n-heads 4 --kv-heads 2 "
          "--preset nano --threads 1 --steps 3").split()
@@ -168,6 +169,24 @@ class Exporting(Case):
                                    "moh:1+2")
         self.assertEqual(code, 2)
         self.assertIn("--heads is for norm:S+K", err)
+
+    def test_too_large(self):
+        """A weight that its format cannot hold is the model's fault, and
+        nothing is written; GGUF has norms in f32 always."""
+        for name, gguf_too in [("model.layers.1.mlp.up_proj.weight", True),
+                               ("model.norm.weight", False)]:
+            shutil.copytree(self.folder / "llama/final", self.folder / "large")
+            patch(self.folder / "large", name, -1e5)
+            for words in ["--weights f16"] + gguf_too * [
+                    "--weights f16 --format gguf"]:
+                self.assert_fails(
+                    f"export large --out x {words}", 3,
+                    f"moh export: large: {name} has a weight of size 100000, "
+                    "which does not fit f16")
+                self.assertFalse((self.folder / "x").exists())
+            self.export("large", "fits", "--weights", "bf16")
+            for folder in ["large", "fits"]:
+                shutil.rmtree(self.folder / folder)
 
     def test_mistakes(self):
         for words, code, part in [

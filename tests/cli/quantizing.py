@@ -3,13 +3,21 @@ a model like any other.
 """
 
 import json
+import math
 import re
+import shutil
+import struct
 
-from support import Case, main, moh
+from support import Case, main, moh, patch
 
 SIZES = ("--layers 2 --d-model 32 --d-ff 48 --n-heads 4 --kv-heads 2 --d-head "
          "32 --heads moh:1+2 --threads 1 --steps 8").split()
 BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+
+def numbers(x):
+    """As %.7g shows what is left of it in f32."""
+    return "%.7g" % struct.unpack("<f", struct.pack("<f", x))[0]
 
 
 class Quantizing(Case):
@@ -87,6 +95,34 @@ class Quantizing(Case):
         self.assertRegex(text, r"^weights     q4_0, [\d.]+ KiB of the [\d.]+ "
                                r"KiB of f32\nin f32      2 matrices whose rows "
                                r"are no blocks of 32\nmodel       small\n$")
+
+    def test_too_large(self):
+        """What a format would make infinite is refused with the model, the
+        tensor and the weight, before there is anything; f32 keeps it."""
+        name = "model.layers.0.self_attn.q_proj.weight"
+        for x, formats in [(1e5, ["f16"]), (1e7, ["f16", "q8_0", "q4_0"]),
+                           (3.4e38, ["bf16", "q8_0"])]:
+            large = self.patched("large", name, x)
+            for kind in formats:
+                self.assert_fails(
+                    f"quantize large --out bad -w {kind}", 3,
+                    f"moh quantize: large: {name} has a weight of size "
+                    f"{numbers(x)}, which does not fit {kind}")
+                self.assertFalse((self.folder / "bad").exists())
+            self.ok("quantize", "large", "--out", "kept", "-w", "f32")
+            shutil.rmtree(self.folder / "kept")
+            shutil.rmtree(large)
+        self.patched("large", name, math.inf)
+        self.assert_fails("quantize large --out bad -w q8_0", 3,
+                          f"moh quantize: large: {name} has a weight that is "
+                          "not finite")
+
+    def patched(self, to, name, x):
+        """A copy of the model with another first element of a tensor."""
+        folder = self.folder / to
+        shutil.copytree(self.folder / "run/final", folder)
+        patch(folder, name, x)
+        return folder
 
     def test_goes_on(self):
         """Another format, and training, from a model in blocks."""

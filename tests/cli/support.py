@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,17 @@ def seal(folder):
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
     (folder / "manifest.json").write_text(sealed(files))
+
+
+def patch(folder, name, x):
+    """Another first number of a tensor of a model, in f32."""
+    path = folder / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    size = struct.unpack_from("<Q", raw)[0]
+    at = json.loads(raw[8:8 + size])[name]["data_offsets"][0]
+    struct.pack_into("<f", raw, 8 + size + at, x)
+    path.write_bytes(raw)
+    seal(folder)
 
 
 class Case(unittest.TestCase):
