@@ -11,6 +11,7 @@
 #include "arch/arch.h"
 #include "format/gguf.h"
 #include "model/rope_speed.h"
+#include "store/fit.h"
 #include "store/gguf_names.h"
 #include "store/gguf_vocab.h"
 #include "store/import.h"
@@ -267,6 +268,9 @@ static moh_status fill(const source *s, moh__model *model) {
     MOH_TRY(find_tensor(s, w, &tensor));
     copy_tensor(w, tensor,
                 s->turned ? moh__gguf_turned(w, &model->config) : 0);
+    moh_status status = moh__check_fit(w, MOH__BLOCK_F32, s->err);
+    if (status != MOH_OK)
+      return moh__fail_in(s->err, status, "%s", s->file->path);
   }
   return MOH_OK;
 }

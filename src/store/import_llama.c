@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "format/safetensors_set.h"
 #include "model/config_family.h"
+#include "store/fit.h"
 #include "store/import.h"
 #include "store/model_parts.h"
 
@@ -76,10 +77,14 @@ static void copy_tensor(moh__param *w, const moh__st_tensor *tensor) {
 static moh_status fill(moh__model *model, const moh__st_set *set,
                        moh_error *err) {
   MOH_TRY(moh__model_alloc_data(model, err));
-  for (int i = 0; i < model->n_params; i++)
-    copy_tensor(&model->params[i],
-                moh__st_set_find(set, model->params[i].name, NULL));
-  return moh__model_check_finite(model, err);
+  for (int i = 0; i < model->n_params; i++) {
+    moh__param *w = &model->params[i];
+    const char *path;
+    copy_tensor(w, moh__st_set_find(set, w->name, &path));
+    moh_status status = moh__check_fit(w, MOH__BLOCK_F32, err);
+    if (status != MOH_OK) return moh__fail_in(err, status, "%s", path);
+  }
+  return MOH_OK;
 }
 
 /* The type of all matrices, f32 where they differ. */

@@ -67,8 +67,9 @@ static moh__st_item item_of(const moh__param *w) {
 static void write_tensors(void **state, const char *name,
                           const moh__st_item *items, size_t n) {
   moh_error err;
-  small_must(moh__safetensors_write(file_of(state, name), items, n, NULL, &err),
-       &err);
+  small_must(
+      moh__safetensors_write(file_of(state, name), items, n, NULL, &err),
+      &err);
 }
 
 /* Parameters [first, last) and an extra tensor (NULL: none). */
@@ -247,7 +248,16 @@ static void wrong_tensors_are_named(void **state) {
   items[1] = item_of(&model->params[1]);
   model->params[2].data[3] = NAN;
   write_tensors(state, "model.safetensors", items, n);
-  assert_refused(state, MOH_ERR_DIVERGED, model->params[2].name);
+  assert_refused(state, MOH_ERR_FORMAT, "model.safetensors: model.layers.0.");
+  model->params[2].data[3] = 0;
+  double *numbers = calloc((size_t)model->params[2].n, sizeof(*numbers));
+  assert_non_null(numbers);
+  numbers[3] = 1e300;
+  items[2].dtype = MOH__F64;
+  items[2].data = numbers;
+  write_tensors(state, "model.safetensors", items, n);
+  assert_refused(state, MOH_ERR_FORMAT, model->params[2].name);
+  free(numbers);
   moh__model_free(model);
 }
 
