@@ -375,11 +375,11 @@ static int by_key(const void *a, const void *b) {
   return order != 0 ? order : (x->key.n > y->key.n) - (x->key.n < y->key.n);
 }
 
-/* sorted: room for pointers to the tensors. */
-static moh_status check_tensors(const moh__gguf *file,
-                                const moh__gguf_tensor **sorted,
-                                moh_error *err) {
+static moh_status sort_names(moh__gguf *file, moh_error *err) {
   size_t n = file->n_tensors;
+  const moh__gguf_tensor **sorted = calloc(n + 1, sizeof(*sorted));
+  if (sorted == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  file->by_name = sorted;
   for (size_t i = 0; i < n; i++) sorted[i] = &file->tensors[i];
   qsort(sorted, n, sizeof(*sorted), by_name);
   for (size_t i = 1; i < n; i++)
@@ -387,6 +387,15 @@ static moh_status check_tensors(const moh__gguf *file,
       return moh__fail(err, MOH_ERR_FORMAT,
                        "there are two tensors of the name '%s'",
                        sorted[i]->name);
+  return MOH_OK;
+}
+
+/* sorted: room for pointers to the tensors. */
+static moh_status check_places(const moh__gguf *file,
+                               const moh__gguf_tensor **sorted,
+                               moh_error *err) {
+  size_t n = file->n_tensors;
+  for (size_t i = 0; i < n; i++) sorted[i] = &file->tensors[i];
   qsort(sorted, n, sizeof(*sorted), by_place);
   for (size_t i = 1; i < n; i++)
     if (sorted[i - 1]->data + sorted[i - 1]->n_bytes > sorted[i]->data)
@@ -448,7 +457,8 @@ static moh_status parse_rest(cursor *c, moh__gguf *file, size_t n_tensors,
   MOH_TRY(read_alignment(file, c->err));
   MOH_TRY(take_tensors(c, file, n_tensors, offsets));
   MOH_TRY(place_tensors(c, file, offsets));
-  return check_tensors(file, sorted, c->err);
+  MOH_TRY(sort_names(file, c->err));
+  return check_places(file, sorted, c->err);
 }
 
 static moh_status parse(cursor *c, moh__gguf *file) {
@@ -510,6 +520,7 @@ void moh__gguf_close(moh__gguf *file) {
   if (file == NULL) return;
   free(file->values);
   free(file->tensors);
+  free(file->by_name);
   moh__map_close(&file->map);
   free(file);
 }
@@ -526,7 +537,15 @@ const moh__gguf_value *moh__gguf_find(const moh__gguf *file,
 
 const moh__gguf_tensor *moh__gguf_find_tensor(const moh__gguf *file,
                                               const char *name) {
-  for (size_t i = 0; i < file->n_tensors; i++)
-    if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
+  size_t begin = 0, end = file->n_tensors;
+  while (begin < end) {
+    size_t middle = begin + (end - begin) / 2;
+    int order = strcmp(file->by_name[middle]->name, name);
+    if (order == 0) return file->by_name[middle];
+    if (order < 0)
+      begin = middle + 1;
+    else
+      end = middle;
+  }
   return NULL;
 }

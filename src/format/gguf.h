@@ -73,6 +73,7 @@ typedef struct moh__gguf {
   size_t n_values;
   moh__gguf_tensor *tensors; /* in file order */
   size_t n_tensors;
+  const moh__gguf_tensor **by_name; /* the same, sorted */
 } moh__gguf;
 
 /* ---- reading (gguf.c) ---- */

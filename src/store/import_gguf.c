@@ -239,36 +239,47 @@ static void copy_tensor(moh__param *w, const moh__gguf_tensor *tensor,
                       w->data + moh__rope_row(row, turned) * width);
 }
 
-static moh_status check_known(const source *s, const moh__model *model) {
-  char name[MOH__GGUF_NAME];
+/* used: by the tensor's number. */
+static moh_status check_used(const source *s, const bool *used) {
   for (size_t i = 0; i < s->file->n_tensors; i++) {
-    const char *theirs = s->file->tensors[i].name;
-    bool known = strcmp(theirs, moh__gguf_rope_factors) == 0;
-    for (int p = 0; p < model->n_params && !known; p++)
-      known = moh__gguf_name(name, model->params[p].name) &&
-              strcmp(name, theirs) == 0;
-    if (!known)
-      return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
-                       "%s: the tensor '%s' has no place in a %s model",
-                       s->file->path, theirs, s->prefix);
+    const char *name = s->file->tensors[i].name;
+    if (used[i] || strcmp(name, moh__gguf_rope_factors) == 0) continue;
+    return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                     "%s: the tensor '%s' has no place in a %s model",
+                     s->file->path, name, s->prefix);
   }
   return MOH_OK;
 }
 
+/* They are there, of the right shapes, and no others. */
+static moh_status check_tensors(const source *s, const moh__model *model) {
+  bool *used = calloc(s->file->n_tensors + 1, sizeof(*used));
+  moh_status status = MOH_OK;
+  if (used == NULL)
+    return moh__fail(s->err, MOH_ERR_MEMORY, "out of memory for an import");
+  for (int i = 0; i < model->n_params && status == MOH_OK; i++) {
+    const moh__gguf_tensor *tensor = NULL;
+    status = find_tensor(s, &model->params[i], &tensor);
+    if (status == MOH_OK) used[tensor - s->file->tensors] = true;
+  }
+  if (status == MOH_OK) status = check_used(s, used);
+  free(used);
+  return status;
+}
+
 static moh_status fill(const source *s, moh__model *model) {
   const moh__gguf_tensor *tensor = NULL;
-  /* Before memory for all of it: they are there, of the right shapes. */
-  for (int i = 0; i < model->n_params; i++)
-    MOH_TRY(find_tensor(s, &model->params[i], &tensor));
-  MOH_TRY(check_known(s, model));
+  MOH_TRY(check_tensors(s, model)); /* before memory for all of it */
   MOH_TRY(moh__model_alloc_data(model, s->err));
-  MOH_TRY(moh__model_make_tables(model, s->err));
+  moh_status status = moh__model_make_tables(model, s->err);
+  if (status != MOH_OK)
+    return moh__fail_in(s->err, status, "%s", s->file->path);
   for (int i = 0; i < model->n_params; i++) {
     moh__param *w = &model->params[i];
     MOH_TRY(find_tensor(s, w, &tensor));
     copy_tensor(w, tensor,
                 s->turned ? moh__gguf_turned(w, &model->config) : 0);
-    moh_status status = moh__check_fit(w, MOH__BLOCK_F32, s->err);
+    status = moh__check_fit(w, MOH__BLOCK_F32, s->err);
     if (status != MOH_OK)
       return moh__fail_in(s->err, status, "%s", s->file->path);
   }
