@@ -172,6 +172,11 @@ static moh_status refuse_others(const source *s) {
   return n == 0 ? MOH_OK : fail(s, "attention.sliding_window", "is not 0");
 }
 
+static moh_status check_config(const source *s, const moh__config *c) {
+  if (moh__config_check(c, s->err) == MOH_OK) return MOH_OK;
+  return moh__fail_in(s->err, MOH_ERR_FORMAT, "%s", s->file->path);
+}
+
 static moh_status read_config(const source *s, moh__config *c) {
   const moh__gguf_tensor *embedding =
       moh__gguf_find_tensor(s->file, "token_embd.weight");
@@ -193,11 +198,9 @@ static moh_status read_config(const source *s, moh__config *c) {
   c->output_bias = has_tensor(s, "blk.0.attn_output.bias");
   c->mlp_bias = has_tensor(s, "blk.0.ffn_gate.bias");
   c->qk_norm = has_tensor(s, "blk.0.attn_q_norm.weight");
-  moh_status status = moh__config_check(c, s->err);
-  if (status != MOH_OK)
-    return moh__fail_in(s->err, MOH_ERR_FORMAT, "%s", s->file->path);
+  MOH_TRY(check_config(s, c));
   MOH_TRY(read_rope(s, c));
-  return moh__config_check(c, s->err);
+  return check_config(s, c);
 }
 
 /* ---- tensors ---- */
