@@ -1,6 +1,7 @@
 /* Several files of tensors as one: see safetensors_set.h. */
 #include "format/safetensors_set.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,10 +87,17 @@ void moh__st_index_free(moh__st_index *index) {
 
 /* ---- opening ---- */
 
+/* missing: what it means that there is no such file. */
 static moh_status add(moh__st_set *set, const char *dir, const char *name,
-                      moh_error *err) {
+                      const char *missing, moh_error *err) {
   char *path = moh__path_join(dir, name);
   if (path == NULL) return fail_memory(err);
+  if (access(path, F_OK) != 0 && errno == ENOENT) {
+    moh__fail(err, MOH_ERR_FORMAT, "%s: is missing, %s %s", path, missing,
+              index_name);
+    free(path);
+    return MOH_ERR_FORMAT;
+  }
   set->paths[set->n_files] = path;
   moh_status status =
       moh__safetensors_open(&set->files[set->n_files], path, err);
@@ -123,28 +131,30 @@ static moh_status check_file(const moh__st_set *set, size_t i,
 
 /* Names the first tensor that no file has. */
 static moh_status fail_missing(const moh__st_set *set, const json_t *map,
-                               moh_error *err) {
+                               const char *path, moh_error *err) {
   const char *name;
   json_t *value;
   json_object_foreach((json_t *)map, name, value) {
     if (moh__st_set_find(set, name, NULL) != NULL) continue;
     return moh__fail(err, MOH_ERR_FORMAT,
-                     "the tensor '%.100s' is not in %s, where %s has it",
-                     name, json_string_value(value), index_name);
+                     "%s: the tensor '%.100s' is not in %s, where it should "
+                     "be",
+                     path, name, json_string_value(value));
   }
   return MOH_OK;
 }
 
 static moh_status open_indexed(moh__st_set *set, const char *dir,
-                               const moh__st_index *index, moh_error *err) {
+                               const moh__st_index *index, const char *path,
+                               moh_error *err) {
   size_t n_found = 0;
   MOH_TRY(make_room(set, index->n_files, err));
   for (size_t i = 0; i < index->n_files; i++) {
-    MOH_TRY(add(set, dir, index->files[i], err));
+    MOH_TRY(add(set, dir, index->files[i], "but is listed in", err));
     MOH_TRY(check_file(set, i, index, &n_found, err));
   }
   if (n_found == json_object_size(index->map)) return MOH_OK;
-  return fail_missing(set, index->map, err);
+  return fail_missing(set, index->map, path, err);
 }
 
 static moh_status open_index(moh__st_set *set, const char *dir,
@@ -156,7 +166,7 @@ static moh_status open_index(moh__st_set *set, const char *dir,
                                           map.size, path, err);
   moh__map_close(&map);
   if (status != MOH_OK) return status;
-  status = open_indexed(set, dir, &index, err);
+  status = open_indexed(set, dir, &index, path, err);
   moh__st_index_free(&index);
   return status;
 }
@@ -167,7 +177,7 @@ static moh_status open_dir(moh__st_set *set, const char *dir,
   if (access(single, F_OK) != 0 && access(index, F_OK) == 0)
     return open_index(set, dir, index, err);
   MOH_TRY(make_room(set, 1, err));
-  return add(set, dir, single_name, err);
+  return add(set, dir, single_name, "and so is", err);
 }
 
 moh_status moh__st_set_open(moh__st_set *out, const char *dir,

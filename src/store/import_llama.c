@@ -5,6 +5,7 @@
  * positions that older files keep, and the output matrix of a model that ties
  * it to its embedding.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,8 +141,13 @@ static moh_status read_tokenizer(moh__imported *out, const char *dir,
 
 /* ---- the whole ---- */
 
+/* The directory is there, so its files should be. */
 static moh_status read_config(moh__config *config, const char *path,
                               moh_error *err) {
+  if (access(path, F_OK) != 0 && errno == ENOENT)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "%s: is missing: there is no model in this directory",
+                     path);
   MOH_TRY(moh__model_load_config(config, path, err));
   if (moh__config_family(config) != MOH__FAMILY_NONE) return MOH_OK;
   return moh__fail(err, MOH_ERR_UNSUPPORTED,

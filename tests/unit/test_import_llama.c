@@ -263,9 +263,10 @@ static void wrong_tensors_are_named(void **state) {
 
 static void directories_without_weights_are_named(void **state) {
   moh__model *model = a_model("llama");
-  assert_refused(state, MOH_ERR_IO, "config.json");
+  assert_refused(state, MOH_ERR_FORMAT, "config.json: is missing");
   write_config(state, model);
-  assert_refused(state, MOH_ERR_IO, "model.safetensors");
+  assert_refused(state, MOH_ERR_FORMAT,
+                 "model.safetensors: is missing, and so is");
   model->config.heads = MOH__HEADS_STATIC;
   model->config.n_static = 2;
   write_config(state, model);
@@ -316,12 +317,14 @@ static void an_index_says_what_there_is(void **state) {
   map = json_object_get(index, "weight_map");
   json_object_set_new(map, "more", json_string("part-0.safetensors"));
   write_index(state, index);
-  assert_refused(state, MOH_ERR_FORMAT, "'more' is not in");
+  assert_refused(state, MOH_ERR_FORMAT,
+                 "model.safetensors.index.json: the tensor 'more' is not in");
   index = an_index(model);
   map = json_object_get(index, "weight_map");
   json_object_set_new(map, "more", json_string("part-9.safetensors"));
   write_index(state, index);
-  assert_refused(state, MOH_ERR_IO, "part-9.safetensors");
+  assert_refused(state, MOH_ERR_FORMAT,
+                 "part-9.safetensors: is missing, but is listed in");
   moh__model_free(model);
 }
 
