@@ -264,6 +264,15 @@ moh_status moh__family_read(moh__config *c, const json_t *root,
 
 /* ---- RoPE ---- */
 
+static moh_status check_one_type(const json_t *object, moh_error *err) {
+  if (!is_given(object, "rope_type") || !is_given(object, "type") ||
+      json_equal(json_object_get(object, "rope_type"),
+                 json_object_get(object, "type")))
+    return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "\"rope_type\" and \"type\" say different things");
+}
+
 /* "rope_type", or "type" in older files. */
 static moh_status read_scaling(moh__config *c, json_t *object,
                                moh_error *err) {
@@ -279,6 +288,7 @@ static moh_status read_scaling(moh__config *c, json_t *object,
   moh__rope_scaling *s = &c->rope_scaling;
   int kind;
   const char *key = is_given(object, "rope_type") ? "rope_type" : "type";
+  MOH_TRY(check_one_type(object, err));
   MOH_TRY(get_choice(object, key, scaling_names, &kind, err));
   MOH_TRY(refuse_unknown(object, "rope_scaling", known, err));
   MOH_TRY(check_rotated_part(object, err));

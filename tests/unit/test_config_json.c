@@ -233,6 +233,9 @@ static void foreign_arithmetic_is_refused(void **state) {
        "\"mscale\":1}}",
        "mscale"},
       {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}", "factor"},
+      {"{\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"llama3\","
+       "\"factor\":2}}",
+       "\"rope_type\" and \"type\" say different things"},
       {"{\"rope_parameters\":{\"rope_type\":\"default\"},"
        "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}",
        "rope_parameters"},
