@@ -4,6 +4,7 @@
  * the arithmetic and is not known here is refused by name.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,13 +164,63 @@ static moh_status read_heads(const source *s, moh__config *c) {
   return fail(s, "attention.value_length", "is not attention.key_length");
 }
 
+/* Factors and limits of models of others, each with the value that changes
+ * nothing. 0 is as good as no key, but for attn_factor. */
+static moh_status refuse_factors(const source *s, const moh__config *c) {
+  const struct {
+    const char *name;
+    double nothing;
+  } keys[] = {{"attention.scale", 1 / sqrt((double)c->d_head)},
+              {"logit_scale", 1},
+              {"residual_scale", 1},
+              {"embedding_scale", 1},
+              {"attn_logit_softcapping", 0},
+              {"final_logit_softcapping", 0},
+              {"attention.clamp_kqv", 0},
+              {"attention.max_alibi_bias", 0},
+              {"rope.scaling.attn_factor", 1}};
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+    double nothing = keys[i].nothing, x = nothing;
+    MOH_TRY(get_number_if(s, keys[i].name, &x));
+    bool unset = x == 0 && strncmp(keys[i].name, "rope.", 5) != 0;
+    if (!unset && !(fabs(x - nothing) <= 1e-6 * nothing))
+      return fail(s, keys[i].name,
+                  "would change the arithmetic, in a way that is not known "
+                  "here");
+  }
+  return MOH_OK;
+}
+
+static moh_status refuse_non_causal(const source *s) {
+  char key[KEY];
+  bool causal = true;
+  if (has(s, "attention.causal"))
+    MOH_TRY(moh__gguf_get_bool(s->file, key_of(s, key, "attention.causal"),
+                               &causal, s->err));
+  return causal ? MOH_OK
+                : fail(s, "attention.causal",
+                       "is false: tokens would see those behind them");
+}
+
+static moh_status check_vocab(const source *s, int64_t n_rows) {
+  int64_t n = n_rows;
+  MOH_TRY(get_size_if(s, "vocab_size", &n));
+  if (n == n_rows) return MOH_OK;
+  return moh__fail(s->err, MOH_ERR_FORMAT,
+                   "%s: %s.vocab_size is %" PRId64
+                   ", but the tensor 'token_embd.weight' has %" PRId64
+                   " rows",
+                   s->file->path, s->prefix, n, n_rows);
+}
+
 static moh_status refuse_others(const source *s) {
   int64_t n = 0;
   MOH_TRY(get_size_if(s, "expert_count", &n));
   if (n > 0) return fail(s, "expert_count", "is not 0: experts of others");
   n = 0;
   MOH_TRY(get_size_if(s, "attention.sliding_window", &n));
-  return n == 0 ? MOH_OK : fail(s, "attention.sliding_window", "is not 0");
+  if (n != 0) return fail(s, "attention.sliding_window", "is not 0");
+  return refuse_non_causal(s);
 }
 
 static moh_status check_config(const source *s, const moh__config *c) {
@@ -186,6 +237,7 @@ static moh_status read_config(const source *s, moh__config *c) {
                      s->file->path);
   moh__config_default(c);
   c->vocab_size = embedding->dims[1];
+  MOH_TRY(check_vocab(s, c->vocab_size));
   MOH_TRY(get_size(s, "embedding_length", &c->d_model));
   MOH_TRY(get_size(s, "feed_forward_length", &c->d_ff));
   MOH_TRY(get_size(s, "block_count", &c->n_layers));
@@ -199,6 +251,7 @@ static moh_status read_config(const source *s, moh__config *c) {
   c->mlp_bias = has_tensor(s, "blk.0.ffn_gate.bias");
   c->qk_norm = has_tensor(s, "blk.0.attn_q_norm.weight");
   MOH_TRY(check_config(s, c));
+  MOH_TRY(refuse_factors(s, c));
   MOH_TRY(read_rope(s, c));
   return check_config(s, c);
 }

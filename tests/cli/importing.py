@@ -12,7 +12,7 @@ import unittest
 from support import HERE, Case, main, moh
 
 DATA = HERE.parent.parent.parent / "shared" / "data" / "stories260K"
-U32, F32, STRING, ARRAY, I32 = 4, 6, 8, 9, 5
+U32, F32, STRING, ARRAY, I32, BOOL = 4, 6, 8, 9, 5, 7
 D, FF, HEADS, KV, LONGEST = 8, 12, 2, 1, 32
 TOKENS = (["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)] +
           ["▁", "a", "b", "ab"])
@@ -23,7 +23,7 @@ def string(text):
 
 
 def pair(key, kind, x):
-    code = {U32: "I", F32: "f"}.get(kind)
+    code = {U32: "I", F32: "f", BOOL: "?"}.get(kind)
     return (string(key) + struct.pack("<I", kind) +
             (string(x) if kind == STRING else struct.pack("<" + code, x)))
 
@@ -92,13 +92,14 @@ def metadata(arch="llama", **changes):
 
 
 def gguf(pairs, tensors):
-    """F32 tensors; (name, shape, numbers)."""
+    """F32 tensors; (name, shape, numbers), these possibly as bytes."""
     head, data = b"", b""
     for name, shape, values in tensors:
         head += (string(name) + struct.pack("<I", len(shape)) +
                  struct.pack(f"<{len(shape)}Q", *reversed(shape)) +
                  struct.pack("<IQ", 0, len(data)))
-        data += struct.pack(f"<{len(values)}f", *values)
+        data += (values if isinstance(values, bytes) else
+                 struct.pack(f"<{len(values)}f", *values))
         data += b"\0" * (-len(data) % 32)
     head = (b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) +
             b"".join(pairs) + head)
@@ -270,6 +271,13 @@ class Gguf(Case):
                 ("x", pair("llama.expert_count", U32, 8), "expert_count"),
                 ("x", pair("llama.attention.sliding_window", U32, 8),
                  "sliding_window"),
+                ("x", pair("llama.vocab_size", U32, 262),
+                 "llama.vocab_size is 262, but the tensor 'token_embd.weight' "
+                 "has 263 rows"),
+                ("x", pair("llama.rope.freq_base", F32, 0.0), "rope_theta"),
+                ("x", pair("llama.rope.freq_base", F32, math.nan),
+                 "rope_theta"),
+                ("x", pair("llama.rope.scaling.factor", F32, -1.0), "factor"),
                 ("bos", pair("tokenizer.ggml.bos_token_id", U32, 263),
                  "bos_token_id is 263"),
                 ("scores", array("tokenizer.ggml.scores", F32, [0.0]),
@@ -284,6 +292,34 @@ class Gguf(Case):
                         else {})
                 self.assert_refused(
                     gguf(metadata(**{**drop, key: change}), tensors()), part)
+
+    FACTORS = {"attention.scale": (D // HEADS) ** -0.5, "logit_scale": 1,
+               "residual_scale": 1, "embedding_scale": 1,
+               "attn_logit_softcapping": 0, "final_logit_softcapping": 0,
+               "attention.clamp_kqv": 0, "attention.max_alibi_bias": 0,
+               "rope.scaling.attn_factor": 1}
+
+    def test_other_arithmetic(self):
+        """Keys of models that compute something else; values that mean
+        nothing are passed over."""
+        for key, nothing in self.FACTORS.items():
+            zero = [0.0] if key.startswith("rope.") else []
+            for x in [0.3, -1.0, math.nan, *zero]:
+                with self.subTest(key, x=x):
+                    self.assert_refused(gguf(metadata(
+                        x=pair("llama." + key, F32, x)), tensors()),
+                        f"llama.{key} would change the arithmetic")
+            fine = [nothing] + ([] if zero else [0])
+            for i, x in enumerate(fine):
+                self.imported(f"{key}-{i}", gguf(metadata(
+                    x=pair("llama." + key, F32, x)), tensors()))
+        for causal in [True, False]:
+            made = gguf(metadata(x=pair("llama.attention.causal", BOOL,
+                                        causal)), tensors())
+            if causal:
+                self.imported("causal", made)
+            else:
+                self.assert_refused(made, "llama.attention.causal is false")
 
     def test_tensors_that_lie(self):
         made = tensors()
