@@ -4,6 +4,7 @@
 
 #include "base/blocks.h"
 #include "commands.h"
+#include "interrupt.h"
 #include "json_output.h"
 #include "load.h"
 #include "numbers.h"
@@ -65,7 +66,8 @@ static moh_status check_llama(const export *e, moh_error *err) {
 }
 
 static moh_status write_llama(const export *e, moh_error *err) {
-  return moh__export_llama(e->model, e->source, e->weights, e->v->out, err);
+  return moh__export_llama(e->model, e->source, e->weights, e->v->out,
+                           &moh__interrupt_watch, err);
 }
 
 static moh_status check_gguf(const export *e, moh_error *err) {
@@ -76,7 +78,7 @@ static moh_status check_gguf(const export *e, moh_error *err) {
 
 static moh_status write_gguf(const export *e, moh_error *err) {
   return moh__export_gguf(e->model, e->tokenizer, e->source, e->weights,
-                          e->v->out, err);
+                          e->v->out, &moh__interrupt_watch, err);
 }
 
 /* In the order of their names. */
@@ -117,8 +119,10 @@ static moh_status work(export *e, moh_error *err) {
     return moh__fail(err, MOH_ERR_ARGUMENT, "no type of weights is '%s'",
                      weights);
   MOH_TRY(formats[format].check(e, err));
+  moh__interrupt_quit("moh export: interrupted; nothing was written\n");
   MOH_TRY(moh__load(e->source, load, &e->model,
                     formats[format].has_words ? &e->tokenizer : NULL, err));
+  moh__interrupt_catch();
   MOH_TRY(formats[format].write(e, err));
   return report(e, format_names[format], err);
 }

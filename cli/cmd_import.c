@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "commands.h"
 #include "format/gguf.h"
+#include "interrupt.h"
 #include "json_output.h"
 #include "numbers.h"
 #include "receipt.h"
@@ -176,6 +177,7 @@ static void print_text(const import *i) {
 static moh_status work(import *i, moh_error *err) {
   int type = moh__choice_or(i->v->weights, KEEP);
   MOH_TRY(moh__receipt_check_out(i->v->out, err));
+  moh__interrupt_quit("moh import: interrupted; nothing was written\n");
   MOH_TRY(read_source(i, err));
   MOH_TRY(choose_heads(i, err));
   i->weights = i->read.weights;
@@ -184,7 +186,9 @@ static moh_status work(import *i, moh_error *err) {
   moh__model_note note = {.description = "imported",
                           .import = i->receipt,
                           .weights = i->weights,
-                          .source = i->source};
+                          .source = i->source,
+                          .watch = &moh__interrupt_watch};
+  moh__interrupt_catch();
   MOH_TRY(moh__model_save(i->read.model, i->read.tokenizer, i->v->out, &note,
                           err));
   if (i->v->json) return moh__print_json(json_incref(i->receipt), err);

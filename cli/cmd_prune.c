@@ -270,13 +270,15 @@ static moh_status save(const prune *p, moh_error *err) {
   moh__model_note note = {.description = "pruned",
                           .weights = p->weights,
                           .pruning = p->receipt,
-                          .source = p->v->runner.model};
+                          .source = p->v->runner.model,
+                          .watch = &moh__interrupt_watch};
   return moh__model_save(p->pruned, p->runner.tokenizer, p->v->out, &note,
                          err);
 }
 
 static moh_status work(prune *p, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(p->v->out, err));
+  moh__interrupt_quit("moh prune: interrupted; nothing was written\n");
   MOH_TRY(moh__runner_open(&p->runner, &p->v->runner, err));
   p->weights = moh__model_stored_exactly(p->runner.model);
   MOH_TRY(moh__model_decode(p->runner.model, p->runner.pool, err));

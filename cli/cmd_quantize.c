@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "commands.h"
+#include "interrupt.h"
 #include "json_output.h"
 #include "load.h"
 #include "numbers.h"
@@ -72,7 +73,9 @@ static moh_status save(const work *w, moh_error *err) {
       .upcycling = json_object_get(m, "upcycling"),
       .import = json_object_get(m, "import"),
       .weights = w->weights,
-      .source = w->dir};
+      .source = w->dir,
+      .watch = &moh__interrupt_watch};
+  moh__interrupt_catch();
   return moh__model_save(w->model, w->tokenizer, w->v->out, &note, err);
 }
 
@@ -113,6 +116,7 @@ static moh_status run_quantize(const moh__call *call, moh_error *err) {
   w.path = call->arguments[0];
   moh__block_type_find(formats[w.v->weights], &w.weights);
   moh_status status = moh__receipt_check_out(w.v->out, err);
+  moh__interrupt_quit("moh quantize: interrupted; nothing was written\n");
   if (status == MOH_OK) status = open_model(&w, err);
   if (status == MOH_OK) status = save(&w, err);
   if (status == MOH_OK) status = report(&w, err);

@@ -286,13 +286,15 @@ static moh_status save(const upcycle *u, moh_error *err) {
   moh__model_note note = {.description = "upcycled",
                           .weights = u->weights,
                           .upcycling = u->receipt,
-                          .source = u->v->runner.model};
+                          .source = u->v->runner.model,
+                          .watch = &moh__interrupt_watch};
   return moh__model_save(u->model, u->runner.tokenizer, u->v->out, &note,
                          err);
 }
 
 static moh_status work(upcycle *u, moh_error *err) {
   MOH_TRY(moh__receipt_check_out(u->v->out, err));
+  moh__interrupt_quit("moh upcycle: interrupted; nothing was written\n");
   MOH_TRY(moh__runner_open(&u->runner, &u->v->runner, err));
   u->weights = moh__model_stored_exactly(u->runner.model);
   MOH_TRY(moh__model_decode(u->runner.model, u->runner.pool, err));

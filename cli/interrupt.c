@@ -44,6 +44,13 @@ void moh__interrupt_release(void) {
 
 bool moh__interrupted(void) { return interrupted != 0; }
 
+static bool goes_on(void *context, size_t n_bytes) {
+  (void)context, (void)n_bytes;
+  return !moh__interrupted();
+}
+
+const moh__watch moh__interrupt_watch = {.tick = goes_on};
+
 bool moh__terminated(void) { return interrupted == SIGTERM; }
 
 void moh__interrupt_clear(void) {

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/hash.h"
+
 /* From now on signals are caught; system calls that wait return EINTR. */
 void moh__interrupt_catch(void);
 
@@ -23,6 +25,9 @@ bool moh__terminated(void);
 /* Writes n bytes at once; false when they could not be written. A signal that
  * came while nobody read them is no fault of the output. */
 bool moh__write_now(FILE *out, const char *bytes, size_t n);
+
+/* Stops what it watches once a signal came. */
+extern const moh__watch moh__interrupt_watch;
 
 /* Signals end the program again. */
 void moh__interrupt_release(void);

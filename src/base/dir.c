@@ -43,6 +43,39 @@ moh_status moh__replace_dir(const char *from, const char *to,
   return replace_in_steps(from, to, err);
 }
 
+/* ---- making, and taking it back ---- */
+
+/* Without the last name and the slashes before it. */
+static size_t parent_end(const char *path, size_t n) {
+  while (n > 0 && path[n - 1] == '/') n--;
+  while (n > 0 && path[n - 1] != '/') n--;
+  while (n > 0 && path[n - 1] == '/') n--;
+  return n;
+}
+
+size_t moh__dir_front(const char *path) {
+  char *front = strdup(path);
+  size_t n = strlen(path);
+  if (front == NULL) return n; /* then nothing is taken back */
+  while (n > 0 && !moh__is_directory(front)) {
+    n = parent_end(path, n);
+    front[n] = '\0';
+  }
+  free(front);
+  return n;
+}
+
+void moh__remove_dirs(const char *path, size_t n) {
+  char *front = strdup(path);
+  size_t end = strlen(path);
+  while (front != NULL && end > n) {
+    front[end] = '\0';
+    if (rmdir(front) != 0 && errno != ENOENT) break;
+    end = parent_end(path, end);
+  }
+  free(front);
+}
+
 /* ---- listing ---- */
 
 void moh__names_free(moh__names *names) {

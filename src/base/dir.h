@@ -15,6 +15,13 @@
 moh_status moh__replace_dir(const char *from, const char *to,
                             moh_error *err);
 
+/* Bytes of the longest front of a path that is a directory already. What is
+ * behind it, moh__make_dirs will make. */
+size_t moh__dir_front(const char *path);
+/* Takes it back: removes what is behind the first n bytes, as far as it is
+ * empty directories. */
+void moh__remove_dirs(const char *path, size_t n);
+
 /* Names in a directory, "." and ".." left out. */
 typedef struct moh__names {
   char **names;

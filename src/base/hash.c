@@ -57,6 +57,15 @@ void moh__hasher_free(moh__hasher *hasher) {
   EVP_MD_CTX_free(context_of(hasher));
 }
 
+/* ---- watching ---- */
+
+moh_status moh__watch_ask(const moh__watch *watch, size_t n_bytes,
+                          moh_error *err) {
+  if (watch == NULL || watch->tick(watch->context, n_bytes)) return MOH_OK;
+  return moh__fail(err, MOH_ERR_INTERRUPTED,
+                   "interrupted; nothing was written");
+}
+
 /* ---- whole blocks of memory ---- */
 
 static moh_status put_pieces(moh__hasher *hasher,

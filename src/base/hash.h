@@ -12,12 +12,17 @@ enum { MOH__SHA256_HEX = 65 }; /* with the final NUL */
 moh_status moh__sha256(const void *bytes, size_t n,
                        char hex[MOH__SHA256_HEX], moh_error *err);
 
-/* Is told of the bytes that were just read, some megabytes at a time; false
- * stops the work, which then is MOH_ERR_INTERRUPTED. */
+/* Is told of the bytes that were just read or are written next, some megabytes
+ * at a time; false stops the work, which then is MOH_ERR_INTERRUPTED. */
 typedef struct moh__watch {
   bool (*tick)(void *context, size_t n_bytes);
   void *context;
 } moh__watch;
+
+/* Between two parts of what is written: MOH_ERR_INTERRUPTED when the watch
+ * stops it, for which the files go again. NULL never does. */
+moh_status moh__watch_ask(const moh__watch *watch, size_t n_bytes,
+                          moh_error *err);
 
 /* The same, watched; NULL: not watched. */
 moh_status moh__sha256_watched(const void *bytes, size_t n,

@@ -14,6 +14,7 @@
 
 #include "base/blocks.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 /* With the numbers that files use for them. */
@@ -163,10 +164,11 @@ typedef void moh__gguf_row_fn(void *context, size_t item, int64_t row,
                               float *dst);
 
 /* Writes version 3, atomically, tensors in the given order and aligned to 32
- * bytes. Adds no metadata. */
+ * bytes. Adds no metadata. Stopped by the watch (NULL: none), it leaves
+ * nothing. */
 moh_status moh__gguf_write(const char *path, const moh__gguf_metadata *m,
                            const moh__gguf_item *items, size_t n_items,
                            moh__gguf_row_fn *row, void *context,
-                           moh_error *err);
+                           const moh__watch *watch, moh_error *err);
 
 #endif

@@ -173,6 +173,7 @@ typedef struct rows {
   void *context;
   float *numbers;       /* of one row */
   unsigned char *bytes; /* the same, encoded */
+  const moh__watch *watch;
 } rows;
 
 static moh_status write_tensor(moh__writer *writer, const rows *r,
@@ -182,6 +183,7 @@ static moh_status write_tensor(moh__writer *writer, const rows *r,
   sizes s;
   measure(item, &s); /* checked when it was described */
   for (int64_t i = 0; i < s.n_rows; i++) {
+    MOH_TRY(moh__watch_ask(r->watch, (size_t)s.row, err));
     r->fn(r->context, index, i, r->numbers);
     moh__block_encode(item->type, r->numbers, item->dims[0], r->bytes);
     MOH_TRY(moh__writer_put(writer, r->bytes, (size_t)s.row, err));
@@ -226,9 +228,9 @@ static moh_status write_file(const char *path, const moh__gguf_metadata *head,
 moh_status moh__gguf_write(const char *path, const moh__gguf_metadata *m,
                            const moh__gguf_item *items, size_t n_items,
                            moh__gguf_row_fn *row, void *context,
-                           moh_error *err) {
+                           const moh__watch *watch, moh_error *err) {
   moh__gguf_metadata head = {0};
-  rows r = {.fn = row, .context = context};
+  rows r = {.fn = row, .context = context, .watch = watch};
   moh_status status = make_head(&head, m, items, n_items, err);
   if (status == MOH_OK) status = make_rows(&r, items, n_items, err);
   if (status == MOH_OK)

@@ -339,25 +339,37 @@ static moh_status put_header(moh__writer *writer, const char *text,
   return moh__writer_put(writer, blanks, padded - n, err);
 }
 
+static moh_status put_data(moh__writer *writer, const unsigned char *data,
+                           size_t n, const moh__watch *watch,
+                           moh_error *err) {
+  const size_t most = 1 << 24;
+  for (size_t done = 0; done < n; done += most) {
+    size_t part = n - done < most ? n - done : most;
+    MOH_TRY(moh__watch_ask(watch, part, err));
+    MOH_TRY(moh__writer_put(writer, data + done, part, err));
+  }
+  return MOH_OK;
+}
+
 static moh_status put_all(moh__writer *writer, const char *text,
                           const moh__st_item *items, size_t n_items,
-                          moh_error *err) {
+                          const moh__watch *watch, moh_error *err) {
   MOH_TRY(put_header(writer, text, err));
   for (size_t i = 0; i < n_items; i++) {
     size_t n_bytes = 0;
     item_bytes(&items[i], &n_bytes); /* checked when it was described */
-    MOH_TRY(moh__writer_put(writer, items[i].data, n_bytes, err));
+    MOH_TRY(put_data(writer, items[i].data, n_bytes, watch, err));
   }
   return MOH_OK;
 }
 
 static moh_status write_file(const char *path, const char *text,
                              const moh__st_item *items, size_t n_items,
-                             moh_error *err) {
+                             const moh__watch *watch, moh_error *err) {
   moh__writer *writer;
   if (text == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
   MOH_TRY(moh__writer_open(&writer, path, err));
-  moh_status status = put_all(writer, text, items, n_items, err);
+  moh_status status = put_all(writer, text, items, n_items, watch, err);
   if (status == MOH_OK) return moh__writer_commit(writer, err);
   moh__writer_discard(writer);
   return status;
@@ -366,11 +378,21 @@ static moh_status write_file(const char *path, const char *text,
 moh_status moh__safetensors_write(const char *path,
                                   const moh__st_item *items, size_t n_items,
                                   const json_t *metadata, moh_error *err) {
+  return moh__safetensors_write_watched(path, items, n_items, metadata, NULL,
+                                        err);
+}
+
+moh_status moh__safetensors_write_watched(const char *path,
+                                          const moh__st_item *items,
+                                          size_t n_items,
+                                          const json_t *metadata,
+                                          const moh__watch *watch,
+                                          moh_error *err) {
   json_t *header = json_object();
   moh_status status = make_header(items, n_items, metadata, header, err);
   if (status == MOH_OK) {
     char *text = json_dumps(header, JSON_COMPACT);
-    status = write_file(path, text, items, n_items, err);
+    status = write_file(path, text, items, n_items, watch, err);
     free(text);
   } else {
     status = moh__fail_in(err, status, "%s", path);

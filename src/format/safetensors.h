@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 typedef enum moh__dtype {
@@ -76,5 +77,12 @@ typedef struct moh__st_item {
 moh_status moh__safetensors_write(const char *path,
                                   const moh__st_item *items, size_t n_items,
                                   const json_t *metadata, moh_error *err);
+/* The same, watched: stopped, it leaves nothing. */
+moh_status moh__safetensors_write_watched(const char *path,
+                                          const moh__st_item *items,
+                                          size_t n_items,
+                                          const json_t *metadata,
+                                          const moh__watch *watch,
+                                          moh_error *err);
 
 #endif

@@ -163,7 +163,7 @@ static void write_row(void *context, size_t item, int64_t row, float *dst) {
 /* ---- the whole ---- */
 
 static moh_status write_all(export *e, const moh__gguf_metadata *m,
-                            const char *path) {
+                            const char *path, const moh__watch *watch) {
   size_t n = (size_t)e->model->n_params;
   moh__gguf_item *items = calloc(n + 1, sizeof(*items));
   if (items == NULL)
@@ -171,7 +171,7 @@ static moh_status write_all(export *e, const moh__gguf_metadata *m,
   moh_status status = describe(e, items);
   if (has_factors(&e->model->config)) n++;
   if (status == MOH_OK)
-    status = moh__gguf_write(path, m, items, n, write_row, e, e->err);
+    status = moh__gguf_write(path, m, items, n, write_row, e, watch, e->err);
   free(items);
   return status;
 }
@@ -179,7 +179,8 @@ static moh_status write_all(export *e, const moh__gguf_metadata *m,
 moh_status moh__export_gguf(const moh__model *model,
                             const moh__tokenizer *tokenizer,
                             const char *source, moh__block_type weights,
-                            const char *path, moh_error *err) {
+                            const char *path, const moh__watch *watch,
+                            moh_error *err) {
   moh__gguf_metadata m = {0};
   MOH_TRY(moh__export_check(model, err));
   moh__family family = moh__config_family(&model->config);
@@ -187,7 +188,7 @@ moh_status moh__export_gguf(const moh__model *model,
   MOH_TRY(check(&e));
   MOH_TRY(check_weights(&e, source));
   moh_status status = put_metadata(&e, &m);
-  if (status == MOH_OK) status = write_all(&e, &m, path);
+  if (status == MOH_OK) status = write_all(&e, &m, path, watch);
   moh__gguf_metadata_free(&m);
   return status;
 }

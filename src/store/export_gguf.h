@@ -4,6 +4,7 @@
 #define MOH_STORE_EXPORT_GGUF_H
 
 #include "base/blocks.h"
+#include "base/hash.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -11,10 +12,12 @@
  * all else is f32. Refuses what moh__export_check does, what GGUF's reader of
  * the family lacks (MOH_ERR_ARGUMENT), and a tokenizer that is NULL or that
  * GGUF cannot say. A weight that does not fit is MOH_ERR_FORMAT with the
- * source, which the model was loaded from. */
+ * source, which the model was loaded from. Stopped by the watch (NULL: none),
+ * it leaves nothing. */
 moh_status moh__export_gguf(const moh__model *model,
                             const moh__tokenizer *tokenizer,
                             const char *source, moh__block_type weights,
-                            const char *path, moh_error *err);
+                            const char *path, const moh__watch *watch,
+                            moh_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
@@ -61,7 +62,8 @@ static void describe(const moh__model *model, moh__block_type type,
 }
 
 static moh_status write_weights(const moh__model *model, moh__block_type type,
-                                const char *path, moh_error *err) {
+                                const char *path, const moh__watch *watch,
+                                moh_error *err) {
   size_t n = (size_t)model->n_params, n_bytes = 1;
   for (size_t i = 0; i < n && type != MOH__BLOCK_F32; i++)
     n_bytes += (size_t)model->params[i].n * moh__block_bytes(type);
@@ -73,7 +75,8 @@ static moh_status write_weights(const moh__model *model, moh__block_type type,
     status = fail_memory(err);
   } else {
     describe(model, type, items, bytes);
-    status = moh__safetensors_write(path, items, n, metadata, err);
+    status =
+        moh__safetensors_write_watched(path, items, n, metadata, watch, err);
   }
   json_decref(metadata);
   free(bytes);
@@ -130,6 +133,7 @@ typedef struct export {
   const moh__model *model;
   moh__block_type weights;
   const char *from, *to;
+  const moh__watch *watch;
 }
 export;
 
@@ -141,7 +145,7 @@ static moh_status write_one(const export *e, const char *name,
   if (from == NULL || to == NULL)
     status = fail_memory(err);
   else if (strcmp(name, "model.safetensors") == 0)
-    status = write_weights(e->model, e->weights, to, err);
+    status = write_weights(e->model, e->weights, to, e->watch, err);
   else if (strcmp(name, "config.json") == 0)
     status = write_config(e->model, e->weights, from, to, err);
   else
@@ -151,17 +155,35 @@ static moh_status write_one(const export *e, const char *name,
   return status;
 }
 
+/* The files that were written, and directories behind the first bytes of dir
+ * that were there before. */
+static void take_back(const char *dir, const char *const *names, size_t n,
+                      size_t there) {
+  for (size_t i = 0; i < n; i++) {
+    char *path = moh__path_join(dir, names[i]);
+    if (path != NULL) unlink(path);
+    free(path);
+  }
+  moh__remove_dirs(dir, there);
+}
+
 moh_status moh__export_llama(const moh__model *model, const char *source,
                              moh__block_type weights, const char *dir,
-                             moh_error *err) {
+                             const moh__watch *watch, moh_error *err) {
   static const char *const names[] = {
       "model.safetensors", "tokenizer.json", "tokenizer_config.json",
       "generation_config.json", "config.json"};
-  const export e = {model, weights, source, dir};
+  const export e = {model, weights, source, dir, watch};
   MOH_TRY(moh__export_check(model, err));
   MOH_TRY(check_weights(model, weights, source, err));
-  MOH_TRY(moh__make_dirs(dir, err));
-  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-    MOH_TRY(write_one(&e, names[i], err));
-  return MOH_OK;
+  size_t n = sizeof(names) / sizeof(names[0]), done = 0;
+  size_t there = moh__dir_front(dir);
+  moh_status status = moh__make_dirs(dir, err);
+  while (status == MOH_OK && done < n) {
+    status = write_one(&e, names[done++], err);
+    if (status == MOH_OK) status = moh__watch_ask(watch, 0, err);
+  }
+  if (status == MOH_OK) return MOH_OK;
+  take_back(dir, names, done, there);
+  return status;
 }

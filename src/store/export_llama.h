@@ -7,6 +7,7 @@
 #define MOH_STORE_EXPORT_LLAMA_H
 
 #include "base/blocks.h"
+#include "base/hash.h"
 #include "model/model.h"
 
 /* A model that is none of the family is MOH_ERR_ARGUMENT with what it has that
@@ -17,9 +18,11 @@ moh_status moh__export_check(const moh__model *model, moh_error *err);
  * token ids are kept. dir is made where it is missing; config.json is written
  * last, so that a directory without it was never finished. The model is
  * checked; a weight that does not fit is MOH_ERR_FORMAT with the source, before
- * anything is written. */
+ * anything is written. When the watch (NULL: none) stops it, or a file could
+ * not be written, those that were go again, and so does a directory that was
+ * made for them. */
 moh_status moh__export_llama(const moh__model *model, const char *source,
                              moh__block_type weights, const char *dir,
-                             moh_error *err);
+                             const moh__watch *watch, moh_error *err);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "base/dir.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "store/foreign.h"
@@ -61,15 +62,24 @@ static moh_status save_chat(const moh__model *model,
   return status;
 }
 
+static moh__block_type weights_of(const moh__model_note *note) {
+  return note == NULL ? MOH__BLOCK_F32 : note->weights;
+}
+
+static const moh__watch *watch_of(const moh__model_note *note) {
+  return note == NULL ? NULL : note->watch;
+}
+
 /* One file of a model, by its name. */
 static moh_status save_file(const moh__model *model,
                             const moh__tokenizer *tokenizer,
-                            moh__block_type weights, const char *name,
+                            const moh__model_note *note, const char *name,
                             const char *path, moh_error *err) {
+  moh__block_type weights = weights_of(note);
   if (name == config_name)
     return save_config(model, tokenizer, weights, path, err);
   if (name == weights_name)
-    return moh__weights_save(model, weights, path, err);
+    return moh__weights_save(model, weights, path, watch_of(note), err);
   if (name == chat_name) return save_chat(model, tokenizer, path, err);
   return moh__tokenizer_save(tokenizer, path, err);
 }
@@ -103,13 +113,12 @@ static moh_status stage(const moh__model *model,
                         const moh__tokenizer *tokenizer,
                         const moh__model_note *note, const char *staging,
                         const char *const *names, moh_error *err) {
-  moh__block_type weights = note == NULL ? MOH__BLOCK_F32 : note->weights;
   MOH_TRY(moh__make_dirs(staging, err));
   for (size_t i = 0; names[i] != NULL; i++) {
     char *path = moh__path_join(staging, names[i]);
     if (path == NULL) return fail_memory(err);
     moh_status status =
-        save_file(model, tokenizer, weights, names[i], path, err);
+        save_file(model, tokenizer, note, names[i], path, err);
     free(path);
     MOH_TRY(status);
   }
@@ -119,7 +128,7 @@ static moh_status stage(const moh__model *model,
                      "out of memory, or a description that is not UTF-8");
   moh_status status = moh__manifest_write(staging, names, fields, err);
   json_decref(fields);
-  return status;
+  return status == MOH_OK ? moh__watch_ask(watch_of(note), 0, err) : status;
 }
 
 static moh_status move_one(const char *staging, const char *dir,
@@ -148,14 +157,27 @@ static moh_status publish(const char *staging, const char *dir,
   return status;
 }
 
-/* Removes what is left in the staging directory. */
-static void clean_up(const char *staging, const char *const *names) {
-  for (size_t i = 0; names[i] != NULL; i++) {
-    char *path = moh__path_join(staging, names[i]);
-    if (path != NULL) unlink(path);
-    free(path);
-  }
+static void remove_one(const char *dir, const char *name) {
+  char *path = moh__path_join(dir, name);
+  if (path != NULL) unlink(path);
+  free(path);
+}
+
+static void remove_files(const char *dir, const char *const *names) {
+  for (size_t i = 0; names[i] != NULL; i++) remove_one(dir, names[i]);
+  remove_one(dir, moh__manifest_name);
+}
+
+/* Removes what is left in the staging directory and, of a directory that was
+ * made for a model which is not there now, all of it; `there`: bytes of its
+ * path that were there before. */
+static void clean_up(const char *staging, const char *dir, size_t there,
+                     const char *const *names, bool failed) {
+  remove_files(staging, names);
   rmdir(staging);
+  if (!failed || there == strlen(dir)) return;
+  remove_files(dir, names);
+  moh__remove_dirs(dir, there);
 }
 
 /* What was trained has diverged; what was read is the file's fault. */
@@ -163,7 +185,7 @@ static moh_status check_weights(const moh__model *model,
                                 const moh__model_note *note,
                                 moh_error *err) {
   const char *source = note == NULL ? NULL : note->source;
-  moh__block_type weights = note == NULL ? MOH__BLOCK_F32 : note->weights;
+  moh__block_type weights = weights_of(note);
   if (source == NULL) {
     MOH_TRY(moh__model_check_finite(model, err));
     if (weights == MOH__BLOCK_F32) return MOH_OK;
@@ -182,9 +204,10 @@ moh_status moh__model_save(const moh__model *model,
   MOH_TRY(check_weights(model, note, err));
   char *staging = moh__path_join(dir, moh__model_staging);
   if (staging == NULL) return fail_memory(err);
+  size_t there = moh__dir_front(dir);
   moh_status status = stage(model, tokenizer, note, staging, names, err);
   if (status == MOH_OK) status = publish(staging, dir, names, err);
-  clean_up(staging, names);
+  clean_up(staging, dir, there, names, status != MOH_OK);
   free(staging);
   return status;
 }

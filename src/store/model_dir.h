@@ -24,13 +24,15 @@ typedef struct moh__model_note {
                               that are no whole blocks); f32: as they are */
   const char *source; /* the file or directory that the weights are from, whose
                          fault it is when they cannot be written; NULL: none */
+  const moh__watch *watch; /* may stop the saving; NULL: none */
 } moh__model_note;
 
 /* tokenizer may be NULL (no tokenizer files then). note may be NULL. Every
  * file is replaced atomically; dir is made when it is missing. A weight that
  * is not finite is MOH_ERR_DIVERGED, or MOH_ERR_FORMAT where the note names a
  * source; one that does not fit note->weights is MOH_ERR_FORMAT. Nothing is
- * written then. */
+ * written then. Nor is it when the watch stops the saving, or a file could not
+ * be written: a directory that was made for it goes again. */
 moh_status moh__model_save(const moh__model *model,
                            const moh__tokenizer *tokenizer, const char *dir,
                            const moh__model_note *note, moh_error *err);

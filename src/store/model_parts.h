@@ -31,7 +31,8 @@ moh_status moh__model_check_tensors(const moh__model *model,
  * [outputs, bytes of a row]. Type f32: as the model has them.
  */
 moh_status moh__weights_save(const moh__model *model, moh__block_type type,
-                             const char *path, moh_error *err);
+                             const char *path, const moh__watch *watch,
+                             moh_error *err);
 moh_status moh__weights_load(moh__model *model, const char *path,
                              moh__load_options options, moh_error *err);
 /* Weights are finite, and stay so as they are written: as moh__check_fit. */

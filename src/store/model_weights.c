@@ -105,24 +105,30 @@ static moh_status make_item(const moh__param *param, moh__block_type wanted,
 
 /* The metadata is what other readers of such files look for. */
 static moh_status write_items(const char *path, const moh__st_item *items,
-                              size_t n, moh_error *err) {
+                              size_t n, const moh__watch *watch,
+                              moh_error *err) {
   json_t *metadata = json_pack("{s:s}", "format", "pt");
   if (metadata == NULL) return fail_memory(err);
-  moh_status status = moh__safetensors_write(path, items, n, metadata, err);
+  moh_status status = moh__safetensors_write_watched(path, items, n, metadata,
+                                                     watch, err);
   json_decref(metadata);
   return status;
 }
 
 moh_status moh__weights_save(const moh__model *model, moh__block_type type,
-                             const char *path, moh_error *err) {
+                             const char *path, const moh__watch *watch,
+                             moh_error *err) {
   size_t n = (size_t)model->n_params;
   moh__st_item *items = calloc(n + 1, sizeof(*items));
   void **made = calloc(n + 1, sizeof(*made));
   moh_status status =
       items == NULL || made == NULL ? fail_memory(err) : MOH_OK;
-  for (size_t i = 0; status == MOH_OK && i < n; i++)
-    status = make_item(&model->params[i], type, &items[i], &made[i], err);
-  if (status == MOH_OK) status = write_items(path, items, n, err);
+  for (size_t i = 0; status == MOH_OK && i < n; i++) {
+    status = moh__watch_ask(watch, 0, err);
+    if (status == MOH_OK)
+      status = make_item(&model->params[i], type, &items[i], &made[i], err);
+  }
+  if (status == MOH_OK) status = write_items(path, items, n, watch, err);
   for (size_t i = 0; made != NULL && i < n; i++) free(made[i]);
   free(made);
   free(items);

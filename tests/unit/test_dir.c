@@ -45,6 +45,33 @@ static void what_is_not_there_takes_no_place(void **state) {
   assert_non_null(strstr(err.message, "No such file"));
 }
 
+static void what_was_made_is_taken_back(void **state) {
+  make(state, "a", "file");
+  const char *path = temp_path(state, "a/b//c/");
+  size_t there = moh__dir_front(path);
+  assert_int_equal(there, strlen(temp_path(state, "a")));
+  assert_int_equal(moh__make_dirs(path, NULL), MOH_OK);
+  assert_int_equal(moh__dir_front(path), strlen(path));
+  moh__remove_dirs(path, strlen(path));
+  assert_int_equal(moh__dir_front(path), strlen(path));
+  moh__remove_dirs(path, there);
+  assert_false(temp_exists(temp_path(state, "a/b")));
+  assert_true(temp_exists(temp_path(state, "a/file")));
+  assert_int_equal(moh__dir_front("none/of/these"), 0);
+}
+
+static void what_is_not_empty_stays(void **state) {
+  const char *path = temp_path(state, "a/b");
+  size_t there = moh__dir_front(path);
+  make(state, "a", "file");
+  make(state, "a/b", "file");
+  moh__remove_dirs(path, there);
+  assert_true(temp_exists(temp_path(state, "a/b/file")));
+  assert_int_equal(moh__remove_tree(path, NULL), MOH_OK);
+  moh__remove_dirs(path, there);
+  assert_true(temp_exists(temp_path(state, "a/file")));
+}
+
 static void names_come_in_order(void **state) {
   moh__names names;
   make(state, "dir", "b");
@@ -75,6 +102,8 @@ int main(void) {
       WITH_DIR(one_takes_the_place_of_another),
       WITH_DIR(one_takes_a_free_name),
       WITH_DIR(what_is_not_there_takes_no_place),
+      WITH_DIR(what_was_made_is_taken_back),
+      WITH_DIR(what_is_not_empty_stays),
       WITH_DIR(names_come_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

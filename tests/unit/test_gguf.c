@@ -503,7 +503,7 @@ static void what_is_written_comes_back(void **state) {
   moh__gguf_put_f32s(&m, "fs", reals, 2);
   moh__gguf_put_i32s(&m, "is", integers, 3);
   assert_int_equal(
-      moh__gguf_write(path, &m, items, 5, give_row, (void *)items, &err),
+      moh__gguf_write(path, &m, items, 5, give_row, (void *)items, NULL, &err),
       MOH_OK);
   moh__gguf_metadata_free(&m);
 
@@ -542,9 +542,9 @@ static void what_cannot_be_written_is_told(void **state) {
   };
   moh__gguf_metadata m = {0};
   for (int i = 0; i < 3; i++) {
-    assert_int_equal(
-        moh__gguf_write(path, &m, &bad[i], 1, give_row, (void *)bad, &err),
-        MOH_ERR_ARGUMENT);
+    assert_int_equal(moh__gguf_write(path, &m, &bad[i], 1, give_row,
+                                     (void *)bad, NULL, &err),
+                     MOH_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, bad[i].name));
     assert_false(temp_exists(path));
   }

@@ -538,6 +538,42 @@ static void a_full_disk_costs_nothing(void **state) {
   moh__model_free(first);
 }
 
+/* Stops at one of its questions. */
+static bool stop_at(void *context, size_t n_bytes) {
+  int *left = context;
+  (void)n_bytes;
+  return (*left)-- > 0;
+}
+
+/* Wherever it is stopped, a new directory and its parent are gone, and one
+ * that was there has the files of before. */
+static void a_stopped_save_leaves_nothing(void **state) {
+  const char *old = temp_path(state, "m"), *new = temp_path(state, "a/b");
+  moh__model *model = small_model(5, 2);
+  moh_status status = MOH_ERR_INTERRUPTED;
+  small_dir(old, 1);
+  int n = 0;
+  while (status == MOH_ERR_INTERRUPTED) {
+    int left = n, again = n;
+    moh__watch watch = {stop_at, &left}, other = {stop_at, &again};
+    moh__model_note note = {.watch = &watch};
+    moh_error err = {0};
+    status = moh__model_save(model, NULL, new, &note, &err);
+    if (status == MOH_OK) break;
+    assert_non_null(strstr(err.message, "nothing was written"));
+    assert_false(temp_exists(temp_path(state, "a")));
+    note.watch = &other;
+    assert_int_equal(moh__model_save(model, NULL, old, &note, &err), status);
+    assert_int_equal(temp_count(old), 5);
+    moh__model_free(load(old, verified));
+    n++;
+  }
+  assert_int_equal(status, MOH_OK);
+  assert_true(n > 2 * model->n_params);
+  moh__model_free(load(new, verified));
+  moh__model_free(model);
+}
+
 /* Killed while a file was written: the temporary file is all there is. */
 static void a_killed_save_keeps_the_old_model(void **state) {
   const char *dir = temp_path(state, "m");
@@ -604,6 +640,7 @@ int main(void) {
       WITH_DIR(tables_are_no_larger_than_models),
       WITH_DIR(a_tokenizer_must_fit_the_vocabulary),
       WITH_DIR(a_full_disk_costs_nothing),
+      WITH_DIR(a_stopped_save_leaves_nothing),
       WITH_DIR(a_killed_save_keeps_the_old_model),
       WITH_DIR(a_mixture_is_no_model),
       WITH_DIR(weights_that_are_not_finite_stay_out),
