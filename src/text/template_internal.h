@@ -226,7 +226,8 @@ struct moh__tlist {
   moh__tvalue *items;
 };
 
-/* In the order in which keys came. Small: looked up one by one. */
+/* In the order in which keys came. Small: looked up one by one. Keys are
+ * never lists or dictionaries, as in Python; so depth is that of values. */
 struct moh__tdict {
   size_t n, capacity;
   int depth;
@@ -306,6 +307,7 @@ moh_status moh__tvalue_dict(moh__trun *run, moh__tkind kind,
 /* NULL: not there. */
 moh_status moh__tdict_find(moh__trun *run, const moh__tdict *dict,
                            const moh__tvalue *key, moh__tvalue **out);
+/* Refuses keys that are lists or dictionaries. */
 moh_status moh__tdict_set(moh__trun *run, moh__tdict *dict,
                           const moh__tvalue *key, const moh__tvalue *value);
 /* JSON as it comes from outside; its strings are content or not. */

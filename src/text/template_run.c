@@ -323,6 +323,7 @@ static moh_status evaluate_dict(moh__trun *run, const moh__tnode *node,
     moh__tvalue key, v;
     MOH_TRY(evaluate(run, pair->a, &key));
     MOH_TRY(evaluate(run, pair->b, &v));
+    run->at = pair->at;
     MOH_TRY(moh__tdict_set(run, out->dict, &key, &v));
   }
   return MOH_OK;

@@ -261,6 +261,9 @@ moh_status moh__tdict_find(moh__trun *run, const moh__tdict *dict,
 moh_status moh__tdict_set(moh__trun *run, moh__tdict *dict,
                           const moh__tvalue *key, const moh__tvalue *value) {
   moh__tvalue *place;
+  if (key->kind == MOH__T_LIST || key->kind == MOH__T_DICT)
+    return moh__trun_fail(run, "%s cannot be a key",
+                          moh__tkind_name(key->kind));
   MOH_TRY(deepen(run, value, &dict->depth));
   MOH_TRY(moh__tdict_find(run, dict, key, &place));
   if (place != NULL) {

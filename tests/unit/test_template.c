@@ -275,6 +275,23 @@ static void a_template_has_bounds(void **state) {
   assert_too_deep("{% set a %}", "{% endset %}", 20000);
 }
 
+/* Keys that hold keys would be as deep as a loop is long. */
+static void keys_are_not_nested(void **state) {
+#define DEEP_KEYS(key)                                               \
+  "{% set n = namespace(a=1) %}{% set s %}{% for c in 'x' * 9000 %}" \
+  "xxxxxxxxxxxxx{% endfor %}{% endset %}"                            \
+  "{% for c in s %}{% set n.a = {" key ": 1} %}{% endfor %}"
+  static const char dict[] =
+      "t: line 1, column 132: a dictionary cannot be a key";
+  (void)state;
+  assert_message(DEEP_KEYS("n.a") "{{ n.a | tojson }}", MOH_ERR_FORMAT, dict);
+  assert_message(DEEP_KEYS("n.a") "{{ n.a in [n.a] }}", MOH_ERR_FORMAT, dict);
+  assert_message(DEEP_KEYS("n.a") "{% set n.b = n.a %}{{ n.a == n.b }}",
+                 MOH_ERR_FORMAT, dict);
+  assert_message(DEEP_KEYS("[n.a]") "{{ n.a | tojson }}", MOH_ERR_FORMAT,
+                 "t: line 1, column 132: a list cannot be a key");
+}
+
 static void data_may_be_anything(void **state) {
   moh__rendered r;
   moh_error err = {0};
@@ -335,6 +352,7 @@ int main(void) {
       cmocka_unit_test(messages_name_the_place_and_the_thing),
       cmocka_unit_test(a_rendering_has_bounds),
       cmocka_unit_test(a_template_has_bounds),
+      cmocka_unit_test(keys_are_not_nested),
       cmocka_unit_test(data_may_be_anything),
       cmocka_unit_test(content_makes_no_special_tokens),
   };
