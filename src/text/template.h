@@ -20,8 +20,10 @@
  * which ask for it fall back to their fixed date and a prompt does not depend
  * on the day. Upper and lower case are those of ASCII letters.
  *
- * Rendering has bounds on steps, memory and output, so that a template from
- * anywhere can do no more than fail.
+ * A template has bounds on its length, the depth of its tree and, in
+ * proportion to its length, the tree's memory; rendering has bounds on steps,
+ * memory and output, so that a template from anywhere can do no more than
+ * fail.
  *
  * What is rendered keeps track of where each byte comes from: a template's
  * own text may hold special tokens, the content of messages never does.

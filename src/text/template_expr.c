@@ -79,8 +79,8 @@ moh_status moh__tparser_node(moh__tparser *p, moh__tnode_kind kind, size_t at,
                              moh__tnode **out) {
   *out = moh__tpool_alloc(p->lexer.pool, sizeof(**out));
   if (*out == NULL) {
-    (void)moh__fail(p->lexer.err, MOH_ERR_MEMORY, "no memory for a template");
-    return MOH_ERR_MEMORY;
+    (void)moh__tlexer_no_room(&p->lexer, at);
+    return p->lexer.pool->full ? MOH_ERR_FORMAT : MOH_ERR_MEMORY;
   }
   (*out)->kind = kind;
   (*out)->at = at;
@@ -190,23 +190,40 @@ static moh_status parse_brackets(moh__tparser *p, moh__tnode **out) {
   return moh__tparser_close(p, list);
 }
 
+/* A string in work: room doubles, so that many parts cost no more than some
+ * times their length. */
+typedef struct joined {
+  char *bytes;
+  size_t n, capacity;
+} joined;
+
+static moh_status join(const moh__tparser *p, moh__text more, joined *all) {
+  if (all->bytes == NULL || more.n > all->capacity - all->n) {
+    size_t capacity = 2 * (all->n + more.n) + 1;
+    char *grown = moh__tpool_alloc(p->lexer.pool, capacity);
+    if (grown == NULL) return moh__tlexer_no_room(&p->lexer, p->token.at);
+    if (all->n > 0) memcpy(grown, all->bytes, all->n);
+    *all = (joined){grown, all->n, capacity};
+  }
+  memcpy(all->bytes + all->n, more.bytes, more.n);
+  all->n += more.n;
+  return MOH_OK;
+}
+
 /* Strings side by side are one. */
 static moh_status parse_string(moh__tparser *p, moh__tnode **out) {
+  joined all = {0};
   MOH_TRY(moh__tparser_node(p, MOH__TNODE_STRING, p->token.at, out));
-  moh__text all = p->token.text;
+  moh__text first = p->token.text;
   MOH_TRY(moh__tparser_advance(p));
+  (*out)->text = first;
+  if (p->token.kind != MOH__TTOKEN_STRING) return MOH_OK;
+  MOH_TRY(join(p, first, &all));
   while (p->token.kind == MOH__TTOKEN_STRING) {
-    moh__text more = p->token.text;
-    char *joined = moh__tpool_alloc(p->lexer.pool, all.n + more.n + 1);
-    if (joined == NULL)
-      return moh__fail(p->lexer.err, MOH_ERR_MEMORY,
-                       "no memory for a template");
-    memcpy(joined, all.bytes, all.n);
-    memcpy(joined + all.n, more.bytes, more.n);
-    all = (moh__text){joined, all.n + more.n};
+    MOH_TRY(join(p, p->token.text, &all));
     MOH_TRY(moh__tparser_advance(p));
   }
-  (*out)->text = all;
+  (*out)->text = (moh__text){all.bytes, all.n};
   return MOH_OK;
 }
 

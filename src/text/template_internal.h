@@ -20,6 +20,8 @@
 enum {
   MOH__TEMPLATE_SOURCE_MAX = 1 << 20, /* bytes of a template */
   MOH__TEMPLATE_DEPTH_MAX = 200,      /* of its tree */
+  MOH__TEMPLATE_TREE_LEAST = 1 << 16, /* bytes that a tree may have, ... */
+  MOH__TEMPLATE_TREE_FACTOR = 64,     /* ... and more for each of source */
   MOH__TEMPLATE_DATA_DEPTH_MAX = 64   /* of what it is given and makes */
 };
 
@@ -29,6 +31,7 @@ enum {
 typedef struct moh__tpool {
   struct moh__tchunk *chunks;
   size_t used, most; /* bytes; most 0: no bound */
+  bool full;         /* the bound was at its end */
 } moh__tpool;
 
 void moh__tpool_free(moh__tpool *pool);
@@ -70,6 +73,8 @@ typedef struct moh__tlexer {
 } moh__tlexer;
 
 moh_status moh__tlexer_next(moh__tlexer *lexer, moh__ttoken *token);
+/* What to return where the pool gave nothing: the bound, or no memory. */
+moh_status moh__tlexer_no_room(const moh__tlexer *lexer, size_t at);
 
 /* MOH_ERR_FORMAT with "name: line 3, column 7: ..." */
 moh_status moh__template_fail(const char *name, moh__text source, size_t at,

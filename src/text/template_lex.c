@@ -35,6 +35,15 @@ moh_status moh__template_fail(const char *name, moh__text source, size_t at,
                    line, column, message);
 }
 
+moh_status moh__tlexer_no_room(const moh__tlexer *l, size_t at) {
+  char message[64];
+  if (!l->pool->full)
+    return moh__fail(l->err, MOH_ERR_MEMORY, "no memory for a template");
+  snprintf(message, sizeof(message), "a tree of more than %zu bytes",
+           l->pool->most);
+  return fail(l, at, message);
+}
+
 /* ---- characters -------------------------------------------------------- */
 
 static bool is_blank(char c) {
@@ -212,8 +221,7 @@ static moh_status next_string(moh__tlexer *l, moh__ttoken *token) {
   if (end >= l->source.n) return fail(l, l->at, "a string without end");
   moh__text raw = moh__text_part(l->source, start, end);
   char *text = moh__tpool_alloc(l->pool, raw.n + 1);
-  if (text == NULL)
-    return moh__fail(l->err, MOH_ERR_MEMORY, "no memory for a template");
+  if (text == NULL) return moh__tlexer_no_room(l, l->at);
   while (from < raw.n) {
     if (raw.bytes[from] != '\\')
       text[n++] = raw.bytes[from++];

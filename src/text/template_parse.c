@@ -265,6 +265,8 @@ moh_status moh__template_parse(moh__template **out, moh__text source,
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for a template");
   }
   copy_source(t, source);
+  t->pool.most =
+      MOH__TEMPLATE_TREE_LEAST + MOH__TEMPLATE_TREE_FACTOR * source.n;
   moh_status status = parse_all(t, err);
   if (status == MOH_OK)
     *out = t;

@@ -37,7 +37,8 @@ void *moh__tpool_alloc(moh__tpool *pool, size_t n) {
   if (!moh__add_size(n, unit - 1, &rounded)) return NULL;
   rounded -= rounded % unit;
   if (!moh__add_size(pool->used, rounded, &used)) return NULL;
-  if (pool->most > 0 && used > pool->most) return NULL;
+  pool->full = pool->most > 0 && used > pool->most;
+  if (pool->full) return NULL;
   moh__tchunk *chunk = pool->chunks;
   if (chunk == NULL || chunk->size - chunk->used < rounded)
     chunk = add_chunk(pool, rounded);

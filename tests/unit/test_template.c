@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "support/check.h"
-#include "text/template.h"
+#include "text/template_internal.h"
 #include "text/utf8.h"
 
 #define FOLDER MOH_SOURCE_DIR "/tests/golden/templates/"
@@ -275,6 +275,51 @@ static void a_template_has_bounds(void **state) {
   assert_too_deep("{% set a %}", "{% endset %}", 20000);
 }
 
+/* n times the same between a front and a back. */
+static char *repeated(const char *front, const char *part, size_t n,
+                      const char *back) {
+  char *source = malloc(strlen(front) + n * strlen(part) + strlen(back) + 1);
+  assert_non_null(source);
+  char *end = stpcpy(source, front);
+  for (size_t i = 0; i < n; i++) end = stpcpy(end, part);
+  stpcpy(end, back);
+  return source;
+}
+
+static void strings_side_by_side_cost_their_length(void **state) {
+  moh__template *t;
+  moh__rendered r;
+  (void)state;
+  char *source = repeated("{{ ", "'aa' ", 200000, " }}");
+  assert_int_equal(parse(&t, source, NULL), MOH_OK);
+  assert_true(t->pool.used < 16u << 20);
+  assert_int_equal(moh__template_render(t, NULL, NULL, NULL, &r, NULL),
+                   MOH_OK);
+  assert_int_equal(r.n, 400000);
+  assert_int_equal(r.bytes[0], 'a');
+  assert_int_equal(r.bytes[r.n - 1], 'a');
+  moh__rendered_free(&r);
+  moh__template_free(t);
+  free(source);
+}
+
+/* A tree far larger than its source. */
+static void a_tree_is_bounded_by_its_source(void **state) {
+  moh__template *t;
+  moh_error err = {0};
+  (void)state;
+  char *dense = repeated("{{ [", "----------------1,", 20000, "] }}");
+  assert_int_equal(parse(&t, dense, &err), MOH_ERR_FORMAT);
+  assert_non_null(strstr(err.message, "a tree of more than 23106048 bytes"));
+  free(dense);
+  char *usual =
+      repeated("", "{% if a.b == 'c' %}{{ a.d }}{% endif %}\n", 20000, "");
+  assert_int_equal(parse(&t, usual, &err), MOH_OK);
+  assert_true(t->pool.used < t->pool.most / 2);
+  moh__template_free(t);
+  free(usual);
+}
+
 /* Keys that hold keys would be as deep as a loop is long. */
 static void keys_are_not_nested(void **state) {
 #define DEEP_KEYS(key)                                               \
@@ -352,6 +397,8 @@ int main(void) {
       cmocka_unit_test(messages_name_the_place_and_the_thing),
       cmocka_unit_test(a_rendering_has_bounds),
       cmocka_unit_test(a_template_has_bounds),
+      cmocka_unit_test(strings_side_by_side_cost_their_length),
+      cmocka_unit_test(a_tree_is_bounded_by_its_source),
       cmocka_unit_test(keys_are_not_nested),
       cmocka_unit_test(data_may_be_anything),
       cmocka_unit_test(content_makes_no_special_tokens),
