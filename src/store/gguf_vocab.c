@@ -145,21 +145,16 @@ static moh_status read_tokenizer(const moh__gguf *file, int64_t vocab_size,
   return status;
 }
 
-/* Without a NUL, as it goes into JSON. */
 static moh_status read_template(const moh__gguf *file,
                                 moh__tokenizer *tokenizer, moh_error *err) {
   static const char key[] = "tokenizer.chat_template";
   moh__gguf_string string;
   if (!has(file, key)) return MOH_OK;
   MOH_TRY(moh__gguf_get_string(file, key, &string, err));
-  if (memchr(string.bytes, '\0', string.n) != NULL)
-    return moh__fail(err, MOH_ERR_FORMAT, "%s: %s has a NUL", file->path,
-                     key);
-  char *chat = strndup(string.bytes, string.n);
-  if (chat == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
-  moh_status status = moh__tokenizer_set_chat(tokenizer, chat, err);
-  free(chat);
-  return status;
+  moh_status status =
+      moh__tokenizer_set_chat(tokenizer, text_of(string), err);
+  if (status == MOH_OK) return MOH_OK;
+  return moh__fail_in(err, status, "%s: %s", file->path, key);
 }
 
 moh_status moh__gguf_read_vocab(const moh__gguf *file, int64_t vocab_size,

@@ -98,14 +98,19 @@ static const char *find_chat(const json_t *root) {
   return json_string_value(found);
 }
 
-static moh_status take_chat(const reading *r, const char *chat) {
-  if (chat == NULL || strcmp(chat, default_chat) == 0) return MOH_OK;
-  return moh__tokenizer_set_chat(r->tokenizer, chat, r->err);
+static moh_status take_chat(const reading *r, moh__text chat) {
+  bool same = chat.n == sizeof(default_chat) - 1 &&
+              memcmp(chat.bytes, default_chat, chat.n) == 0;
+  if (same) return MOH_OK;
+  moh_status status = moh__tokenizer_set_chat(r->tokenizer, chat, r->err);
+  return status == MOH_OK ? MOH_OK
+                          : moh__fail_in(r->err, status, "%s", r->path);
 }
 
 static moh_status read_names(reading *r, const json_t *root) {
   int32_t end;
-  MOH_TRY(take_chat(r, find_chat(root)));
+  const char *chat = find_chat(root);
+  if (chat != NULL) MOH_TRY(take_chat(r, moh__text_of(chat)));
   MOH_TRY(find_token(r, root, "eos_token", &end));
   MOH_TRY(find_token(r, root, "bos_token", &r->bos));
   return end < 0 ? MOH_OK : moh__ids_push(&r->ends, end, r->err);
@@ -127,20 +132,20 @@ static moh_status read_file(reading *r, const char *dir, const char *name,
   return status;
 }
 
-static moh_status read_chat_text(const reading *r, const char *path) {
+static moh_status read_chat_text(reading *r, const char *path) {
   moh__map map;
   MOH_TRY(moh__map_open(&map, path, r->err));
-  char *chat =
-      strndup(map.size == 0 ? "" : (const char *)map.bytes, map.size);
-  moh_status status = chat == NULL ? no_memory(r->err) : take_chat(r, chat);
-  free(chat);
+  r->path = path;
+  moh__text chat = {"", 0};
+  if (map.size > 0) chat = (moh__text){(const char *)map.bytes, map.size};
+  moh_status status = take_chat(r, chat);
   moh__map_close(&map);
   return status;
 }
 
 /* A template's own file, which newer programs write, counts before the
  * other. */
-static moh_status read_chat_file(const reading *r, const char *dir) {
+static moh_status read_chat_file(reading *r, const char *dir) {
   char *path = moh__path_join(dir, "chat_template.jinja");
   if (path == NULL) return no_memory(r->err);
   moh_status status = MOH_OK;

@@ -108,7 +108,9 @@ moh_status moh__tokenizer_copy_specials(moh__tokenizer *tokenizer,
                                         const moh__tokenizer *from,
                                         moh_error *err) {
   tokenizer->bos = from->bos;
-  MOH_TRY(moh__tokenizer_set_chat(tokenizer, from->chat, err));
+  moh__text chat = {NULL, 0};
+  if (from->chat != NULL) chat = moh__text_of(from->chat);
+  MOH_TRY(moh__tokenizer_set_chat(tokenizer, chat, err));
   return moh__tokenizer_set_ends(tokenizer, from->ends.ids, from->ends.n,
                                  err);
 }
@@ -119,10 +121,28 @@ const char *moh__tokenizer_chat(const moh__tokenizer *tokenizer) {
   return tokenizer->chat;
 }
 
-moh_status moh__tokenizer_set_chat(moh__tokenizer *tokenizer,
-                                   const char *chat, moh_error *err) {
-  char *copy = chat == NULL ? NULL : strdup(chat);
-  if (chat != NULL && copy == NULL)
+/* Its length first: what is too long is not read. */
+static moh_status check_chat(moh__text chat, moh_error *err) {
+  if (chat.n > MOH__CHAT_MAX)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "%zu bytes; a chat template has at most %d", chat.n,
+                     MOH__CHAT_MAX);
+  const char *nul = memchr(chat.bytes, '\0', chat.n);
+  if (nul != NULL)
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "a chat template with a NUL at byte %zu",
+                     (size_t)(nul - chat.bytes));
+  size_t valid = moh__utf8_valid(chat);
+  if (valid == chat.n) return MOH_OK;
+  return moh__fail(err, MOH_ERR_FORMAT,
+                   "a chat template that is not UTF-8 at byte %zu", valid);
+}
+
+moh_status moh__tokenizer_set_chat(moh__tokenizer *tokenizer, moh__text chat,
+                                   moh_error *err) {
+  if (chat.bytes != NULL) MOH_TRY(check_chat(chat, err));
+  char *copy = chat.bytes == NULL ? NULL : strndup(chat.bytes, chat.n);
+  if (chat.bytes != NULL && copy == NULL)
     return moh__fail(err, MOH_ERR_MEMORY, "no memory for a chat template");
   free(tokenizer->chat);
   tokenizer->chat = copy;

@@ -18,8 +18,8 @@
 #include "text/utf8.h"
 
 enum {
-  MOH__TEMPLATE_SOURCE_MAX = 1 << 20, /* bytes of a template */
-  MOH__TEMPLATE_DEPTH_MAX = 200,      /* of its tree */
+  MOH__TEMPLATE_SOURCE_MAX = MOH__CHAT_MAX, /* bytes of a template */
+  MOH__TEMPLATE_DEPTH_MAX = 200,            /* of its tree */
   MOH__TEMPLATE_TREE_LEAST = 1 << 16, /* bytes that a tree may have, ... */
   MOH__TEMPLATE_TREE_FACTOR = 64,     /* ... and more for each of source */
   MOH__TEMPLATE_DATA_DEPTH_MAX = 64   /* of what it is given and makes */

@@ -26,7 +26,8 @@ typedef struct moh__tokenizer moh__tokenizer;
 
 enum {
   MOH__TOKENS_MAX = 1 << 20,        /* size of a vocabulary */
-  MOH__TEXT_FILE_MAX = 100 << 20    /* bytes of a text or tokenizer file */
+  MOH__TEXT_FILE_MAX = 100 << 20,   /* bytes of a text or tokenizer file */
+  MOH__CHAT_MAX = 1 << 20           /* bytes of a chat template */
 };
 
 /* A growing list of ids; {0} is empty. */
@@ -111,10 +112,11 @@ moh_status moh__tokenizer_finish(const moh__tokenizer *tokenizer,
 bool moh__tokenizer_is_special(const moh__tokenizer *tokenizer, int32_t id);
 
 /* How conversations are written (template.h), as it came with the model,
- * borrowed; NULL: none. Set copies it. */
+ * borrowed; NULL: none. Set copies it (bytes NULL: none) and refuses what is
+ * longer than MOH__CHAT_MAX, has a NUL or is not UTF-8. */
 const char *moh__tokenizer_chat(const moh__tokenizer *tokenizer);
 moh_status moh__tokenizer_set_chat(moh__tokenizer *tokenizer,
-                                   const char *chat, moh_error *err);
+                                   moh__text chat, moh_error *err);
 
 /* The bytes that a token stands for, and how the file spells it; borrowed; id
  * is one of the vocabulary's. */

@@ -19,7 +19,9 @@ TOKENS = (["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)] +
 
 
 def string(text):
-    return struct.pack("<Q", len(text.encode())) + text.encode()
+    """What is not UTF-8 stands as surrogates, "\\udcff" for the byte ff."""
+    data = text.encode(errors="surrogateescape")
+    return struct.pack("<Q", len(data)) + data
 
 
 def pair(key, kind, x):
@@ -320,6 +322,18 @@ class Gguf(Case):
                 self.imported("causal", made)
             else:
                 self.assert_refused(made, "llama.attention.causal is false")
+
+    def test_chat_templates(self):
+        """Only a text that can be a template gets into a model."""
+        for text, part in [("ab\udcff", "not UTF-8 at byte 2"),
+                           ("a\0b", "a NUL at byte 1"),
+                           ("x" * (1 << 20) + "x", "at most 1048576")]:
+            pairs = metadata(template=pair("tokenizer.chat_template", STRING,
+                                           text))
+            with self.subTest(part):
+                self.assert_refused(gguf(pairs, tensors()), part)
+                self.assert_refused(gguf(pairs, tensors()),
+                                    "bad.gguf: tokenizer.chat_template: ")
 
     def test_tensors_that_lie(self):
         made = tensors()

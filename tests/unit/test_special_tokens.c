@@ -214,6 +214,39 @@ static void foreign_tokens_are_refused(void **state) {
   assert_refused(state, "tokenizer_config.json", "{", "line 1");
 }
 
+static void chat_refused(void **state, const char *bytes, size_t n,
+                         const char *part) {
+  moh__tokenizer *t;
+  temp_write(temp_path(state, "chat_template.jinja"), bytes, n);
+  moh_status status = moh__tokenizer_load_dir(&t, *state, &err);
+  if (status != MOH_ERR_FORMAT || strstr(err.message, part) == NULL)
+    fail_msg("%s: %s", moh_status_name(status), err.message);
+  assert_non_null(strstr(err.message, "chat_template.jinja: "));
+  assert_null(t);
+}
+
+static void chat_templates_are_short_texts(void **state) {
+  enum { MOST = 1 << 20 };
+  put_file(state, "tokenizer.json", document("</s>", "null"));
+  chat_refused(state, "a\xff\xfe", 3, "not UTF-8 at byte 1");
+  chat_refused(state, "ab\0c", 4, "a NUL at byte 2");
+  char *text = malloc(MOST + 1);
+  memset(text, 'x', MOST + 1);
+  chat_refused(state, text, MOST + 1,
+               "1048577 bytes; a chat template has at most 1048576");
+  temp_write(temp_path(state, "chat_template.jinja"), text, MOST);
+  moh__tokenizer *t = loaded(state), *copy;
+  assert_int_equal(moh__tokenizer_copy(&copy, t, &err), MOH_OK);
+  assert_int_equal(strlen(moh__tokenizer_chat(copy)), MOST);
+  moh__tokenizer_free(copy);
+  moh__tokenizer_free(t);
+  free(text);
+  put_file(state, "chat_template.jinja", "");
+  t = loaded(state);
+  assert_string_equal(moh__tokenizer_chat(t), "");
+  moh__tokenizer_free(t);
+}
+
 static void what_is_written_is_read_again(void **state) {
   put_file(state, "tokenizer.json", document("</s>", "null"));
   moh__tokenizer *t = loaded(state), *again;
@@ -251,6 +284,7 @@ int main(void) {
       cmocka_unit_test(wrong_templates_are_refused),
       DIR_TEST(files_beside_it_name_tokens),
       DIR_TEST(foreign_tokens_are_refused),
+      DIR_TEST(chat_templates_are_short_texts),
       DIR_TEST(what_is_written_is_read_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
