@@ -220,6 +220,16 @@ moh_status moh__vocab_of_gguf(moh__vocab *words, const moh__gguf_vocab *vocab,
   return moh__fail(err, MOH_ERR_FORMAT, "a vocabulary without tokens");
 }
 
+/* As JSON takes them; what they join is looked up later. */
+static moh_status check_merges(const moh__gguf_vocab *vocab, moh_error *err) {
+  for (size_t i = 0; i < vocab->n_merges; i++) {
+    if (moh__utf8_valid(vocab->merges[i]) == vocab->merges[i].n) continue;
+    return moh__fail(err, MOH_ERR_FORMAT,
+                     "element %zu of tokenizer.ggml.merges is not UTF-8", i);
+  }
+  return MOH_OK;
+}
+
 int32_t moh__gguf_type(const moh__gguf_vocab *vocab, size_t id) {
   return vocab->types == NULL ? MOH__GGUF_NORMAL : vocab->types[id];
 }
@@ -389,6 +399,7 @@ static moh_status make(moh__tokenizer **out, const moh__gguf_vocab *vocab,
   json_t *document = NULL;
   *out = NULL;
   moh_status status = moh__vocab_of_gguf(&words, vocab, err);
+  if (status == MOH_OK) status = check_merges(vocab, err);
   if (status == MOH_OK)
     status = document_of(&document, vocab, &words, blank, err);
   moh__vocab_free(&words);

@@ -286,6 +286,9 @@ class Gguf(Case):
                  "has 1 elements for 263 tokens"),
                 ("types", array("tokenizer.ggml.token_type", F32, [0.0]),
                  "token_type' is an array of f32"),
+                ("x", array("tokenizer.ggml.merges", STRING,
+                            ["\udcff \udcfe"]),
+                 "element 0 of tokenizer.ggml.merges is not UTF-8"),
                 ("tokens", array("tokenizer.ggml.tokens", STRING,
                                  TOKENS + ["more"]),
                  "has 264 tokens, but the embedding 263")]:

@@ -122,6 +122,12 @@ static void hostile_arrays_are_refused(void **state) {
   assert_refused(&v, MOH_ERR_FORMAT, "without merges");
   v.gguf.n_merges = N_MERGES;
   assert_refused(&v, MOH_ERR_FORMAT, "element 3 of \"merges\"");
+  fill(&v);
+  v.merges[1] = text_of("\xFF \xFE");
+  assert_refused(&v, MOH_ERR_FORMAT,
+                 "element 1 of tokenizer.ggml.merges is not UTF-8");
+  v.gguf.model = text_of("llama");
+  assert_refused(&v, MOH_ERR_FORMAT, "tokenizer.ggml.merges is not UTF-8");
 }
 
 static void special_tokens_are_checked(void **state) {
