@@ -48,15 +48,25 @@ static moh_status take_id(const reading *r, const json_t *json,
                    r->path, key, n - 1);
 }
 
+static moh_status fail_type(const reading *r, const char *key,
+                            const char *want) {
+  return moh__fail(r->err, MOH_ERR_FORMAT, "%s: \"%s\" must be %s", r->path,
+                   key, want);
+}
+
+static bool is_absent(const json_t *json) {
+  return json == NULL || json_is_null(json);
+}
+
 static moh_status read_ids(reading *r, const json_t *root) {
   const json_t *ends = json_object_get(root, "eos_token_id");
   const json_t *bos = json_object_get(root, "bos_token_id");
   int32_t id;
-  if (bos != NULL && !json_is_null(bos)) {
+  if (!is_absent(bos)) {
     MOH_TRY(take_id(r, bos, "bos_token_id", &id));
     if (r->bos < 0) r->bos = id;
   }
-  if (ends == NULL || json_is_null(ends)) return MOH_OK;
+  if (is_absent(ends)) return MOH_OK;
   if (!json_is_array(ends)) {
     MOH_TRY(take_id(r, ends, "eos_token_id", &id));
     return moh__ids_push(&r->ends, id, r->err);
@@ -73,9 +83,11 @@ static moh_status find_token(const reading *r, const json_t *root,
                              const char *key, int32_t *id) {
   const json_t *token = json_object_get(root, key);
   *id = -1;
+  if (is_absent(token)) return MOH_OK;
   if (json_is_object(token)) token = json_object_get(token, "content");
   const char *name = json_string_value(token);
-  if (name == NULL) return MOH_OK;
+  if (name == NULL)
+    return fail_type(r, key, "a text, or an object with its \"content\"");
   *id = moh__tokenizer_id(r->tokenizer, name);
   if (*id >= 0) return MOH_OK;
   moh__text text = moh__text_of(name);
@@ -84,18 +96,30 @@ static moh_status find_token(const reading *r, const json_t *root,
                    r->path, key, moh__quoted(text), name);
 }
 
-/* "chat_template": a text, or several with names, of which "default" is
- * taken. */
-static const char *find_chat(const json_t *root) {
-  const json_t *found = json_object_get(root, "chat_template");
+/* Of several templates with names the one that is called "default". */
+static moh_status find_named_chat(const reading *r, const json_t *list,
+                                  const char **chat) {
   size_t i;
   json_t *entry;
-  json_array_foreach((json_t *)found, i, entry) {
+  json_array_foreach((json_t *)list, i, entry) {
     const char *name = json_string_value(json_object_get(entry, "name"));
-    if (name != NULL && strcmp(name, "default") == 0)
-      return json_string_value(json_object_get(entry, "template"));
+    const char *text = json_string_value(json_object_get(entry, "template"));
+    if (name == NULL || text == NULL)
+      return fail_type(r, "chat_template",
+                       "a list of objects with \"name\" and \"template\"");
+    if (*chat == NULL && strcmp(name, "default") == 0) *chat = text;
   }
-  return json_string_value(found);
+  return MOH_OK;
+}
+
+/* NULL: none. */
+static moh_status find_chat(const reading *r, const json_t *root,
+                            const char **chat) {
+  const json_t *found = json_object_get(root, "chat_template");
+  *chat = json_string_value(found);
+  if (is_absent(found) || *chat != NULL) return MOH_OK;
+  if (json_array_size(found) > 0) return find_named_chat(r, found, chat);
+  return fail_type(r, "chat_template", "a text, or a list of named ones");
 }
 
 static moh_status take_chat(const reading *r, moh__text chat) {
@@ -109,7 +133,8 @@ static moh_status take_chat(const reading *r, moh__text chat) {
 
 static moh_status read_names(reading *r, const json_t *root) {
   int32_t end;
-  const char *chat = find_chat(root);
+  const char *chat;
+  MOH_TRY(find_chat(r, root, &chat));
   if (chat != NULL) MOH_TRY(take_chat(r, moh__text_of(chat)));
   MOH_TRY(find_token(r, root, "eos_token", &end));
   MOH_TRY(find_token(r, root, "bos_token", &r->bos));
@@ -125,6 +150,9 @@ static moh_status read_file(reading *r, const char *dir, const char *name,
   if (access(path, F_OK) == 0) {
     r->path = path;
     status = moh__json_load(&root, path, r->err);
+    if (status == MOH_OK && !json_is_object(root))
+      status =
+          moh__fail(r->err, MOH_ERR_FORMAT, "%s: must be an object", path);
     if (status == MOH_OK) status = read(r, root);
     json_decref(root);
   }

@@ -214,6 +214,60 @@ static void foreign_tokens_are_refused(void **state) {
   assert_refused(state, "tokenizer_config.json", "{", "line 1");
 }
 
+static void wrong_types_are_refused(void **state) {
+  static const char file[] = "tokenizer_config.json";
+  const struct {
+    const char *text, *part;
+  } cases[] = {
+      {"[]", "tokenizer_config.json: must be an object"},
+      {"{\"chat_template\": 3}", "\"chat_template\" must be a text"},
+      {"{\"chat_template\": []}", "\"chat_template\" must be a text"},
+      {"{\"chat_template\": {}}", "\"chat_template\" must be a text"},
+      {"{\"chat_template\": [\"a\"]}", "\"chat_template\" must be a list"},
+      {"{\"chat_template\": [{\"name\": \"default\"}]}",
+       "\"chat_template\" must be a list"},
+      {"{\"chat_template\": [{\"name\": 1, \"template\": \"a\"}]}",
+       "\"chat_template\" must be a list"},
+      {"{\"eos_token\": {\"content\": 5}}", "\"eos_token\" must be a text"},
+      {"{\"eos_token\": 5}", "\"eos_token\" must be a text"},
+      {"{\"bos_token\": []}", "\"bos_token\" must be a text"},
+  };
+  put_file(state, "tokenizer.json", document("</s>", "null"));
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+    assert_refused(state, file, cases[i].text, cases[i].part);
+  assert_refused(state, "generation_config.json", "[1]", "must be an object");
+}
+
+static void assert_chat(void **state, const char *config, const char *want) {
+  put_file(state, "tokenizer_config.json", config);
+  moh__tokenizer *t = loaded(state);
+  const char *chat = moh__tokenizer_chat(t);
+  if (want == NULL)
+    assert_null(chat);
+  else
+    assert_string_equal(chat, want);
+  moh__tokenizer_free(t);
+}
+
+static void a_chat_template_may_have_a_name(void **state) {
+  put_file(state, "tokenizer.json", document("</s>", "null"));
+  assert_chat(state, "{\"chat_template\": \"a\"}", "a");
+  assert_chat(state,
+              "{\"chat_template\": ["
+              "{\"name\": \"tool_use\", \"template\": \"a\"}, "
+              "{\"name\": \"default\", \"template\": \"b\"}]}",
+              "b");
+  assert_chat(state,
+              "{\"chat_template\": ["
+              "{\"name\": \"tool_use\", \"template\": \"a\"}]}",
+              NULL);
+  assert_chat(state,
+              "{\"chat_template\": null, \"eos_token\": null, "
+              "\"bos_token\": null}",
+              NULL);
+  assert_chat(state, "{}", NULL);
+}
+
 static void chat_refused(void **state, const char *bytes, size_t n,
                          const char *part) {
   moh__tokenizer *t;
@@ -284,6 +338,8 @@ int main(void) {
       cmocka_unit_test(wrong_templates_are_refused),
       DIR_TEST(files_beside_it_name_tokens),
       DIR_TEST(foreign_tokens_are_refused),
+      DIR_TEST(wrong_types_are_refused),
+      DIR_TEST(a_chat_template_may_have_a_name),
       DIR_TEST(chat_templates_are_short_texts),
       DIR_TEST(what_is_written_is_read_again),
   };
