@@ -41,6 +41,20 @@ const char *moh_version(void) {
 
 int moh_version_number(void) { return MOH_VERSION_NUMBER; }
 
+/* Messages quote names and texts of files: they stay one line and tell a
+ * terminal nothing. White space becomes blanks, other control characters
+ * become ?, and so do both bytes of U+0080 to U+009F. */
+static void make_plain(char *text) {
+  for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
+    if (*at >= '\t' && *at <= '\r')
+      *at = ' ';
+    else if (*at < ' ' || *at == 127)
+      *at = '?';
+    else if (*at == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0)
+      at[0] = at[1] = '?';
+  }
+}
+
 moh_status moh__fail(moh_error *err, moh_status status, const char *format,
                      ...) {
   if (err == NULL) return status;
@@ -49,6 +63,7 @@ moh_status moh__fail(moh_error *err, moh_status status, const char *format,
   err->status = status;
   vsnprintf(err->message, sizeof(err->message), format, args);
   va_end(args);
+  make_plain(err->message);
   return status;
 }
 
@@ -63,6 +78,7 @@ moh_status moh__fail_in(moh_error *err, moh_status status,
   int used = vsnprintf(err->message, sizeof(err->message), format, args);
   va_end(args);
   err->status = status;
+  make_plain(err->message);
   if (used < 0 || (size_t)used >= sizeof(err->message)) return status;
   size_t left = sizeof(err->message) - (size_t)used;
   int tail = snprintf(err->message + used, left, ": %s", inner);

@@ -8,7 +8,8 @@
 #include "moh.h"
 
 /* Fills err (when not NULL) and returns status: `return moh__fail(...)`.
- * The message says what, where and what to do, without a final newline. */
+ * The message says what, where and what to do, without a final newline;
+ * control characters in what it quotes are replaced. */
 moh_status moh__fail(moh_error *err, moh_status status, const char *format,
                      ...) __attribute__((format(printf, 3, 4)));
 

@@ -17,6 +17,7 @@
 #include "store/gguf_vocab.h"
 #include "store/import.h"
 #include "store/rope_order.h"
+#include "text/utf8.h"
 
 typedef struct source {
   const moh__gguf *file;
@@ -97,8 +98,8 @@ static moh_status read_family(source *s) {
   return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
                    "%s: general.architecture '%.*s' is not known here; known "
                    "are llama, qwen2 and qwen3",
-                   s->file->path, (int)(name.n < 60 ? name.n : 60),
-                   name.bytes);
+                   s->file->path,
+                   moh__quoted((moh__text){name.bytes, name.n}), name.bytes);
 }
 
 /* ---- rotary positions ---- */

@@ -190,6 +190,8 @@ static void messages_name_the_place_and_the_thing(void **state) {
                  "t: line 1, column 6: a string + a number means nothing");
   assert_message("{{ raise_exception('not ' ~ s) }}", MOH_ERR_ARGUMENT,
                  "the chat template says: not text");
+  assert_message("{{ raise_exception('\\x1b[31mred\\nline') }}",
+                 MOH_ERR_ARGUMENT, "the chat template says: ?[31mred line");
   assert_message("{{ strftime_now('%Y') }}", bad,
                  "t: line 1, column 4: strftime_now is not given: a prompt "
                  "does not depend on the day");
