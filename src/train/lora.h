@@ -18,8 +18,9 @@
 typedef struct moh__lora moh__lora;
 
 /* Flags the matrices that have adapters, none of those that are frozen, and
- * freezes all else but routers. on: parts of tensors' names, commas between, "q_proj,v_proj"; each must
- * stand for a matrix of a layer, and all of them for some. */
+ * freezes all else but routers. on: parts of tensors' names, commas between,
+ * "q_proj,v_proj"; each must stand for a matrix of a layer, and all of them
+ * for some. */
 moh_status moh__lora_mark(moh__model *model, const char *on, moh_error *err);
 
 /* Marks the model's parameters, too; before their gradients are allocated. */

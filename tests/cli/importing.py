@@ -351,7 +351,7 @@ class Gguf(Case):
         self.assert_refused(gguf(metadata(), made + [("x", (4,), [0] * 4)]),
                             "'x' has no place in a llama model")
         self.assert_refused(
-            gguf(metadata(), made + [("rope_freqs.weight", (2,), [1, 3.])]),
+            gguf(metadata(), made + [("rope_freqs.weight", (2,), [3., 1.])]),
             "not those of LLaMA 3")
 
     def test_not_finite(self):
