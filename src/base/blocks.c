@@ -205,7 +205,8 @@ static float extreme(const float *src) {
   return most;
 }
 
-static float inverse(float d) { return d == 0 ? 0 : 1 / d; }
+/* 0 also where it would be infinite: such a scale rounds to 0 in f16. */
+static float inverse(float d) { return isfinite(1 / d) ? 1 / d : 0; }
 
 static void encode_q8_0(const float *src, int64_t n, unsigned char *dst) {
   for (int64_t b = 0; b < n; b++, src += SMALL, dst += 2 + SMALL) {

@@ -1,4 +1,4 @@
-"""Tests of what else is made from the tables of options: man pages, and
+"""Tests of what is made from the tables of options: help, man pages, and
 completion for bash and zsh. Everything that --help shows must be there, and
 the shells are asked as someone who presses TAB asks them.
 """
@@ -49,6 +49,25 @@ def words_of(options):
 
 
 COMMANDS = command_names()
+
+
+class Help(Case):
+    def test_overview(self):
+        code, out, err = moh("--help")
+        self.assertEqual((code, err), (0, ""))
+        self.assert_text("help.txt", out)
+        self.assertEqual(moh("help"), (0, out, ""))
+        self.assertEqual(moh("-h"), (0, out, ""))
+
+    def test_commands(self):
+        for name in COMMANDS:
+            code, out, err = moh("help", name)
+            self.assertEqual((code, err), (0, ""))
+            self.assert_text(f"help-{name}.txt", out)
+            self.assertEqual(moh(name, "--help"), (0, out, ""))
+            self.assertEqual(moh(name, "-h"), (0, out, ""))
+            longest = max(map(len, out.splitlines()))
+            self.assertLessEqual(longest, 79, name)
 
 
 class Names(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""Tests of the moh program: help, exit codes, exact messages, and a small
+"""Tests of the moh program: exit codes, exact messages, and a small
 round trip train -> generate -> chat -> tune -> inspect in a temporary folder.
 """
 
@@ -14,28 +14,8 @@ import unittest
 
 from support import MOH, TINY, Case, main, moh
 
-COMMANDS = ("train tune eval generate chat prune upcycle import export inspect "
-            "verify tokenize data bench completion help").split()
 
-
-class Help(Case):
-    def test_overview(self):
-        code, out, err = moh("--help")
-        self.assertEqual((code, err), (0, ""))
-        self.assert_text("help.txt", out)
-        self.assertEqual(moh("help"), (0, out, ""))
-        self.assertEqual(moh("-h"), (0, out, ""))
-
-    def test_commands(self):
-        for name in COMMANDS:
-            code, out, err = moh("help", name)
-            self.assertEqual((code, err), (0, ""))
-            self.assert_text(f"help-{name}.txt", out)
-            self.assertEqual(moh(name, "--help"), (0, out, ""))
-            self.assertEqual(moh(name, "-h"), (0, out, ""))
-            longest = max(map(len, out.splitlines()))
-            self.assertLessEqual(longest, 79, name)
-
+class Version(Case):
     def test_version(self):
         code, out, err = moh("--version")
         self.assertEqual((code, err), (0, ""))

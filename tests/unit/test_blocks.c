@@ -113,6 +113,19 @@ static void what_is_decoded_is_encoded_to_the_same(void **state) {
   }
 }
 
+/* Their scales round to 0, and no inverse is infinite on the way. */
+static void tiny_numbers_are_encoded_as_0(void **state) {
+  (void)state;
+  static const moh__block_type types[] = {MOH__BLOCK_Q8_0, MOH__BLOCK_Q4_0};
+  for (size_t t = 0; t < 2; t++) {
+    float numbers[32] = {1e-43F, -1e-44F}, back[32];
+    unsigned char bytes[64];
+    moh__block_encode(types[t], numbers, 32, bytes);
+    moh__block_decode(types[t], bytes, 32, back);
+    for (int i = 0; i < 32; i++) assert_true(back[i] == 0);
+  }
+}
+
 static void f32_keeps_every_bit(void **state) {
   (void)state;
   float numbers[] = {0, -0.0F, 1e-40F, -INFINITY, 3.3F}, back[5];
@@ -173,6 +186,7 @@ int main(void) {
       cmocka_unit_test(blocks_are_decoded_as_elsewhere),
       cmocka_unit_test(blocks_are_encoded_as_elsewhere),
       cmocka_unit_test(what_is_decoded_is_encoded_to_the_same),
+      cmocka_unit_test(tiny_numbers_are_encoded_as_0),
       cmocka_unit_test(f32_keeps_every_bit),
       cmocka_unit_test(every_f16_comes_back),
       cmocka_unit_test(f16_rounds_ties_to_even),
