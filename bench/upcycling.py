@@ -6,7 +6,7 @@ and the dense model too, on the same tokens, and prints a table of perplexities.
     bench/upcycling.py --moh build/release/moh --model DENSE --data TRAIN.txt
         --test TEST.txt --work DIR [--by-head 4+3] [--by-group 1+1]
         [--choices dense,norm-head,moh-head,norm-group,moh-group]
-        [--steps 600] [--context 512] [--batch 1] [--lr 2e-5]
+        [--steps 400] [--context 512] [--batch 1] [--lr 3e-4]
         [--tune "--lora 8"] [--threads 2] [--table]
 
 What has ended is in DIR: models, receipts, and a line in results.jsonl. The
@@ -164,10 +164,10 @@ def parse():
     parser.add_argument("--by-head", default="4+3")
     parser.add_argument("--by-group", default="1+1")
     parser.add_argument("--choices", default=",".join(CHOICES))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--lr", type=float, default=2e-5)
+    parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--tune", default="")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--table", action="store_true")

@@ -144,17 +144,29 @@ def show(rows):
                   f"{r['bandwidth']:.1f}")
 
 
-def main():
+def parser_of(text, weights, rounds):
+    """What contests of reading and decoding have in common."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
+        description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default="bf16,f16,q8_0,q4_0")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--weights", default=weights)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("-v", action="store_true",
                         help="what contenders say on stderr")
-    options = parser.parse_args()
+    return parser
+
+
+def tell(rows, as_json):
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        show(rows)
+
+
+def main():
+    options = parser_of(__doc__, "bf16,f16,q8_0,q4_0", 7).parse_args()
     build()
     python = environment("llama", [LLAMA, GGUF, "numpy"])
     formats = options.weights.split(",")
@@ -172,10 +184,7 @@ def main():
             rows += [dict(r, bandwidth=rate) for r in
                      contest([us, *rivals], rivals, precision,
                              options.rounds)]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        show(rows)
+    tell(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ what inference.py asks: a prompt of 512 tokens, one token behind 32 and behind
 2048 others. Times are those of ours with all heads, ratios to it: llama.cpp at
 its better setting of flash attention is marked. The logits must agree first.
 """
-import argparse
-import json
 import pathlib
 import subprocess
 import sys
 
 from contest import MOH, ROOT, build, environment
-from inference import GGUF, LLAMA, check, contest, llama, ours, show
+from inference import (GGUF, LLAMA, check, contest, llama, ours, parser_of,
+                       tell)
 
 FOLDER = ROOT / "build/peers/pretrained"
 
@@ -83,19 +82,11 @@ def contenders(files, python, weights, threads):
 
 
 def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "own,q8_0,f16", 5)
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", default="own,q8_0,f16")
     parser.add_argument("--precision", default="q8_0")
     parser.add_argument("--heads", default="norm:4+3,moh:4+3,moh:1+1/group")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("-v", action="store_true",
-                        help="what contenders say on stderr")
     options = parser.parse_args()
     options.heads = [h for h in options.heads.split(",") if h]
     return options
@@ -114,10 +105,7 @@ def main():
         for threads in map(int, options.threads.split(",")):
             rows += contest(*contenders(files, python, weights, threads),
                             weights, options.rounds)
-    if options.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        show(rows)
+    tell(rows, options.json)
 
 
 if __name__ == "__main__":
