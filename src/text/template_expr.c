@@ -202,7 +202,7 @@ static moh_status join(const moh__tparser *p, moh__text more, joined *all) {
     size_t capacity = 2 * (all->n + more.n) + 1;
     char *grown = moh__tpool_alloc(p->lexer.pool, capacity);
     if (grown == NULL) return moh__tlexer_no_room(&p->lexer, p->token.at);
-    if (all->n > 0) memcpy(grown, all->bytes, all->n);
+    if (all->bytes != NULL) memcpy(grown, all->bytes, all->n);
     *all = (joined){grown, all->n, capacity};
   }
   memcpy(all->bytes + all->n, more.bytes, more.n);
