@@ -14,9 +14,9 @@
 #include "commands.h"
 #include "input.h"
 #include "load.h"
-#include "store/foreign.h"
 #include "numbers.h"
 #include "pieces.h"
+#include "store/foreign.h"
 #include "store/tokenizer_dir.h"
 #include "tokenizer_train.h"
 

@@ -91,7 +91,8 @@ static moh_status open_temporary(moh__writer *writer, moh_error *err) {
     free(writer->temporary);
     writer->temporary = temporary_name(writer->path);
     if (writer->temporary == NULL)
-      return moh__fail(err, MOH_ERR_MEMORY, "out of memory for a file name");
+      return moh__fail(err, MOH_ERR_MEMORY,
+                       "out of memory for a file name");
     fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
               0666);
   } while (fd < 0 && errno == EEXIST);
@@ -166,7 +167,8 @@ static moh_status finish(moh__writer *writer, moh_error *err) {
 static char *parent_of(const char *path) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL) return strdup(".");
-  return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+  return slash == path ? strdup("/")
+                       : strndup(path, (size_t)(slash - path));
 }
 
 /* Makes a rename in the directory of path last. File systems that cannot
@@ -208,7 +210,8 @@ moh_status moh__write_file(const char *path, const void *bytes, size_t n,
   return status;
 }
 
-moh_status moh__move_file(const char *from, const char *to, moh_error *err) {
+moh_status moh__move_file(const char *from, const char *to,
+                          moh_error *err) {
   if (rename(from, to) != 0) return fail_io(err, "replace", to);
   return moh__sync_parent(to, err);
 }
@@ -264,7 +267,8 @@ static moh_status make_dir(const char *path, moh_error *err) {
 moh_status moh__make_dirs(const char *path, moh_error *err) {
   char *prefix = strdup(path);
   if (prefix == NULL)
-    return moh__fail(err, MOH_ERR_MEMORY, "out of memory to make '%s'", path);
+    return moh__fail(err, MOH_ERR_MEMORY, "out of memory to make '%s'",
+                     path);
   moh_status status = MOH_OK;
   for (size_t i = 1; status == MOH_OK && prefix[0] != '\0'; i++) {
     bool end = prefix[i] == '\0';

@@ -8,9 +8,9 @@
 #include "format/gguf.h"
 #include "model/rope_speed.h"
 #include "store/export_llama.h"
-#include "store/fit.h"
 #include "store/gguf_names.h"
 #include "store/gguf_vocab.h"
+#include "store/model_parts.h"
 #include "store/rope_order.h"
 
 typedef struct export {
@@ -106,15 +106,6 @@ static moh__block_type type_of(const export *e, const moh__param *w) {
   return moh__param_stores(w, e->weights) ? e->weights : MOH__BLOCK_F32;
 }
 
-static moh_status check_weights(const export *e, const char *source) {
-  for (int i = 0; i < e->model->n_params; i++) {
-    const moh__param *w = &e->model->params[i];
-    moh_status status = moh__check_fit(w, type_of(e, w), e->err);
-    if (status != MOH_OK) return moh__fail_in(e->err, status, "%s", source);
-  }
-  return MOH_OK;
-}
-
 static moh_status describe(const export *e, moh__gguf_item *items) {
   const moh__model *model = e->model;
   for (int i = 0; i < model->n_params; i++) {
@@ -186,8 +177,9 @@ moh_status moh__export_gguf(const moh__model *model,
   moh__family family = moh__config_family(&model->config);
   export e = {model, tokenizer, &moh__gguf_families[family], weights, err};
   MOH_TRY(check(&e));
-  MOH_TRY(check_weights(&e, source));
-  moh_status status = put_metadata(&e, &m);
+  moh_status status = moh__weights_check(model, weights, err);
+  if (status != MOH_OK) return moh__fail_in(err, status, "%s", source);
+  status = put_metadata(&e, &m);
   if (status == MOH_OK) status = write_all(&e, &m, path, watch);
   moh__gguf_metadata_free(&m);
   return status;

@@ -12,7 +12,6 @@
 #include "arch/arch.h"
 #include "format/gguf.h"
 #include "model/rope_speed.h"
-#include "store/fit.h"
 #include "store/gguf_names.h"
 #include "store/gguf_vocab.h"
 #include "store/import.h"
@@ -134,6 +133,11 @@ static moh_status read_rope_factors(const source *s, moh__config *c) {
                      " numbers, not half of a head's %" PRId64,
                      s->file->path, tensor->name, tensor->n, c->d_head);
   moh__block_decode(tensor->type, tensor->data, tensor->n, factors);
+  if (c->rope_scaling.kind != MOH__ROPE_UNSCALED)
+    return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
+                     "%s: positions are scaled twice, by rope.scaling and by "
+                     "the tensor '%s'",
+                     s->file->path, tensor->name);
   if (moh__rope_find_scaling(c, factors)) return MOH_OK;
   return moh__fail(s->err, MOH_ERR_UNSUPPORTED,
                    "%s: the factors of tensor '%s' are not those of LLaMA 3",
@@ -336,9 +340,6 @@ static moh_status fill(const source *s, moh__model *model) {
     MOH_TRY(find_tensor(s, w, &tensor));
     copy_tensor(w, tensor,
                 s->turned ? moh__gguf_turned(w, &model->config) : 0);
-    status = moh__check_fit(w, MOH__BLOCK_F32, s->err);
-    if (status != MOH_OK)
-      return moh__fail_in(s->err, status, "%s", s->file->path);
   }
   return MOH_OK;
 }

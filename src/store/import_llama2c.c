@@ -5,7 +5,6 @@
 
 #include "arch/arch.h"
 #include "format/llama2c.h"
-#include "store/fit.h"
 #include "store/import.h"
 #include "store/model_parts.h"
 #include "store/rope_order.h"
@@ -87,10 +86,6 @@ static moh_status read_model(const moh__llama2c *f, moh__model **out,
   if (!f->tied)
     copy(f, MOH__LLAMA2C_OUTPUT, 0, moh__model_param(*out, "lm_head.weight"));
   for (int64_t l = 0; l < f->n_layers; l++) copy_layer(f, *out, l);
-  for (int i = 0; i < (*out)->n_params; i++) {
-    status = moh__check_fit(&(*out)->params[i], MOH__BLOCK_F32, err);
-    if (status != MOH_OK) return moh__fail_in(err, status, "%s", path);
-  }
   return MOH_OK;
 }
 

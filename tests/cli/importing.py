@@ -353,6 +353,13 @@ class Gguf(Case):
         self.assert_refused(
             gguf(metadata(), made + [("rope_freqs.weight", (2,), [3., 1.])]),
             "not those of LLaMA 3")
+        twice = [pair("llama.rope.scaling.type", STRING, "linear"),
+                 pair("llama.rope.scaling.factor", F32, 4.0)]
+        for factors in [[1., 1.], [1., 8.]]:
+            self.assert_refused(
+                gguf(metadata(a=twice[0], b=twice[1]), made +
+                     [("rope_freqs.weight", (2,), factors)]),
+                "positions are scaled twice")
 
     def test_not_finite(self):
         broken = [(n, s, [math.nan] + x[1:]) for n, s, x in tensors()]
