@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "store/reheading.h"
-#include "train/trainer.h"
 
 #define FIELD(name) .offset = offsetof(moh__runner_values, name)
 
@@ -31,13 +31,26 @@ char *moh__load_path(const char *path) {
   return strdup(path);
 }
 
+/* Of the state's options; the other files of a checkpoint are not read. */
+static moh_status read_rank(const char *dir, json_int_t *rank,
+                            moh_error *err) {
+  json_t *state;
+  char *path = moh__path_join(dir, "state.json");
+  if (path == NULL) return moh__fail(err, MOH_ERR_MEMORY, "out of memory");
+  moh_status status = moh__json_load(&state, path, err);
+  free(path);
+  MOH_TRY(status);
+  const json_t *options = json_object_get(state, "options");
+  *rank = json_integer_value(json_object_get(options, "lora_rank"));
+  json_decref(state);
+  return MOH_OK;
+}
+
 moh_status moh__load_check(const char *dir, moh_error *err) {
-  moh__checkpoint checkpoint;
+  json_int_t rank;
   if (!moh__holds(dir, "state.json")) return MOH_OK;
-  MOH_TRY(moh__checkpoint_open(&checkpoint, dir, err));
-  bool adapted = checkpoint.options.lora_rank > 0;
-  moh__checkpoint_close(&checkpoint);
-  if (!adapted) return MOH_OK;
+  MOH_TRY(read_rank(dir, &rank, err));
+  if (rank == 0) return MOH_OK;
   return moh__fail(err, MOH_ERR_ARGUMENT,
                    "%s is in the middle of a training with adapters, which "
                    "are not in its matrices yet: go on with the run "
